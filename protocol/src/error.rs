@@ -1,0 +1,169 @@
+//! The failures that a client can see: a stable code, whose fault it is, whether to retry.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Who has to change something before the same request can succeed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The request itself is wrong.
+    Client,
+    /// The worker is busy, stopping or short of something; later or elsewhere it may work.
+    Load,
+    /// The worker or its configuration is wrong.
+    Worker,
+}
+
+macro_rules! error_codes {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $text:literal, $fault:ident, $retry:literal;)+) => {
+        /// A stable name for a kind of failure.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+        pub enum ErrorCode {
+            $($(#[doc = $doc])+ #[serde(rename = $text)] $variant,)+
+        }
+
+        impl ErrorCode {
+            /// Every code, in the order of PROTOCOL.md.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// The name on the wire.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text),+ }
+            }
+
+            /// Whose fault it is.
+            #[must_use]
+            pub fn fault(self) -> Fault {
+                match self { $(Self::$variant => Fault::$fault),+ }
+            }
+
+            /// Whether the same request may succeed later without a change.
+            #[must_use]
+            pub fn retryable(self) -> bool {
+                match self { $(Self::$variant => $retry),+ }
+            }
+
+            /// One sentence for the documentation.
+            #[must_use]
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc),+).trim_ascii()),+ }
+            }
+        }
+    };
+}
+
+error_codes! {
+    /// The line is not JSON, or not UTF-8.
+    ParseError = "parse_error", Client, false;
+    /// The line crossed `line_bytes_max`; what follows its newline is read as usual.
+    LineTooLong = "line_too_long", Client, false;
+    /// The object lacks something, or a top-level key has the wrong type.
+    InvalidRequest = "invalid_request", Client, false;
+    /// A name or value inside `params` is wrong.
+    InvalidParams = "invalid_params", Client, false;
+    /// No such action; the message names the nearest one.
+    UnknownAction = "unknown_action", Client, false;
+    /// The action, or this use of it, is not built in this version.
+    NotAvailable = "not_available", Client, false;
+    /// The connection already has an unanswered request with this `action_id`.
+    DuplicateId = "duplicate_id", Client, false;
+    /// The connection has `in_flight_max` unanswered requests.
+    TooManyRequests = "too_many_requests", Load, true;
+    /// The queue of the model is full.
+    Overloaded = "overloaded", Load, true;
+    /// The prompt does not fit the context.
+    ContextOverflow = "context_overflow", Client, false;
+    /// The schema, regular expression or grammar can't be used.
+    InvalidGrammar = "invalid_grammar", Client, false;
+    /// No model of that name is known.
+    ModelNotFound = "model_not_found", Client, false;
+    /// The model does not fit into the memory that is free.
+    ModelTooLarge = "model_too_large", Load, true;
+    /// The model file is not one that can be loaded.
+    ModelUnreadable = "model_unreadable", Worker, false;
+    /// The model can't do what was asked (embeddings from a backend without them, say).
+    NotSupported = "not_supported", Client, false;
+    /// Another request is using this session.
+    SessionBusy = "session_busy", Load, true;
+    /// The session, or the number of sessions, reached its limit.
+    SessionLimit = "session_limit", Load, true;
+    /// The deadline passed before there was an answer.
+    DeadlineExceeded = "deadline_exceeded", Load, true;
+    /// The connection must name its token in `hello` first, or the token is wrong.
+    Unauthorized = "unauthorized", Client, false;
+    /// This user may not do that.
+    Forbidden = "forbidden", Client, false;
+    /// The worker is stopping.
+    ShuttingDown = "shutting_down", Load, true;
+    /// The engine stopped working; the worker starts it again.
+    EngineFailed = "engine_failed", Worker, true;
+    /// A defect of the worker: please report it.
+    Internal = "internal", Worker, false;
+}
+
+impl std::fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What went wrong and what to do next, as `done.error` carries it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
+#[error("{code}: {message}")]
+pub struct WireError {
+    /// The stable name of the failure.
+    pub code: ErrorCode,
+    /// What happened, with the numbers.
+    pub message: String,
+    /// What to do next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// Whether the same request may succeed later.
+    pub retryable: bool,
+    /// When to try again, in milliseconds from now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
+}
+
+impl WireError {
+    /// An error whose `retryable` follows from its code.
+    #[must_use]
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            hint: None,
+            retryable: code.retryable(),
+            retry_after_ms: None,
+        }
+    }
+
+    /// Adds what to do next.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds when to try again.
+    #[must_use]
+    pub fn with_retry_after_ms(mut self, retry_after_ms: u64) -> Self {
+        self.retry_after_ms = Some(retry_after_ms);
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_on_the_wire_are_the_documented_ones() {
+        for &code in ErrorCode::ALL {
+            let on_wire = serde_json::to_value(code).expect("a code serializes");
+            assert_eq!(on_wire, code.as_str());
+            assert!(!code.meaning().is_empty());
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! The `fazai/1` protocol: one JSON object per line, in both directions.
+//!
+//! A client writes [`Request`] lines; the worker answers each with any number of
+//! stream lines and exactly one terminal [`Done`] line, all carrying the client's
+//! `action_id`. PROTOCOL.md at the repository's root is the reader's version of this
+//! crate; its examples are replayed by a test.
+//!
+//! This crate does no IO unless the feature `client` is on.
+
+#[cfg(feature = "client")]
+pub mod client;
+mod error;
+mod frame;
+mod limits;
+mod parse;
+mod reply;
+mod request;
+mod schema;
+
+pub use error::{ErrorCode, Fault, WireError};
+pub use frame::{Frame, LineFramer};
+pub use limits::Limits;
+pub use parse::{ParseFailure, parse_request};
+pub use reply::{
+    Accepted, Done, FinishReason, Line, Metadata, Phase, Progress, Source, Status, TextLine,
+    TokenLogprob, TopLogprob, Usage, Warning,
+};
+pub use request::{
+    ActionId, Ask, AskParams, Call, EmbedParams, HelloParams, Message, ModelsParams, NoParams,
+    Operation, Overflow, Priority, Request, Role, Secret, Think, TokenizeParams, UnbuiltAction,
+};
+pub use schema::{reply_schema, request_schema};
+
+/// The dialect's name and version, as `hello` reports it.
+pub const VERSION: &str = "fazai/1";

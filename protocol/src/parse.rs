@@ -1,0 +1,260 @@
+//! A line becomes a typed [`Request`], or an error that reaches the right request.
+
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use crate::error::{ErrorCode, WireError};
+use crate::request::{ActionId, Operation, Request, UnbuiltAction};
+
+/// A line that is no request, with the id to answer under if one could be read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ParseFailure {
+    /// The id as far as it could be read; empty if not at all.
+    pub action_id: ActionId,
+    /// What is wrong with the line.
+    pub error: WireError,
+}
+
+/// Actions that the worker has, as clients write them.
+const BUILT: &[&str] = &[
+    "hello", "ask", "cancel", "ping", "status", "observe", "models", "tokenize", "embed", "done",
+];
+
+/// Actions of the old dialect that are not built yet, in its spelling.
+const UNBUILT: &[&str] = &["plan", "research", "shell", "toolSpec", "commitKB"];
+
+/// Other spellings in the field, after [`fold`]ing.
+const ALIASES: &[(&str, &str)] = &[("commit", "commitKB")];
+
+/// Reads one request line.
+///
+/// `id_bytes_max` bounds the `action_id`; a longer one is refused and answered under its head.
+///
+/// # Errors
+/// The failure names the fault and carries the id, whenever one can be read.
+pub fn parse_request(line: &[u8], id_bytes_max: usize) -> Result<Request, ParseFailure> {
+    let fail_unread = |error| ParseFailure {
+        action_id: scan_for_id(line, id_bytes_max),
+        error,
+    };
+    let text = std::str::from_utf8(line).map_err(|fault| {
+        let message = format!("the line is not UTF-8 (byte {})", fault.valid_up_to());
+        fail_unread(WireError::new(ErrorCode::ParseError, message))
+    })?;
+    let value: Value = serde_json::from_str(text).map_err(|fault| {
+        let message = format!("the line is not JSON: {fault}");
+        let error = WireError::new(ErrorCode::ParseError, message).with_hint(
+            "send one JSON object per line, such as {\"action\":\"ping\",\"action_id\":\"1\"}",
+        );
+        fail_unread(error)
+    })?;
+    let Value::Object(mut object) = value else {
+        let message = format!("the line is {}, not an object", type_name(&value));
+        return Err(fail_unread(WireError::new(
+            ErrorCode::InvalidRequest,
+            message,
+        )));
+    };
+    object.retain(|_, value| !value.is_null());
+
+    let action_id = take_id(&mut object, id_bytes_max)?;
+    match read_operation(object) {
+        Ok(operation) => Ok(Request {
+            action_id,
+            operation,
+        }),
+        Err(error) => Err(ParseFailure { action_id, error }),
+    }
+}
+
+fn take_id(object: &mut Map<String, Value>, bytes_max: usize) -> Result<ActionId, ParseFailure> {
+    let (id, fault) = match object.remove("action_id") {
+        None => return Ok(ActionId::default()),
+        Some(Value::String(id)) if id.len() <= bytes_max => return Ok(ActionId(id)),
+        Some(Value::String(id)) => {
+            let fault = format!("action_id has {} bytes, the limit is {bytes_max}", id.len());
+            (head(&id, bytes_max).to_owned(), fault)
+        }
+        Some(Value::Number(number)) => (
+            number.to_string(),
+            "action_id must be a string, not a number".to_owned(),
+        ),
+        Some(other) => (
+            String::new(),
+            format!("action_id must be a string, not {}", type_name(&other)),
+        ),
+    };
+    Err(ParseFailure {
+        action_id: ActionId(id),
+        error: WireError::new(ErrorCode::InvalidRequest, fault),
+    })
+}
+
+fn read_operation(mut object: Map<String, Value>) -> Result<Operation, WireError> {
+    let action = match object.remove("action") {
+        Some(Value::String(action)) => action,
+        None => {
+            let error = WireError::new(ErrorCode::InvalidRequest, "the request has no action");
+            return Err(error.with_hint(format!("actions: {}", BUILT.join(", "))));
+        }
+        Some(other) => {
+            let message = format!("action must be a string, not {}", type_name(&other));
+            return Err(WireError::new(ErrorCode::InvalidRequest, message));
+        }
+    };
+    match canonical(&action)? {
+        "hello" => read(object).map(Operation::Hello),
+        "ask" => read(object).map(Operation::Ask),
+        "cancel" => read(object).map(Operation::Cancel),
+        "ping" => read(object).map(Operation::Ping),
+        "status" => read(object).map(Operation::Status),
+        "observe" => read(object).map(Operation::Observe),
+        "models" => read(object).map(Operation::Models),
+        "tokenize" => read(object).map(Operation::Tokenize),
+        "embed" => read(object).map(Operation::Embed),
+        "done" => read(object).map(Operation::Done),
+        unbuilt => Ok(Operation::Unbuilt(UnbuiltAction {
+            action: unbuilt.into(),
+        })),
+    }
+}
+
+/// The worker's spelling of an action: case, `_` and `-` do not matter.
+fn canonical(action: &str) -> Result<&'static str, WireError> {
+    let folded = fold(action);
+    let known = || BUILT.iter().chain(UNBUILT).copied();
+    if let Some(name) = known().find(|name| fold(name) == folded) {
+        return Ok(name);
+    }
+    if let Some((_, name)) = ALIASES.iter().find(|(alias, _)| *alias == folded) {
+        return Ok(name);
+    }
+    let message = format!("there is no action {:?}", head(action, 64));
+    Err(with_nearest(
+        WireError::new(ErrorCode::UnknownAction, message),
+        &folded,
+        known(),
+    ))
+}
+
+fn fold(action: &str) -> String {
+    let letters = action.chars().filter(|c| !matches!(c, '_' | '-'));
+    letters.take(64).flat_map(char::to_lowercase).collect()
+}
+
+/// Reads the typed operation; a failure names the place inside the object.
+fn read<T: DeserializeOwned + schemars::JsonSchema>(
+    mut object: Map<String, Value>,
+) -> Result<T, WireError> {
+    match object.get_mut("params") {
+        Some(Value::Object(params)) => {
+            params.retain(|_, value| !value.is_null());
+            refuse_unknown_params::<T>(params)?;
+        }
+        Some(other) => {
+            let message = format!("params must be an object, not {}", type_name(other));
+            return Err(WireError::new(ErrorCode::InvalidParams, message));
+        }
+        None => {}
+    }
+    serde_path_to_error::deserialize(Value::Object(object)).map_err(|fault| {
+        let path = fault.path().to_string();
+        let code = if path.starts_with("params") {
+            ErrorCode::InvalidParams
+        } else {
+            ErrorCode::InvalidRequest
+        };
+        WireError::new(code, format!("{path}: {}", fault.inner()))
+    })
+}
+
+/// Refuses a name that `T`'s params do not have, and says which one is nearest.
+///
+/// The types refuse it too; this is where the message becomes helpful.
+fn refuse_unknown_params<T: schemars::JsonSchema>(
+    params: &Map<String, Value>,
+) -> Result<(), WireError> {
+    if params.is_empty() {
+        return Ok(());
+    }
+    let known = param_names::<T>();
+    let Some(unknown) = params.keys().find(|name| !known.contains(name)) else {
+        return Ok(());
+    };
+    let message = format!("params has no {:?}", head(unknown, 64));
+    let error = WireError::new(ErrorCode::InvalidParams, message);
+    Err(with_nearest(
+        error,
+        unknown,
+        known.iter().map(String::as_str),
+    ))
+}
+
+/// The names that `T.params` accepts, read from its schema so that they are written once.
+fn param_names<T: schemars::JsonSchema>() -> Vec<String> {
+    let mut settings = schemars::generate::SchemaSettings::draft2020_12();
+    settings.inline_subschemas = true;
+    let schema = settings.into_generator().into_root_schema_for::<T>();
+    schema
+        .pointer("/properties/params/properties")
+        .and_then(Value::as_object)
+        .map(|properties| properties.keys().cloned().collect())
+        .unwrap_or_default()
+}
+
+fn with_nearest<'a>(
+    error: WireError,
+    wrong: &str,
+    known: impl Iterator<Item = &'a str> + Clone,
+) -> WireError {
+    let nearest = known
+        .clone()
+        .map(|name| {
+            (
+                strsim::damerau_levenshtein(wrong, &name.to_lowercase()),
+                name,
+            )
+        })
+        .min_by_key(|(edits, _)| *edits);
+    let hint = match nearest {
+        Some((edits, name)) if edits <= 1.max(name.len() / 3) => format!("did you mean {name:?}?"),
+        _ => format!("known: {}", known.collect::<Vec<_>>().join(", ")),
+    };
+    error.with_hint(hint)
+}
+
+/// Finds `"action_id":"..."` in a line that could not be parsed, at the top level or not.
+fn scan_for_id(line: &[u8], bytes_max: usize) -> ActionId {
+    let key = b"\"action_id\"";
+    let Some(at) = memchr::memmem::find(line, key) else {
+        return ActionId::default();
+    };
+    let rest = line[at + key.len()..].trim_ascii_start();
+    let Some(rest) = rest.strip_prefix(b":") else {
+        return ActionId::default();
+    };
+    let mut strings = serde_json::Deserializer::from_slice(rest).into_iter::<String>();
+    match strings.next() {
+        Some(Ok(id)) => ActionId(head(&id, bytes_max).to_owned()),
+        _ => ActionId::default(),
+    }
+}
+
+/// At most the first `bytes_max` bytes of `text`, cut between characters.
+fn head(text: &str, bytes_max: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes_max)]
+}
+
+fn type_name(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
+#[cfg(test)]
+mod tests;

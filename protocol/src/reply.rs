@@ -1,0 +1,248 @@
+//! What the worker says: stream lines, and one terminal [`Done`] for each request.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::error::WireError;
+use crate::request::ActionId;
+
+/// One line from the worker.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "action", rename_all = "snake_case")]
+pub enum Line {
+    /// The request is good and was queued.
+    Accepted(Accepted),
+    /// A sign of life while nothing else can be said.
+    Progress(Progress),
+    /// The next piece of the answer.
+    Token(TextLine),
+    /// The next piece of the model's thinking.
+    Thinking(TextLine),
+    /// Something that the client should know, and that does not end the request.
+    Warning(Warning),
+    /// The end of the request.
+    Done(Box<Done>),
+}
+
+impl Line {
+    /// The request that the line belongs to.
+    #[must_use]
+    pub fn action_id(&self) -> &ActionId {
+        match self {
+            Self::Accepted(line) => &line.action_id,
+            Self::Progress(line) => &line.action_id,
+            Self::Token(line) | Self::Thinking(line) => &line.action_id,
+            Self::Warning(line) => &line.action_id,
+            Self::Done(line) => &line.action_id,
+        }
+    }
+}
+
+/// The request is good and was queued.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Accepted {
+    /// The request.
+    pub action_id: ActionId,
+    /// The model that will answer.
+    pub model: String,
+    /// Length of the prompt, with the chat template.
+    pub prompt_tokens: u32,
+    /// Most tokens that the answer may have: the request's `max_tokens`, or what the context leaves.
+    pub max_tokens: u32,
+}
+
+/// Where a waiting request stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// The model is being loaded; `done` of `total` percent.
+    Loading,
+    /// Waiting for a slot; `queue_position` requests go first.
+    Queued,
+    /// Reading the prompt; `done` of `total` tokens.
+    Prefill,
+    /// Writing, but nothing can be shown yet.
+    Generating,
+}
+
+/// A sign of life, at least every 10 seconds while nothing else is sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Progress {
+    /// The request.
+    pub action_id: ActionId,
+    /// What is being done.
+    pub phase: Phase,
+    /// How many requests go first (while queued).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_position: Option<u32>,
+    /// How much of `total` is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub done: Option<u32>,
+    /// What `done` counts up to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total: Option<u32>,
+}
+
+/// A piece of text. Always whole characters; often one token, sometimes several.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TextLine {
+    /// The request.
+    pub action_id: ActionId,
+    /// The text to append.
+    pub result: String,
+    /// The tokens behind the text, if the request asked for `logprobs`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub logprobs: Vec<TokenLogprob>,
+}
+
+/// A chosen token and its log-probability (natural logarithm, before temperature).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TokenLogprob {
+    /// Its number in the vocabulary.
+    pub id: u32,
+    /// Its text; a token that is part of a character shows U+FFFD.
+    pub token: String,
+    /// Its log-probability.
+    pub logprob: f32,
+    /// The likeliest tokens at this place, the likeliest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub top: Vec<TopLogprob>,
+}
+
+/// A token that could have been chosen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TopLogprob {
+    /// Its number in the vocabulary.
+    pub id: u32,
+    /// Its text.
+    pub token: String,
+    /// Its log-probability.
+    pub logprob: f32,
+}
+
+/// Something that the client should know, and that does not end the request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Warning {
+    /// The request.
+    pub action_id: ActionId,
+    /// What happened.
+    pub result: String,
+}
+
+/// The end of a request: the eight keys of the old dialect in their order, then the new ones.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Done {
+    /// The request.
+    pub action_id: ActionId,
+    /// Always empty; the old dialect has it.
+    pub input: String,
+    /// The whole answer, once. On an error the part that was written, or null.
+    pub result: Option<String>,
+    /// How the request ended, in the old dialect's place.
+    pub metadata: Metadata,
+    /// When, in UTC, as RFC 3339.
+    pub timestamp: String,
+    /// Who answered.
+    pub source: Source,
+    /// The model that answered; null if none did.
+    pub model: Option<String>,
+    /// Why the answer ended. Only answers of a model have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finish_reason: Option<FinishReason>,
+    /// The model's thinking, whole, if there was any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thinking: Option<String>,
+    /// What was counted and measured. Only answers of a model have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+    /// The seed that gives this answer again, if chance had a part in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// Prompt tokens that were cut, if `overflow` allowed it and it was needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub truncated_tokens: Option<u32>,
+    /// The conversation that this turn was added to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
+    /// Every token's log-probability, if asked for and the answer was not streamed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub logprobs: Vec<TokenLogprob>,
+    /// The answer of an operation other than `ask`, as JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<serde_json::Value>,
+    /// What went wrong, if something did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<WireError>,
+}
+
+/// How a request ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Metadata {
+    /// The end in one word.
+    pub status: Status,
+}
+
+/// The end of a request in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// As asked.
+    Done,
+    /// The client stopped it, or its deadline passed; `result` has what was written.
+    Stopped,
+    /// See `error`.
+    Error,
+}
+
+/// Who answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// A model on this machine.
+    Local,
+    /// The worker itself.
+    Worker,
+    /// Nobody: see `error`.
+    Error,
+}
+
+/// Why a model's answer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum FinishReason {
+    /// The model ended it, or a stop string came.
+    Stop,
+    /// `max_tokens` or the end of the context was reached; JSON may be incomplete.
+    Length,
+    /// Somebody cancelled it.
+    Cancelled,
+    /// `deadline_ms` passed.
+    Deadline,
+    /// It failed; see `error`.
+    Error,
+}
+
+/// What an answer cost.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Usage {
+    /// Tokens of the prompt.
+    pub prompt_tokens: u32,
+    /// How many of them were not computed again.
+    pub cached_tokens: u32,
+    /// Tokens written, thinking included.
+    pub output_tokens: u32,
+    /// How many of them were thinking.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub thinking_tokens: u32,
+    /// From reading the request to a slot, in milliseconds.
+    pub queue_ms: f64,
+    /// From reading the request to the first token, in milliseconds; 0 if none came.
+    pub ttft_ms: f64,
+    /// Tokens written after the first one, for each second after it; 0 with fewer than two.
+    pub tokens_per_second: f64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
+fn is_zero(value: &u32) -> bool {
+    *value == 0
+}

@@ -1,0 +1,417 @@
+//! What a client may ask for: one struct for each operation.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{self, Deserializer};
+use serde::{Deserialize, Serialize, Serializer};
+
+/// The client's name for a request. Empty: the client does not correlate, and the
+/// request can't be cancelled by name.
+#[derive(
+    Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(transparent)]
+pub struct ActionId(pub String);
+
+impl ActionId {
+    /// Whether the client gave none. An empty id is never a key to anything.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Display for ActionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<&str> for ActionId {
+    fn from(id: &str) -> Self {
+        Self(id.to_owned())
+    }
+}
+
+/// A string that masks itself when printed.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("\"***\"")
+    }
+}
+
+/// One line from a client.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct Request {
+    /// The client's name for this request; every line of the answer carries it.
+    #[serde(default)]
+    pub action_id: ActionId,
+    /// What to do.
+    #[serde(flatten)]
+    pub operation: Operation,
+}
+
+/// The operations, by `action`.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[serde(tag = "action", rename_all = "snake_case")]
+pub enum Operation {
+    /// Version, capabilities and limits; on TCP also the token.
+    Hello(Call<HelloParams>),
+    /// Generate text.
+    Ask(Box<Ask>),
+    /// Stop the request whose id is in `input`, on any connection of the same user.
+    Cancel(Call<NoParams>),
+    /// Is anybody there?
+    Ping(Call<NoParams>),
+    /// What is loaded, what waits, what was done.
+    Status(Call<NoParams>),
+    /// The old name of `status`, with `input` "status".
+    Observe(Call<NoParams>),
+    /// List, load and unload models.
+    Models(Call<ModelsParams>),
+    /// Text to tokens.
+    Tokenize(Call<TokenizeParams>),
+    /// Text to a vector.
+    Embed(Call<EmbedParams>),
+    /// An old client's goodbye; answered and otherwise ignored.
+    Done(Call<NoParams>),
+    /// An action of the old dialect that this version does not have.
+    #[serde(untagged)]
+    #[schemars(skip)]
+    Unbuilt(UnbuiltAction),
+}
+
+/// An action of the old dialect that this version does not have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UnbuiltAction {
+    /// Its name, in the old dialect's spelling.
+    pub action: Cow<'static, str>,
+}
+
+/// The shape of every operation but `ask`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Call<P: Default> {
+    /// The operation's main argument.
+    #[serde(default)]
+    pub input: String,
+    /// The model to use, instead of the configured one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Named arguments; an unknown name is refused.
+    #[serde(default)]
+    pub params: P,
+}
+
+/// For operations without named arguments.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NoParams {}
+
+/// Named arguments of `hello`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HelloParams {
+    /// The shared secret that a TCP listener may want.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<Secret>,
+    /// The client's name and version, for the log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
+}
+
+/// Named arguments of `models`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ModelsParams {}
+
+/// Named arguments of `tokenize`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TokenizeParams {
+    /// Read the names of special tokens as those tokens, not as text.
+    #[serde(default)]
+    pub special: bool,
+    /// Return each token's text too.
+    #[serde(default)]
+    pub pieces: bool,
+}
+
+/// Named arguments of `embed`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EmbedParams {
+    /// Several texts at once, instead of `input`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<String>,
+}
+
+/// Who says a [`Message`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Standing instructions.
+    System,
+    /// The client's side.
+    User,
+    /// The model's side.
+    Assistant,
+}
+
+/// One turn of a conversation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Message {
+    /// Who speaks.
+    pub role: Role,
+    /// The text.
+    pub content: String,
+}
+
+impl Message {
+    /// A message of `role`.
+    #[must_use]
+    pub fn new(role: Role, content: impl Into<String>) -> Self {
+        Self {
+            role,
+            content: content.into(),
+        }
+    }
+}
+
+/// A request for text.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Ask {
+    /// The user's text; or give `messages`.
+    #[serde(default)]
+    pub input: String,
+    /// The whole conversation, the last message being the user's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub messages: Vec<Message>,
+    /// The model to use, instead of the configured one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// A name under which the worker keeps the conversation between requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
+    /// `false`: nothing but the `done` line.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub stream: bool,
+    /// Named arguments; an unknown name is refused.
+    #[serde(default)]
+    pub params: AskParams,
+}
+
+impl Default for Ask {
+    fn default() -> Self {
+        Self {
+            input: String::new(),
+            messages: Vec::new(),
+            model: None,
+            session: None,
+            stream: true,
+            params: AskParams::default(),
+        }
+    }
+}
+
+impl Ask {
+    /// A plain question.
+    #[must_use]
+    pub fn new(input: impl Into<String>) -> Self {
+        Self {
+            input: input.into(),
+            ..Self::default()
+        }
+    }
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
+fn is_true(value: &bool) -> bool {
+    *value
+}
+
+/// Named arguments of `ask`. What is absent takes the worker's configured default.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct AskParams {
+    /// Standing instructions, put before the conversation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub system: Option<String>,
+    /// Most tokens to write.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_tokens: Option<u32>,
+    /// 0 always takes the likeliest token; up to 5.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f32>,
+    /// Keep the likeliest tokens whose probabilities sum to this; above 0, up to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub top_p: Option<f32>,
+    /// Keep this many of the likeliest tokens; 0 keeps all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub top_k: Option<u32>,
+    /// Drop tokens less likely than this share of the likeliest one; 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_p: Option<f32>,
+    /// Divide the logits of recent tokens by this; 1 is off, up to 2.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repeat_penalty: Option<f32>,
+    /// Start of the random numbers; `done` tells which was used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// End the answer before any of these texts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stop: Vec<String>,
+    /// The answer is JSON that this JSON Schema accepts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub json_schema: Option<serde_json::Value>,
+    /// The answer matches this regular expression.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub regex: Option<String>,
+    /// The answer matches this Lark grammar.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lark: Option<String>,
+    /// Whether the model may think before it answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub think: Option<Think>,
+    /// Return the log-probability of each token, and of this many of the likeliest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logprobs: Option<u8>,
+    /// Who goes first when slots are short.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority: Option<Priority>,
+    /// Give up this long after the request was read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deadline_ms: Option<u64>,
+    /// What to do with a prompt that is too long.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overflow: Option<Overflow>,
+    /// Give the text to the model as it is, without the chat template.
+    #[serde(skip_serializing_if = "is_false")]
+    pub raw: bool,
+    /// Go on past the model's end mark, up to `max_tokens` (for measuring).
+    #[serde(skip_serializing_if = "is_false")]
+    pub ignore_eos: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+/// Who goes first when slots are short.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Priority {
+    /// Batch work that may wait.
+    Low,
+    /// The usual.
+    #[default]
+    Normal,
+    /// Somebody is waiting for it.
+    High,
+}
+
+/// What to do with a prompt that is too long for the context.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Overflow {
+    /// Answer `context_overflow`, with both numbers.
+    #[default]
+    Error,
+    /// Cut the oldest text of the prompt; `done.truncated_tokens` tells how much.
+    TruncateHead,
+}
+
+/// Whether the model may think before it answers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Think {
+    /// Answer at once.
+    #[default]
+    Off,
+    /// Think as long as it likes, within `max_tokens`.
+    On,
+    /// Think for at most this many tokens, then answer.
+    Budget(u32),
+}
+
+impl Serialize for Think {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Off => serializer.serialize_str("off"),
+            Self::On => serializer.serialize_str("on"),
+            Self::Budget(tokens) => serializer.serialize_u32(*tokens),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Think {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl de::Visitor<'_> for Visitor {
+            type Value = Think;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("\"off\", \"on\" or a number of tokens")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Think, E> {
+                match text {
+                    "off" => Ok(Think::Off),
+                    "on" => Ok(Think::On),
+                    _ => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
+                }
+            }
+
+            fn visit_bool<E: de::Error>(self, on: bool) -> Result<Think, E> {
+                Ok(if on { Think::On } else { Think::Off })
+            }
+
+            fn visit_u64<E: de::Error>(self, tokens: u64) -> Result<Think, E> {
+                u32::try_from(tokens)
+                    .map(Think::Budget)
+                    .map_err(|_| E::invalid_value(de::Unexpected::Unsigned(tokens), &self))
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+impl JsonSchema for Think {
+    fn schema_name() -> Cow<'static, str> {
+        "Think".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "Whether the model may think before it answers; a number is a budget in tokens.",
+            "anyOf": [
+                { "enum": ["off", "on"] },
+                { "type": "boolean" },
+                { "type": "integer", "minimum": 0, "maximum": u32::MAX },
+            ],
+        })
+    }
+}
