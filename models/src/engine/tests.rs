@@ -1,0 +1,523 @@
+//! The engine's promises, on the scripted backend.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::*;
+use crate::backend::scripted::{Fault, Script, Scripted, vocabulary};
+use crate::chat::{ChatTemplate, Speaker, Turn};
+use crate::grammar::GrammarSource;
+use crate::job::{FinishReason, Generate, Outcome, Thinking};
+use crate::sampler::Sampling;
+use crate::text::{Channel, ThinkTags};
+
+/// An engine that answers "<the user's text> is the question", slowly if asked to.
+fn engine(script: Script, slots: u32) -> (EngineHandle, EngineThread) {
+    let options = EngineOptions {
+        name: "test".into(),
+        slots,
+        prefill_chunk_tokens: 64,
+        gate: GateLimits {
+            waiting_requests_max: 16,
+            waiting_prompt_tokens_max: 100_000,
+        },
+    };
+    let backend = Box::new(Scripted::new(script));
+    start(backend, Arc::new(vocabulary()), options)
+}
+
+fn echo() -> Script {
+    Script::answering(|prompt| {
+        let user = prompt.rsplit("user\n").next().unwrap_or("");
+        let question = user.split('<').next().unwrap_or("");
+        format!("{question} is the question")
+    })
+}
+
+fn prompt(text: &str) -> Vec<u32> {
+    let vocabulary = vocabulary();
+    let template = ChatTemplate::new(None, &vocabulary).expect("the fallback compiles");
+    let turn = Turn {
+        role: Speaker::User,
+        content: text.to_owned(),
+    };
+    let prompt = template.prompt(&[turn], false, &vocabulary);
+    prompt.expect("a plain turn renders").tokens
+}
+
+fn generate(text: &str) -> Generate {
+    Generate {
+        prompt: prompt(text),
+        max_tokens: 800,
+        sampling: Sampling::default(),
+        stop: Vec::new(),
+        grammar: None,
+        thinking: Thinking::default(),
+        logprobs: None,
+        ignore_end: false,
+    }
+}
+
+fn request(generate: Generate) -> Request {
+    Request {
+        priority: Priority::Normal,
+        deadline_ms: None,
+        work: Work::Generate(generate),
+    }
+}
+
+/// Reads to the end.
+async fn collect(mut stream: EventStream) -> (String, Result<Outcome, JobError>) {
+    let mut text = String::new();
+    while let Some(event) = stream.next().await {
+        match event {
+            Event::Text { text: piece, .. } => text.push_str(&piece),
+            Event::Finished(outcome) => return (text, Ok(outcome)),
+            Event::Failed(fault) => return (text, Err(fault)),
+            _ => {}
+        }
+    }
+    panic!("the stream ended without a last event");
+}
+
+async fn ask(handle: &EngineHandle, text: &str) -> String {
+    let stream = handle.submit(request(generate(text))).await;
+    let (answer, outcome) = collect(stream.expect("taken")).await;
+    outcome.expect("answered");
+    answer
+}
+
+#[tokio::test]
+async fn many_requests_at_once_each_get_their_own_answer() {
+    let (handle, thread) = engine(echo(), 4);
+    let questions: Vec<String> = (0..12)
+        .map(|n| format!("n{n} {}", "x".repeat(n * 40)))
+        .collect();
+    let mut streams = Vec::new();
+    for question in &questions {
+        let stream = handle.submit(request(generate(question))).await;
+        streams.push(stream.expect("taken"));
+    }
+    for (question, stream) in questions.iter().zip(streams) {
+        let (answer, outcome) = collect(stream).await;
+        assert_eq!(answer, format!("{question} is the question"));
+        let outcome = outcome.expect("answered");
+        assert_eq!(outcome.reason, FinishReason::Stop);
+        assert_eq!(outcome.output_tokens as usize, answer.len());
+    }
+    assert_eq!(handle.stats().jobs(), 12);
+    drop(handle);
+    assert!(thread.join());
+}
+
+#[tokio::test]
+async fn a_queue_that_is_full_says_so_at_once_and_with_a_time() {
+    let slow = Script {
+        decode_step: Duration::from_millis(50),
+        ..echo()
+    };
+    let (handle, _thread) = engine(slow, 1);
+    let mut streams = Vec::new();
+    let refusal = loop {
+        match handle.submit(request(generate("busy"))).await {
+            Ok(stream) => streams.push(stream),
+            Err(refusal) => break refusal,
+        }
+    };
+    assert!((16..=18).contains(&streams.len()), "{}", streams.len());
+    let SubmitError::Overloaded { retry_after_ms, .. } = refusal else {
+        panic!("{refusal}");
+    };
+    assert!(retry_after_ms >= 50);
+    // Those that leave free their places.
+    streams.truncate(2);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    handle
+        .submit(request(generate("again")))
+        .await
+        .expect("room");
+}
+
+#[tokio::test]
+async fn a_cancelled_prefill_is_aborted_and_the_engine_is_free() {
+    let slow = Script {
+        prefill_token: Duration::from_millis(20),
+        ..echo()
+    };
+    let (handle, _thread) = engine(slow, 1);
+    let stream = handle
+        .submit(request(generate(&"long ".repeat(80))))
+        .await
+        .expect("taken");
+    while handle.stats().slots_busy() == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    stream.cancel();
+    let (_, outcome) = collect(stream).await;
+    assert_eq!(outcome.expect("ended").reason, FinishReason::Cancelled);
+    assert_eq!(handle.stats().decodes_aborted(), 1, "not waited for");
+}
+
+#[tokio::test]
+async fn cancel_works_in_the_queue_and_while_writing() {
+    let slow = Script {
+        decode_step: Duration::from_millis(5),
+        ..echo()
+    };
+    let (handle, _thread) = engine(slow, 1);
+    let mut writing = handle
+        .submit(request(generate("first")))
+        .await
+        .expect("taken");
+    let queued = handle
+        .submit(request(generate("second")))
+        .await
+        .expect("taken");
+    while !matches!(writing.next().await, Some(Event::Text { .. })) {}
+    queued.cancel();
+    let (text, outcome) = collect(queued).await;
+    assert_eq!(
+        (text.as_str(), outcome.expect("ended").reason),
+        ("", FinishReason::Cancelled)
+    );
+    writing.cancel();
+    let (_, outcome) = collect(writing).await;
+    let outcome = outcome.expect("ended");
+    assert_eq!(outcome.reason, FinishReason::Cancelled);
+    assert!(outcome.output_tokens < 10, "{}", outcome.output_tokens);
+    assert_eq!(ask(&handle, "third").await, "third is the question");
+}
+
+#[tokio::test]
+async fn a_reader_that_stops_reading_pauses_only_its_own_slot() {
+    let long = Script::answering(|prompt| {
+        let times = if prompt.contains("long") { 300 } else { 3 };
+        "word ".repeat(times)
+    });
+    let (handle, _thread) = engine(long, 2);
+    let mut lazy_request = generate("long");
+    lazy_request.max_tokens = 2_000;
+    let lazy = handle.submit(request(lazy_request)).await.expect("taken");
+    for _ in 0..5 {
+        assert_eq!(ask(&handle, "short").await, "word ".repeat(3));
+    }
+    while handle.stats().slots_busy() > 1 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(
+        handle.stats().slots_busy(),
+        1,
+        "the lazy one still has its slot"
+    );
+    assert!(handle.stats().output_tokens() < 400, "and did not write on");
+    let (text, outcome) = collect(lazy).await;
+    outcome.expect("answered");
+    assert_eq!(text, "word ".repeat(300));
+}
+
+#[tokio::test]
+async fn a_reader_that_leaves_frees_its_slot() {
+    let endless = Script {
+        decode_step: Duration::from_millis(2),
+        ..Script::answering(|_| "on and on ".repeat(500))
+    };
+    let (handle, _thread) = engine(endless, 1);
+    let mut stream = handle.submit(request(generate("x"))).await.expect("taken");
+    while !matches!(stream.next().await, Some(Event::Text { .. })) {}
+    drop(stream);
+    let waited = tokio::time::timeout(Duration::from_secs(5), async {
+        while handle.stats().slots_busy() > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    });
+    waited.await.expect("the slot is freed");
+    assert_eq!(handle.stats().jobs_cancelled(), 1);
+}
+
+#[tokio::test]
+async fn deadlines_end_jobs_in_the_queue_and_in_a_slot() {
+    let slow = Script {
+        decode_step: Duration::from_millis(20),
+        ..echo()
+    };
+    let (handle, _thread) = engine(slow, 1);
+    let with_deadline = |text: &str| Request {
+        deadline_ms: Some(150),
+        ..request(generate(text))
+    };
+    let writing = handle
+        .submit(with_deadline("a long question"))
+        .await
+        .expect("taken");
+    let queued = handle
+        .submit(with_deadline("never begun"))
+        .await
+        .expect("taken");
+    let (text, outcome) = collect(writing).await;
+    assert_eq!(outcome.expect("ended").reason, FinishReason::Deadline);
+    assert!(!text.is_empty() && "a long question is the question".starts_with(&text));
+    let (text, outcome) = collect(queued).await;
+    assert_eq!(
+        (text.as_str(), outcome.expect("ended").reason),
+        ("", FinishReason::Deadline)
+    );
+}
+
+#[tokio::test]
+async fn priority_decides_who_goes_first() {
+    let slow = Script {
+        decode_step: Duration::from_millis(1),
+        ..echo()
+    };
+    let (handle, _thread) = engine(slow, 1);
+    let busy = handle
+        .submit(request(generate("busy")))
+        .await
+        .expect("taken");
+    let mut waiting = Vec::new();
+    for (priority, name) in [
+        (Priority::Low, "low"),
+        (Priority::Normal, "normal"),
+        (Priority::High, "high"),
+    ] {
+        let request = Request {
+            priority,
+            ..request(generate(name))
+        };
+        waiting.push((name, handle.submit(request).await.expect("taken")));
+    }
+    collect(busy).await.1.expect("answered");
+    let mut order = Vec::new();
+    let mut tasks = tokio::task::JoinSet::new();
+    for (name, stream) in waiting {
+        tasks.spawn(async move {
+            let (_, outcome) = collect(stream).await;
+            (outcome.expect("answered").queue_ms, name)
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        order.push(done.expect("no panic"));
+    }
+    order.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+    let names: Vec<_> = order.into_iter().map(|(_, name)| name).collect();
+    assert_eq!(names, ["high", "normal", "low"]);
+}
+
+#[tokio::test]
+async fn a_failed_decode_ends_its_jobs_and_no_others() {
+    for fault in [Fault::Fail, Fault::Nan] {
+        let script = Script {
+            faults: HashMap::from([(3, fault)]),
+            ..echo()
+        };
+        let (handle, _thread) = engine(script, 2);
+        let stream = handle
+            .submit(request(generate("unlucky")))
+            .await
+            .expect("taken");
+        let (_, outcome) = collect(stream).await;
+        assert!(matches!(outcome, Err(JobError::Backend(_))), "{outcome:?}");
+        assert_eq!(ask(&handle, "next").await, "next is the question");
+    }
+}
+
+#[tokio::test]
+async fn a_panic_in_the_backend_is_an_error_for_everybody_and_not_a_hang() {
+    let script = Script {
+        faults: HashMap::from([(3, Fault::Panic)]),
+        ..echo()
+    };
+    let (handle, thread) = engine(script, 1);
+    let writing = handle.submit(request(generate("a"))).await.expect("taken");
+    let queued = handle.submit(request(generate("b"))).await.expect("taken");
+    assert_eq!(collect(writing).await.1, Err(JobError::EngineGone));
+    assert_eq!(collect(queued).await.1, Err(JobError::EngineGone));
+    let refused = handle.submit(request(generate("c"))).await;
+    assert!(matches!(refused, Err(SubmitError::EngineGone)));
+    assert!(!thread.join());
+}
+
+#[tokio::test]
+async fn a_model_that_cannot_go_back_computes_again() {
+    let script = Script {
+        can_truncate: false,
+        prefill_token: Duration::from_millis(3),
+        ..echo()
+    };
+    let (handle, _thread) = engine(script, 2);
+    // The second one's long prompt is aborted while the first one writes in the same batch.
+    let first = handle
+        .submit(request(generate("steady")))
+        .await
+        .expect("taken");
+    let second = handle
+        .submit(request(generate(&"z".repeat(900))))
+        .await
+        .expect("taken");
+    tokio::time::sleep(Duration::from_millis(60)).await;
+    second.cancel();
+    assert_eq!(
+        collect(second).await.1.expect("ended").reason,
+        FinishReason::Cancelled
+    );
+    let (answer, outcome) = collect(first).await;
+    outcome.expect("answered");
+    assert_eq!(answer, "steady is the question");
+    assert!(handle.stats().decodes_aborted() >= 1);
+}
+
+#[tokio::test]
+async fn stop_strings_limits_and_logprobs() {
+    let (handle, _thread) = engine(echo(), 2);
+    let mut stopped = generate("one two three");
+    stopped.stop = vec!["two".into()];
+    let (text, outcome) = collect(handle.submit(request(stopped)).await.expect("taken")).await;
+    assert_eq!(
+        (text.as_str(), outcome.expect("ended").reason),
+        ("one ", FinishReason::Stop)
+    );
+
+    let mut short = generate("one two three");
+    short.max_tokens = 5;
+    let (text, outcome) = collect(handle.submit(request(short)).await.expect("taken")).await;
+    let outcome = outcome.expect("ended");
+    assert_eq!(
+        (text.as_str(), outcome.reason),
+        ("one t", FinishReason::Length)
+    );
+    assert_eq!(outcome.output_tokens, 5);
+
+    let mut probed = generate("é");
+    probed.logprobs = Some(2);
+    let mut stream = handle.submit(request(probed)).await.expect("taken");
+    let mut tokens = 0;
+    let mut text = String::new();
+    while let Some(event) = stream.next().await {
+        if let Event::Text {
+            tokens: chosen,
+            text: piece,
+            ..
+        } = event
+        {
+            tokens += chosen.len();
+            text.push_str(&piece);
+            assert!(
+                chosen
+                    .iter()
+                    .all(|c| c.top.len() == 2 && c.top[0] == (c.token, c.logprob))
+            );
+        }
+    }
+    assert_eq!(text, "é is the question");
+    assert_eq!(tokens, text.len(), "one for each byte token");
+}
+
+#[tokio::test]
+async fn a_grammar_holds_whatever_the_model_wants() {
+    let (handle, _thread) = engine(Script::answering(|_| r#"{"a": maybe"#.into()), 2);
+    let schema = serde_json::json!({
+        "type": "object",
+        "properties": { "a": { "enum": ["x", "y"] }, "b": { "type": "boolean" } },
+        "required": ["a", "b"],
+        "additionalProperties": false,
+    });
+    let mut constrained = generate("json please");
+    constrained.grammar = Some(GrammarSource::JsonSchema(schema));
+    let (text, outcome) = collect(handle.submit(request(constrained)).await.expect("taken")).await;
+    assert_eq!(outcome.expect("ended").reason, FinishReason::Stop);
+    let value: serde_json::Value = serde_json::from_str(&text).expect("valid JSON");
+    assert!(value["a"] == "x" || value["a"] == "y", "{text}");
+    assert!(!text.contains(' '), "compact: {text}");
+
+    let mut bad = generate("x");
+    bad.grammar = Some(GrammarSource::Regex("(".into()));
+    let refused = handle.submit(request(bad)).await;
+    assert!(matches!(refused, Err(SubmitError::Grammar(_))));
+}
+
+/// Runs with thinking; returns (thinking, answer, outcome).
+async fn think(
+    reply: &'static str,
+    change: impl FnOnce(&mut Generate),
+) -> (String, String, Outcome) {
+    let (handle, _thread) = engine(Script::answering(move |_| reply.to_owned()), 1);
+    let mut wanted = generate("think");
+    wanted.thinking = Thinking {
+        tags: Some(ThinkTags {
+            open: "<think>".into(),
+            close: "</think>".into(),
+        }),
+        wanted: true,
+        opened: false,
+        budget_tokens: None,
+    };
+    change(&mut wanted);
+    let mut stream = handle.submit(request(wanted)).await.expect("taken");
+    let (mut thinking, mut answer) = (String::new(), String::new());
+    while let Some(event) = stream.next().await {
+        match event {
+            Event::Text {
+                channel: Channel::Thinking,
+                text,
+                ..
+            } => thinking.push_str(&text),
+            Event::Text { text, .. } => answer.push_str(&text),
+            Event::Finished(outcome) => return (thinking, answer, outcome),
+            Event::Failed(fault) => panic!("{fault}"),
+            _ => {}
+        }
+    }
+    panic!("no last event");
+}
+
+#[tokio::test]
+async fn thinking_comes_apart_and_is_counted() {
+    let (thinking, answer, outcome) = think("<think>\nhm hm\n</think>\n\nyes", |_| {}).await;
+    assert_eq!((thinking.trim(), answer.as_str()), ("hm hm", "yes"));
+    assert!(outcome.thinking_tokens > 0 && outcome.thinking_tokens < outcome.output_tokens);
+}
+
+#[tokio::test]
+async fn a_thinking_budget_is_kept() {
+    let reply = "<think>\nendless endless endless\n</think>x";
+    let (thinking, _, outcome) = think(reply, |wanted| {
+        wanted.thinking.budget_tokens = Some(8);
+        wanted.max_tokens = 40;
+    })
+    .await;
+    assert_eq!(thinking.trim(), "endless", "cut after 8 tokens");
+    assert!(outcome.thinking_tokens <= 10, "{}", outcome.thinking_tokens);
+}
+
+#[tokio::test]
+async fn thinking_is_free_and_the_answer_is_constrained() {
+    let (thinking, answer, _) = think("<think>\nlet me see\n</think>\n\nno", |wanted| {
+        wanted.grammar = Some(GrammarSource::Regex("(yes|no)".into()));
+    })
+    .await;
+    assert_eq!((thinking.trim(), answer.as_str()), ("let me see", "no"));
+}
+
+#[tokio::test]
+async fn vectors_come_back_one_for_each_input() {
+    let (handle, _thread) = engine(echo(), 1);
+    let request = Request {
+        priority: Priority::Normal,
+        deadline_ms: None,
+        work: Work::Embed(vec![vec![1, 2], vec![7], vec![1, 2]]),
+    };
+    let mut stream = handle.submit(request).await.expect("taken");
+    loop {
+        match stream.next().await {
+            Some(Event::Embedded(vectors)) => {
+                assert_eq!(vectors.len(), 3);
+                assert_eq!(vectors[0], vectors[2]);
+                assert_ne!(vectors[0], vectors[1]);
+                return;
+            }
+            Some(Event::Queued { .. }) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Constrained output: a schema, a regular expression or a Lark grammar becomes a token mask
+//! for each step, by llguidance.
+
+use std::sync::{Arc, OnceLock};
+
+use llguidance::api::TopLevelGrammar;
+use llguidance::{Matcher, ParserFactory};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use toktrie::{SimpleVob, TokEnv, TokRxInfo, TokTrie, TokenizerEnv};
+
+use crate::vocabulary::{Token, TokenKind, Vocabulary};
+
+/// What the answer has to match.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum GrammarSource {
+    /// JSON that this JSON Schema accepts, without needless white space.
+    JsonSchema(Value),
+    /// Text that this regular expression matches as a whole.
+    Regex(String),
+    /// Text that this Lark grammar derives from its `start`.
+    Lark(String),
+}
+
+/// Why a grammar can't be used. The text is llguidance's and tells what is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct GrammarError(pub String);
+
+/// Compiles grammars for one vocabulary. Shared by all requests of a model.
+pub struct GrammarCompiler {
+    vocabulary: Arc<Vocabulary>,
+    /// Built at the first use: it takes a third of a second for 150,000 tokens.
+    factory: OnceLock<Result<ParserFactory, GrammarError>>,
+}
+
+impl std::fmt::Debug for GrammarCompiler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("GrammarCompiler")
+    }
+}
+
+/// What llguidance may spend on one grammar: a request can't have more than its share.
+fn set_limits(factory: &mut ParserFactory) {
+    let limits = factory.limits_mut();
+    limits.max_grammar_size = 100_000;
+    limits.max_lexer_states = 50_000;
+    limits.initial_lexer_fuel = 500_000;
+    limits.verbose_errors = false;
+}
+
+impl GrammarCompiler {
+    /// A compiler for the vocabulary.
+    #[must_use]
+    pub fn new(vocabulary: Arc<Vocabulary>) -> Self {
+        Self {
+            vocabulary,
+            factory: OnceLock::new(),
+        }
+    }
+
+    /// Makes the state machine for one answer. May take some milliseconds: not for the engine
+    /// thread.
+    ///
+    /// # Errors
+    /// The grammar is not valid, uses something that is not supported, or is too large.
+    pub fn compile(&self, source: &GrammarSource) -> Result<Constraint, GrammarError> {
+        let factory = self.factory.get_or_init(|| build_factory(&self.vocabulary));
+        let factory = factory.as_ref().map_err(Clone::clone)?;
+        let grammar = match source {
+            GrammarSource::JsonSchema(schema) => TopLevelGrammar::from_json_schema(compact(schema)),
+            GrammarSource::Regex(regex) => TopLevelGrammar::from_regex(regex),
+            GrammarSource::Lark(lark) => TopLevelGrammar::from_lark(lark.clone()),
+        };
+        let mut matcher = Matcher::new(factory.create_parser(grammar));
+        match matcher.get_error() {
+            Some(fault) => Err(GrammarError(fault)),
+            // A grammar that allows nothing at all shows here and not at the first token.
+            None => match matcher.compute_mask() {
+                Ok(_) => Ok(Constraint { matcher }),
+                Err(fault) => Err(GrammarError(fault.to_string())),
+            },
+        }
+    }
+}
+
+/// The schema with llguidance's switch for compact JSON: models that may write white space
+/// anywhere sometimes write nothing else.
+fn compact(schema: &Value) -> Value {
+    let mut schema = schema.clone();
+    if let Value::Object(object) = &mut schema {
+        object
+            .entry("x-guidance")
+            .or_insert_with(|| serde_json::json!({ "whitespace_flexible": false }));
+    }
+    schema
+}
+
+fn build_factory(vocabulary: &Arc<Vocabulary>) -> Result<ParserFactory, GrammarError> {
+    let environment: TokEnv = Arc::new(Environment::new(Arc::clone(vocabulary)));
+    let mut factory =
+        ParserFactory::new_simple(&environment).map_err(|fault| GrammarError(fault.to_string()))?;
+    factory.quiet();
+    set_limits(&mut factory);
+    Ok(factory)
+}
+
+/// A vocabulary as llguidance wants to see it.
+struct Environment {
+    vocabulary: Arc<Vocabulary>,
+    trie: TokTrie,
+}
+
+impl Environment {
+    fn new(vocabulary: Arc<Vocabulary>) -> Self {
+        let words: Vec<Vec<u8>> = vocabulary
+            .tokens()
+            .map(|token| match vocabulary.kind(token) {
+                TokenKind::Text => vocabulary.piece(token).to_vec(),
+                // The marker keeps a grammar from writing a control token as text.
+                TokenKind::Control => {
+                    let mut word = vec![TokTrie::SPECIAL_TOKEN_MARKER];
+                    word.extend(vocabulary.piece(token));
+                    word
+                }
+                TokenKind::Unused => Vec::new(),
+            })
+            .collect();
+        let size = u32::try_from(words.len()).expect("a vocabulary has fewer than 2^32 tokens");
+        let trie = TokTrie::from(&TokRxInfo::new(size, vocabulary.end()), &words);
+        let mut ends: Vec<Token> = vec![vocabulary.end()];
+        ends.extend(
+            vocabulary
+                .tokens()
+                .filter(|&token| vocabulary.ends_generation(token) && token != vocabulary.end()),
+        );
+        Self {
+            trie: trie.with_eos_tokens(&ends),
+            vocabulary,
+        }
+    }
+}
+
+impl TokenizerEnv for Environment {
+    fn tok_trie(&self) -> &TokTrie {
+        &self.trie
+    }
+
+    fn tokenize_bytes(&self, bytes: &[u8]) -> Vec<Token> {
+        self.trie
+            .tokenize_with_greedy_fallback(bytes, |text| self.vocabulary.encode(text, false))
+    }
+}
+
+/// The state of one constrained answer.
+pub struct Constraint {
+    matcher: Matcher,
+}
+
+impl std::fmt::Debug for Constraint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Constraint")
+    }
+}
+
+impl Constraint {
+    /// The tokens that may come next; only end marks when the answer is complete.
+    ///
+    /// # Errors
+    /// The grammar became too costly at this place.
+    pub fn allowed(&mut self) -> Result<SimpleVob, GrammarError> {
+        self.matcher
+            .compute_mask_or_eos()
+            .map_err(|fault| GrammarError(fault.to_string()))
+    }
+
+    /// Takes the chosen token.
+    ///
+    /// # Errors
+    /// The token was not allowed.
+    pub fn accept(&mut self, token: Token) -> Result<(), GrammarError> {
+        self.matcher
+            .consume_token(token)
+            .map_err(|fault| GrammarError(fault.to_string()))
+    }
+
+    /// Whether the answer is complete and nothing may follow.
+    #[must_use]
+    pub fn complete(&self) -> bool {
+        self.matcher.is_stopped()
+    }
+}

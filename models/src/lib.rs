@@ -1,0 +1,18 @@
+//! Models for FazAI worker.
+//!
+//! [`engine`] runs one loaded model on its own thread and serves many requests together.
+//! Below it are the [`backend`]s that compute, beside it what turns conversations into tokens
+//! ([`chat`], [`vocabulary`]) and logits into text ([`sampler`], [`grammar`], [`text`]).
+//! [`job`] is the engine's whole API as plain data.
+//!
+//! Nothing here knows the wire protocol.
+
+pub mod backend;
+pub mod chat;
+pub mod engine;
+pub mod gguf;
+pub mod grammar;
+pub mod job;
+pub mod sampler;
+pub mod text;
+pub mod vocabulary;
