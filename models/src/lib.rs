@@ -8,11 +8,14 @@
 //! Nothing here knows the wire protocol.
 
 pub mod backend;
+pub mod builtin;
 pub mod chat;
 pub mod engine;
 pub mod gguf;
 pub mod grammar;
 pub mod job;
+pub mod load;
+pub mod memory;
 pub mod sampler;
 pub mod text;
 pub mod vocabulary;

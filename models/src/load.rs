@@ -1,0 +1,387 @@
+//! From a model's file to a backend with its vocabulary and template.
+
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::backend::Backend;
+use crate::builtin;
+use crate::chat::{ChatTemplate, TemplateError};
+use crate::gguf::{Gguf, GgufError, Lists};
+use crate::memory::{self, Needs};
+use crate::vocabulary::Vocabulary;
+
+/// Where a model's bytes are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModelSource {
+    /// A GGUF file.
+    File(PathBuf),
+    /// The model inside this program.
+    Builtin,
+}
+
+/// What computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BackendKind {
+    /// llama.cpp.
+    Llama,
+    /// Pure Rust.
+    Candle,
+}
+
+impl BackendKind {
+    /// The name that people write.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Llama => "llama",
+            Self::Candle => "candle",
+        }
+    }
+}
+
+impl Default for BackendKind {
+    fn default() -> Self {
+        if cfg!(feature = "llama") {
+            Self::Llama
+        } else {
+            Self::Candle
+        }
+    }
+}
+
+/// How much of a model goes to a GPU.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum GpuLayers {
+    /// All of it, if there is a usable device.
+    #[default]
+    Auto,
+    /// So many layers.
+    Count(u32),
+}
+
+/// How to load a model. Zero means: choose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadOptions {
+    /// What computes.
+    pub backend: BackendKind,
+    /// Longest conversation, in tokens; at most what the model was trained for.
+    pub context_tokens: u32,
+    /// Requests at once.
+    pub slots: u32,
+    /// Memory for the KV cache.
+    pub kv_cache_bytes: u64,
+    /// Threads that compute.
+    pub threads: u32,
+    /// Tokens in one decode.
+    pub batch_tokens: u32,
+    /// How much goes to a GPU.
+    pub gpu_layers: GpuLayers,
+    /// Refuse a model that needs more than this, whatever is free.
+    pub memory_bytes_max: Option<u64>,
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        Self {
+            backend: BackendKind::default(),
+            context_tokens: 0,
+            slots: 8,
+            kv_cache_bytes: 0,
+            threads: 0,
+            batch_tokens: 512,
+            gpu_layers: GpuLayers::Auto,
+            memory_bytes_max: None,
+        }
+    }
+}
+
+/// Without a wish, a conversation may be this long (or as long as the model can).
+const CONTEXT_TOKENS_DEFAULT: u32 = 8_192;
+
+/// Without a wish, the KV cache takes at most this much, and a quarter of what is free.
+const KV_CACHE_BYTES_DEFAULT_MAX: u64 = 2 << 30;
+
+/// What a loaded model is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelInfo {
+    /// Such as `qwen3`.
+    pub architecture: String,
+    /// What the file calls itself.
+    pub title: String,
+    /// How many parameters it has.
+    pub parameters: u64,
+    /// The type of most of its weights.
+    pub quantization: String,
+    /// Size of its file.
+    pub file_bytes: u64,
+    /// Longest conversation that it was trained for.
+    pub trained_tokens: u32,
+    /// Longest conversation here.
+    pub context_tokens: u32,
+    /// Tokens that the KV cache holds, over all conversations.
+    pub cells: u32,
+    /// What it was estimated to take.
+    pub needs: Needs,
+    /// What computes.
+    pub backend: BackendKind,
+    /// Where, and if not on a GPU, why.
+    pub device: String,
+    /// Threads that compute.
+    pub threads: u32,
+}
+
+/// A model, ready for an engine.
+pub struct Loaded {
+    /// What it is.
+    pub info: ModelInfo,
+    /// Its vocabulary.
+    pub vocabulary: Arc<Vocabulary>,
+    /// Its chat template.
+    pub template: Arc<ChatTemplate>,
+    /// What computes it.
+    pub backend: Box<dyn Backend>,
+}
+
+/// Why a model could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file is not a usable GGUF.
+    #[error("{path}: {fault}")]
+    File {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        fault: GgufError,
+    },
+    /// The model inside this program is not the one that was built in.
+    #[error(transparent)]
+    Builtin(#[from] builtin::Damaged),
+    /// It does not fit into memory.
+    #[error(
+        "the model needs {} MiB (weights {}, KV cache {}, buffers {}), and {} MiB are available",
+        mib(needs.total()), mib(needs.weights), mib(needs.kv_cache), mib(needs.buffers),
+        mib(*available)
+    )]
+    TooLarge {
+        /// What it would take.
+        needs: Needs,
+        /// What is there.
+        available: u64,
+    },
+    /// The chat template is no Jinja.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// The backend refused the model.
+    #[error("{0}")]
+    Backend(String),
+    /// This program was built without that backend.
+    #[error("this build has no {} backend", .0.name())]
+    NotBuilt(BackendKind),
+    /// Somebody stopped the load.
+    #[error("the load was cancelled")]
+    Cancelled,
+}
+
+fn mib(bytes: u64) -> u64 {
+    bytes.div_ceil(1 << 20)
+}
+
+/// A model's file, opened once: what was checked is what is loaded.
+#[derive(Debug)]
+pub(crate) enum ModelBytes {
+    File(File),
+    Builtin(&'static [u8]),
+}
+
+/// What a backend's loader gets.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) path: Option<PathBuf>,
+    pub(crate) bytes: ModelBytes,
+    pub(crate) gguf: Gguf,
+    pub(crate) context_tokens: u32,
+    pub(crate) cells: u32,
+    pub(crate) slots: u32,
+    pub(crate) threads: u32,
+    pub(crate) batch_tokens: u32,
+    pub(crate) gpu_layers: GpuLayers,
+}
+
+/// What a backend's loader gives.
+pub(crate) struct Parts {
+    pub(crate) vocabulary: Vocabulary,
+    pub(crate) backend: Box<dyn Backend>,
+    pub(crate) device: String,
+}
+
+/// Called with what is done, from 0 to 1; `false` stops the load.
+pub type Progress<'a> = &'a mut (dyn FnMut(f32) -> bool + Send);
+
+/// Loads a model. Takes as long as reading its file; not for an async task.
+///
+/// # Errors
+/// See [`LoadError`].
+pub fn load(
+    source: &ModelSource,
+    options: &LoadOptions,
+    progress: Progress<'_>,
+) -> Result<Loaded, LoadError> {
+    let plan = plan(source, options)?;
+    let info = |parts: &Parts, plan_info: PlanInfo| plan_info.finish(parts, options.backend);
+    let plan_info = PlanInfo::of(&plan);
+    let template_source = plan.gguf.text("tokenizer.chat_template").map(str::to_owned);
+    let parts = match options.backend {
+        #[cfg(feature = "llama")]
+        BackendKind::Llama => crate::backend::llama::load(plan, progress)?,
+        #[cfg(feature = "candle")]
+        BackendKind::Candle => crate::backend::candle::load(plan, progress)?,
+        #[allow(unreachable_patterns, reason = "unreachable only with both features")]
+        kind => return Err(LoadError::NotBuilt(kind)),
+    };
+    let template = ChatTemplate::new(template_source.as_deref(), &parts.vocabulary)?;
+    Ok(Loaded {
+        info: info(&parts, plan_info),
+        vocabulary: Arc::new(parts.vocabulary),
+        template: Arc::new(template),
+        backend: parts.backend,
+    })
+}
+
+/// What is known before the backend has the model.
+struct PlanInfo(ModelInfo);
+
+impl PlanInfo {
+    fn of(plan: &Plan) -> Self {
+        let gguf = &plan.gguf;
+        Self(ModelInfo {
+            architecture: gguf.architecture().to_owned(),
+            title: gguf.text("general.name").unwrap_or("unnamed").to_owned(),
+            parameters: gguf.parameters(),
+            quantization: gguf.quantization().to_owned(),
+            file_bytes: gguf.file_bytes,
+            trained_tokens: trained_tokens(gguf),
+            context_tokens: plan.context_tokens,
+            cells: plan.cells,
+            needs: memory::needs(gguf, plan.cells, plan.batch_tokens),
+            backend: BackendKind::default(),
+            device: String::new(),
+            threads: plan.threads,
+        })
+    }
+
+    fn finish(self, parts: &Parts, backend: BackendKind) -> ModelInfo {
+        ModelInfo {
+            backend,
+            device: parts.device.clone(),
+            ..self.0
+        }
+    }
+}
+
+fn trained_tokens(gguf: &Gguf) -> u32 {
+    let trained = gguf.shape("context_length").unwrap_or(2_048);
+    u32::try_from(trained).unwrap_or(u32::MAX).max(1)
+}
+
+/// Reads the header, chooses the sizes and checks that they fit.
+fn plan(source: &ModelSource, options: &LoadOptions) -> Result<Plan, LoadError> {
+    let lists = match options.backend {
+        BackendKind::Llama => Lists::Skip,
+        BackendKind::Candle => Lists::Keep,
+    };
+    let (path, bytes, gguf) = match source {
+        ModelSource::Builtin => {
+            let bytes = builtin::verified()?;
+            let gguf = Gguf::read(bytes, bytes.len() as u64, lists);
+            (None, ModelBytes::Builtin(bytes), gguf)
+        }
+        ModelSource::File(path) => {
+            let gguf = Gguf::open(path, lists);
+            let file = File::open(path).map_err(GgufError::from);
+            match file.and_then(|file| Ok((file, gguf?))) {
+                Ok((file, gguf)) => (Some(path.clone()), ModelBytes::File(file), Ok(gguf)),
+                Err(fault) => {
+                    let path = path.display().to_string();
+                    return Err(LoadError::File { path, fault });
+                }
+            }
+        }
+    };
+    let gguf = gguf.map_err(|fault| LoadError::File {
+        path: builtin::NAME.to_owned(),
+        fault,
+    })?;
+
+    let trained = trained_tokens(&gguf);
+    let context_tokens = match options.context_tokens {
+        0 => trained.min(CONTEXT_TOKENS_DEFAULT),
+        wish => trained.min(wish),
+    };
+    let available = memory::available();
+    let slots = options.slots.max(1);
+    let cells = cells(&gguf, options, context_tokens, available);
+    let batch_tokens = options.batch_tokens.clamp(16, 4_096);
+    let needs = memory::needs(&gguf, cells, batch_tokens);
+    let limit = match (available, options.memory_bytes_max) {
+        (Some(free), Some(max)) => Some(free.min(max)),
+        (free, max) => free.or(max),
+    };
+    // With a GPU the weights are not on this side; its driver says when they do not fit.
+    let on_cpu = !cfg!(any(
+        feature = "cuda",
+        feature = "vulkan",
+        feature = "metal",
+        feature = "rocm"
+    )) || options.gpu_layers == GpuLayers::Count(0)
+        || options.memory_bytes_max.is_some();
+    if let Some(available) = limit.filter(|&limit| on_cpu && needs.total() > limit) {
+        return Err(LoadError::TooLarge { needs, available });
+    }
+    Ok(Plan {
+        path,
+        bytes,
+        gguf,
+        context_tokens,
+        cells,
+        slots,
+        threads: match options.threads {
+            0 => threads_default(),
+            threads => threads,
+        },
+        batch_tokens,
+        gpu_layers: options.gpu_layers,
+    })
+}
+
+/// One thread for each processor that this process may use, by its affinity and its control
+/// group's quota: with more, each waits for one that is not running.
+fn threads_default() -> u32 {
+    let threads = std::thread::available_parallelism();
+    threads.map_or(1, |threads| u32::try_from(threads.get()).unwrap_or(1))
+}
+
+/// As many tokens as every slot could use, within the memory budget, but at least one whole
+/// conversation.
+fn cells(gguf: &Gguf, options: &LoadOptions, context_tokens: u32, available: Option<u64>) -> u32 {
+    let budget = match options.kv_cache_bytes {
+        0 => available
+            .map_or(u64::MAX, |bytes| bytes / 4)
+            .min(KV_CACHE_BYTES_DEFAULT_MAX),
+        bytes => bytes,
+    };
+    let most = context_tokens.saturating_mul(options.slots.max(1));
+    let affordable = budget / gguf.kv_bytes_per_token().max(1);
+    u32::try_from(affordable)
+        .unwrap_or(u32::MAX)
+        .clamp(context_tokens, most)
+        // llama.cpp rounds up to this as well.
+        .next_multiple_of(256)
+}
+
+impl From<io::Error> for LoadError {
+    fn from(fault: io::Error) -> Self {
+        Self::Backend(fault.to_string())
+    }
+}
