@@ -252,7 +252,8 @@ fn encode_segments(text: &str, names: &[String], vocabulary: &Vocabulary) -> Vec
     with_begin_mark(tokens, vocabulary)
 }
 
-/// The tokens of a text that is given to the model as it is.
+/// The tokens of a text that is given to the model as it is. The names of control tokens in it
+/// become those tokens.
 #[must_use]
 pub fn raw_prompt(text: &str, vocabulary: &Vocabulary) -> Prompt {
     Prompt {
@@ -261,7 +262,9 @@ pub fn raw_prompt(text: &str, vocabulary: &Vocabulary) -> Prompt {
     }
 }
 
-fn with_begin_mark(mut tokens: Vec<Token>, vocabulary: &Vocabulary) -> Vec<Token> {
+/// Puts the beginning mark in front, if the model wants one and it is not there.
+#[must_use]
+pub fn with_begin_mark(mut tokens: Vec<Token>, vocabulary: &Vocabulary) -> Vec<Token> {
     if let Some(begin) = vocabulary.begin()
         && tokens.first() != Some(&begin)
     {

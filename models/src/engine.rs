@@ -15,7 +15,7 @@ mod tests;
 mod turn;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
@@ -91,6 +91,7 @@ pub struct EngineHandle {
     next_job: Arc<AtomicU64>,
     grammars: Arc<GrammarCompiler>,
     stats: Arc<EngineStats>,
+    alive: Arc<AtomicBool>,
     abort: AbortSignal,
     capacity: Capacity,
 }
@@ -104,12 +105,6 @@ impl EngineThread {
     #[must_use]
     pub fn join(self) -> bool {
         self.0.join().is_ok()
-    }
-
-    /// Whether it has ended.
-    #[must_use]
-    pub fn is_finished(&self) -> bool {
-        self.0.is_finished()
     }
 }
 
@@ -126,17 +121,19 @@ pub fn start(
     let (inbox, commands) = mpsc::channel();
     let gate = Arc::new(Gate::new(options.gate, options.slots));
     let stats = Arc::new(EngineStats::new(options.slots, backend.capacity()));
+    let alive = Arc::new(AtomicBool::new(true));
     let handle = EngineHandle {
         inbox,
         gate: Arc::clone(&gate),
         next_job: Arc::default(),
         grammars: Arc::new(GrammarCompiler::new(Arc::clone(&vocabulary))),
         stats: Arc::clone(&stats),
+        alive: Arc::clone(&alive),
         abort: backend.abort_signal(),
         capacity: backend.capacity(),
     };
     let name = format!("engine {}", options.name);
-    let engine = Engine::new(backend, vocabulary, options, commands, gate, stats);
+    let engine = Engine::new(backend, vocabulary, options, commands, gate, stats, alive);
     let thread = thread::Builder::new()
         .name(name)
         .spawn(move || engine.run())
@@ -149,6 +146,12 @@ impl EngineHandle {
     #[must_use]
     pub fn capacity(&self) -> Capacity {
         self.capacity
+    }
+
+    /// Whether the engine's thread works. One that died stays dead: start another.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.alive.load(Ordering::SeqCst)
     }
 
     /// What the engine has done and is doing.

@@ -84,6 +84,8 @@ error_codes! {
     ModelUnreadable = "model_unreadable", Worker, false;
     /// The model can't do what was asked (embeddings from a backend without them, say).
     NotSupported = "not_supported", Client, false;
+    /// Somebody cancelled the request before there was an answer.
+    Cancelled = "cancelled", Client, false;
     /// Another request is using this session.
     SessionBusy = "session_busy", Load, true;
     /// The session, or the number of sessions, reached its limit.

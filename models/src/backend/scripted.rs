@@ -9,6 +9,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{AbortSignal, Backend, Capacity, DecodeError, Run, SeqId};
+use crate::chat::ChatTemplate;
+use crate::load::{BackendKind, Loaded, ModelInfo};
+use crate::memory::Needs;
 use crate::vocabulary::{Encode, Token, TokenKind, TokenTable, Vocabulary};
 
 /// The names of the tokens behind the 256 bytes.
@@ -51,6 +54,8 @@ pub struct Script {
     pub capacity: Capacity,
     /// Whether a sequence can be cut.
     pub can_truncate: bool,
+    /// Its chat template; none: ChatML.
+    pub template: Option<&'static str>,
     /// What goes wrong, at which decode (counted from 0).
     pub faults: HashMap<u64, Fault>,
 }
@@ -74,6 +79,7 @@ impl Default for Script {
                 batch_tokens: 512,
             },
             can_truncate: true,
+            template: None,
             faults: HashMap::new(),
         }
     }
@@ -290,4 +296,38 @@ pub fn vocabulary() -> Vocabulary {
     }
     table.end = END;
     Vocabulary::new(table, Box::new(Bytes))
+}
+
+/// A loaded model that follows the script, for a worker's loader.
+///
+/// # Panics
+/// Never: the fallback template compiles.
+#[must_use]
+pub fn loaded(script: Script) -> Loaded {
+    let vocabulary = Arc::new(vocabulary());
+    let template = ChatTemplate::new(script.template, &vocabulary);
+    let capacity = script.capacity;
+    Loaded {
+        info: ModelInfo {
+            architecture: "scripted".to_owned(),
+            title: "scripted".to_owned(),
+            parameters: 0,
+            quantization: "none".to_owned(),
+            file_bytes: 0,
+            trained_tokens: capacity.context_tokens,
+            context_tokens: capacity.context_tokens,
+            cells: capacity.cells,
+            needs: Needs {
+                weights: 0,
+                kv_cache: 0,
+                buffers: 0,
+            },
+            backend: BackendKind::default(),
+            device: "script".to_owned(),
+            threads: 1,
+        },
+        vocabulary,
+        template: Arc::new(template.expect("a script's template compiles")),
+        backend: Box::new(Scripted::new(script)),
+    }
 }

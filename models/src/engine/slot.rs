@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::outbox::Outbox;
+use super::outbox::{Delivery, Outbox};
 use crate::backend::SeqId;
 use crate::grammar::Constraint;
 use crate::job::{ChosenToken, Event, FinishReason, Generate, JobError, JobId, Outcome, Priority};
@@ -40,6 +40,8 @@ pub(super) struct Slot {
     text: TextStream,
     thinking_tokens: u32,
     started: Instant,
+    /// Since when the reader has not taken what was said.
+    stalled: Option<Instant>,
     first_token: Option<Instant>,
 }
 
@@ -66,6 +68,7 @@ impl Slot {
             in_cache: 0,
             thinking_tokens: 0,
             started: Instant::now(),
+            stalled: None,
             first_token: None,
             job,
             seq,
@@ -110,6 +113,21 @@ impl Slot {
     /// Whether the slot can be part of the next batch: a reader that is behind holds it back.
     pub(super) fn runnable(&self) -> bool {
         self.job.outbox.is_clear()
+    }
+
+    /// Tries again to hand over what was said.
+    pub(super) fn deliver(&mut self) -> Delivery {
+        let delivery = self.job.outbox.flush();
+        self.stalled = match delivery {
+            Delivery::Stalled => self.stalled.or_else(|| Some(Instant::now())),
+            Delivery::Clear | Delivery::Gone => None,
+        };
+        delivery
+    }
+
+    /// How long the reader has not taken what was said.
+    pub(super) fn stalled_for(&self) -> Duration {
+        self.stalled.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     /// Takes note that the backend computed the next `count` pending tokens.

@@ -521,3 +521,35 @@ async fn vectors_come_back_one_for_each_input() {
         }
     }
 }
+
+#[tokio::test]
+async fn stalled_readers_give_their_slots_up_and_lose_nothing() {
+    let (handle, _thread) = engine(Script::answering(|_| "word ".repeat(60)), 2);
+    let mut lazy = Vec::new();
+    for _ in 0..2 {
+        lazy.push(
+            handle
+                .submit(request(generate("lazy")))
+                .await
+                .expect("taken"),
+        );
+    }
+    // Both slots fill their channels and stall; somebody else needs one.
+    let busy = handle
+        .submit(request(generate("busy")))
+        .await
+        .expect("taken");
+    let (text, outcome) = collect(busy).await;
+    assert_eq!(text, "word ".repeat(60));
+    assert!(
+        outcome.expect("answered").queue_ms >= 400.0,
+        "a stalled slot is not taken at once"
+    );
+    for stream in lazy {
+        let (text, outcome) = collect(stream).await;
+        assert_eq!(
+            (text, outcome.expect("answered").output_tokens),
+            ("word ".repeat(60), 300)
+        );
+    }
+}

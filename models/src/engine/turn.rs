@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
@@ -73,6 +73,8 @@ struct Embedding {
 
 /// The state that one engine thread owns.
 pub(super) struct Engine {
+    /// First, so that a panic is known before the jobs' channels close.
+    _alive: AliveGuard,
     backend: Box<dyn Backend>,
     abort: AbortSignal,
     vocabulary: Arc<Vocabulary>,
@@ -84,6 +86,9 @@ pub(super) struct Engine {
     /// Occupied slots, in the order of admission.
     slots: Vec<Slot>,
     free_sequences: Vec<SeqId>,
+    /// Jobs whose readers stopped reading and whose slots others needed. Their cells were given
+    /// up; they are computed again when the reader goes on.
+    parked: Vec<Slot>,
     embedding: VecDeque<Embedding>,
     /// Ended jobs whose last events have not been taken.
     leaving: Vec<Outbox>,
@@ -99,6 +104,21 @@ struct Share {
 /// Below this much work, waking other threads costs more than it saves.
 const PARALLEL_LOGITS_MIN: usize = 65_536;
 
+/// A reader that took nothing for so long gives its slot up if others wait.
+const PARK_AFTER: Duration = Duration::from_millis(500);
+
+/// Parked jobs for each slot: beyond that, stalled ones keep their slots.
+const PARKED_PER_SLOT_MAX: u32 = 4;
+
+/// Tells the handles when the thread ends, also by a panic.
+struct AliveGuard(Arc<AtomicBool>);
+
+impl Drop for AliveGuard {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+}
+
 /// How often a thread that waits for its readers looks whether one has left.
 const GONE_CHECK: Duration = Duration::from_millis(100);
 
@@ -110,13 +130,16 @@ impl Engine {
         inbox: Receiver<Envelope>,
         gate: Arc<Gate>,
         stats: Arc<EngineStats>,
+        alive: Arc<AtomicBool>,
     ) -> Self {
         let slots = options.slots.min(backend.capacity().sequences);
         Self {
+            _alive: AliveGuard(alive),
             abort: backend.abort_signal(),
             free_sequences: (0..slots).rev().collect(),
             queue: Queue::default(),
             slots: Vec::new(),
+            parked: Vec::new(),
             embedding: VecDeque::new(),
             leaving: Vec::new(),
             backend,
@@ -173,7 +196,10 @@ impl Engine {
 
     /// Whether there is something to compute now.
     fn has_work(&self) -> bool {
-        self.can_admit() || self.slots.iter().any(Slot::runnable) || !self.embedding.is_empty()
+        self.can_admit()
+            || self.can_resume().is_some()
+            || self.slots.iter().any(Slot::runnable)
+            || !self.embedding.is_empty()
     }
 
     /// Whether the first job of the queue could begin now. A job reserves the cells that it may
@@ -183,17 +209,27 @@ impl Engine {
             None => false,
             Some(Work::Embed(_)) => true,
             Some(Work::Generate(generate)) => {
-                let reserved: u32 = self.slots.iter().map(Slot::cells_reserved).sum();
-                let needed = cells_needed(generate, generate.prompt.len());
-                !self.free_sequences.is_empty()
-                    && reserved.saturating_add(needed) <= self.backend.capacity().cells
+                self.has_room(cells_needed(generate, generate.prompt.len()))
             }
         }
     }
 
+    /// Whether a sequence and so many cells are free.
+    fn has_room(&self, cells: u32) -> bool {
+        let reserved: u32 = self.slots.iter().map(Slot::cells_reserved).sum();
+        !self.free_sequences.is_empty()
+            && reserved.saturating_add(cells) <= self.backend.capacity().cells
+    }
+
+    /// The first parked job whose reader goes on and for which there is room.
+    fn can_resume(&self) -> Option<usize> {
+        let ready = |slot: &Slot| slot.runnable() && self.has_room(slot.cells_reserved());
+        self.parked.iter().position(ready)
+    }
+
     /// How long the thread may sleep while nothing can be computed; `None`: until it is told.
     fn wait_time(&self) -> Option<Duration> {
-        let waits = !self.leaving.is_empty() || !self.slots.is_empty();
+        let waits = !self.leaving.is_empty() || !self.slots.is_empty() || !self.parked.is_empty();
         (waits || self.queue.iter().next().is_some()).then_some(GONE_CHECK)
     }
 
@@ -258,9 +294,7 @@ impl Engine {
         for waiting in self.queue.remove_if(|waiting| waiting.job.id == id) {
             self.end_waiting(waiting, FinishReason::Cancelled);
         }
-        if let Some(index) = self.slots.iter().position(|slot| slot.job.id == id) {
-            self.end_slot(index, Ok(FinishReason::Cancelled));
-        }
+        self.end_where(FinishReason::Cancelled, |slot| slot.job.id == id);
     }
 
     /// Ends a job that never had a slot.
@@ -287,23 +321,26 @@ impl Engine {
         for waiting in self.queue.remove_if(|waiting| overdue(&waiting.job)) {
             self.end_waiting(waiting, FinishReason::Deadline);
         }
-        while let Some(index) = self.slots.iter().position(|slot| overdue(&slot.job)) {
-            self.end_slot(index, Ok(FinishReason::Deadline));
-        }
+        self.end_where(FinishReason::Deadline, |slot| overdue(&slot.job));
     }
 
     /// Tries again what readers had no room for, and lets go of those that left.
     fn deliver(&mut self) {
         self.leaving
             .retain_mut(|outbox| outbox.flush() == Delivery::Stalled);
-        let gone = |slot: &mut Slot| slot.job.outbox.flush() == Delivery::Gone;
-        while let Some(index) = self.slots.iter_mut().position(gone) {
-            self.end_slot(index, Ok(FinishReason::Cancelled));
-        }
+        self.end_where(FinishReason::Cancelled, |slot| {
+            slot.deliver() == Delivery::Gone
+        });
     }
 
     /// Gives free slots to the first jobs of the queue.
     fn admit(&mut self) {
+        self.park_stalled();
+        while let Some(index) = self.can_resume() {
+            let mut slot = self.parked.remove(index);
+            slot.seq = self.free_sequences.pop().expect("there is room");
+            self.slots.push(slot);
+        }
         let mut admitted = false;
         while self.can_admit()
             && let Some(waiting) = self.queue.pop()
@@ -321,6 +358,24 @@ impl Engine {
         }
         if admitted {
             self.announce_positions();
+        }
+    }
+
+    /// While jobs wait for room, takes slots from readers that have not read for a while.
+    fn park_stalled(&mut self) {
+        while self.queue.iter().next().is_some()
+            && !self.can_admit()
+            && self.parked.len() < (self.options.slots * PARKED_PER_SLOT_MAX) as usize
+            && let Some(index) = self
+                .slots
+                .iter()
+                .position(|slot| slot.stalled_for() >= PARK_AFTER)
+        {
+            let mut slot = self.slots.remove(index);
+            self.backend.clear(slot.seq);
+            self.free_sequences.push(slot.seq);
+            slot.cache_lost();
+            self.parked.push(slot);
         }
     }
 
@@ -523,14 +578,29 @@ impl Engine {
         }
     }
 
+    /// Ends every job, in a slot or parked, that is `meant`.
+    fn end_where(&mut self, reason: FinishReason, mut meant: impl FnMut(&mut Slot) -> bool) {
+        while let Some(index) = self.slots.iter_mut().position(&mut meant) {
+            self.end_slot(index, Ok(reason));
+        }
+        while let Some(index) = self.parked.iter_mut().position(&mut meant) {
+            let slot = self.parked.remove(index);
+            self.end(slot, Ok(reason));
+        }
+    }
+
     fn end_slot(&mut self, index: usize, ending: Ending) {
         let slot = self.slots.remove(index);
-        if matches!(ending, Ok(FinishReason::Cancelled)) {
-            self.stats.jobs_cancelled.fetch_add(1, Ordering::Relaxed);
-        }
         self.gate.observe(slot.service_time());
         self.backend.clear(slot.seq);
         self.free_sequences.push(slot.seq);
+        self.end(slot, ending);
+    }
+
+    fn end(&mut self, slot: Slot, ending: Ending) {
+        if matches!(ending, Ok(FinishReason::Cancelled)) {
+            self.stats.jobs_cancelled.fetch_add(1, Ordering::Relaxed);
+        }
         self.leaving.push(slot.end(ending));
     }
 

@@ -1,0 +1,134 @@
+//! What can be typed: one file for each command.
+
+mod ask;
+mod bench;
+mod models;
+mod output;
+mod remote;
+mod serve;
+mod small;
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use fazai::config::Settings;
+
+/// Local models behind a line-delimited JSON socket.
+#[derive(Debug, Parser)]
+#[command(
+    name = "fazai",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = true
+)]
+#[command(after_help = "\
+Examples:
+  fazai serve                                  start the worker
+  fazai ask \"what does exit code 137 mean?\"    ask it, or the built-in model without a worker
+  journalctl -n 50 | fazai ask \"what failed?\"
+  fazai models pull qwen3:0.6b                 download a larger model
+  echo '{\"action\":\"ask\",\"action_id\":\"1\",\"input\":\"hello\"}' | socat -t 600 - UNIX-CONNECT:$FAZAI_SOCKET")]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the worker until it is told to stop
+    Serve(serve::Serve),
+    /// Ask a question and stream the answer
+    Ask(ask::Ask),
+    /// List, download, look at and remove models; load and unload them in a running worker
+    #[command(subcommand)]
+    Models(models::Models),
+    /// Show what a running worker is doing
+    Status(small::Status),
+    /// Measure a model: prompt processing, generation, time to first token
+    Bench(bench::Bench),
+    /// Print the JSON Schemas of the protocol
+    Schema(small::Schema),
+    /// Check a settings file, or print one with every key
+    Config(small::Config),
+    /// Print a shell's completion script
+    Completions(small::Completions),
+    /// Print the manual pages into a directory
+    Man(small::Man),
+}
+
+/// Where a running worker is.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Connect {
+    /// The worker's Unix socket
+    #[arg(long, value_name = "PATH", env = "FAZAI_SOCKET")]
+    socket: Option<PathBuf>,
+    /// The worker's TCP address, instead of a socket
+    #[arg(long, value_name = "HOST:PORT", conflicts_with = "socket")]
+    tcp: Option<String>,
+    /// A file with the token that the TCP address wants
+    #[arg(long, value_name = "FILE", requires = "tcp")]
+    token_file: Option<PathBuf>,
+}
+
+/// Where the settings are.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SettingsFile {
+    /// The settings file [default: /etc/fazai/fazai.conf, if it is there]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl SettingsFile {
+    fn load(&self) -> anyhow::Result<Settings> {
+        Ok(Settings::load(self.config.as_deref())?)
+    }
+}
+
+/// The user pressed Ctrl-C.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted")]
+struct Interrupted;
+
+/// What a script that is interrupted ends with.
+const INTERRUPTED: u8 = 130;
+
+/// Runs a command and says how it ended.
+pub(crate) fn run(arguments: Arguments) -> ExitCode {
+    let ended = match arguments.command {
+        Command::Serve(serve) => serve.run(),
+        Command::Ask(ask) => ask.run(),
+        Command::Models(models) => models.run(),
+        Command::Status(status) => status.run(),
+        Command::Bench(bench) => bench.run(),
+        Command::Schema(schema) => schema.run(),
+        Command::Config(config) => config.run(),
+        Command::Completions(completions) => completions.run(),
+        Command::Man(man) => man.run(),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) if fault.is::<Interrupted>() => ExitCode::from(INTERRUPTED),
+        // `fazai ... | head` is no failure.
+        Err(fault) if output_closed(&fault) => ExitCode::SUCCESS,
+        Err(fault) => {
+            output::complain(&fault);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn output_closed(fault: &anyhow::Error) -> bool {
+    let fault = fault.downcast_ref::<io::Error>();
+    fault.is_some_and(|fault| fault.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// Runs an async command on a small runtime: it mostly waits.
+fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?
+        .block_on(work)
+}

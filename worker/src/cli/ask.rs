@@ -1,0 +1,290 @@
+//! `fazai ask`: a question on the command line, with a worker or without.
+
+use std::io::{self, IsTerminal, Read, Write};
+
+use clap::Args;
+use fazai::Worker;
+use fazai::config::Settings;
+use fazai_protocol::client::{Client, Reply};
+use fazai_protocol::{self as protocol, AskParams, Done, ErrorCode, Line, Overflow, Think};
+
+use super::{Connect, Interrupted, SettingsFile};
+
+/// Ask a question and stream the answer
+#[derive(Debug, Args)]
+#[command(after_help = "\
+What comes through a pipe is put behind the question. A running worker answers, if there is one;
+otherwise the model is loaded for this one question.
+
+Examples:
+  fazai ask \"what does exit code 137 mean?\"
+  journalctl -n 50 | fazai ask \"what failed?\"
+  fazai ask --json \"list open ports\" | jq -r 'select(.action==\"done\").result'")]
+pub(crate) struct Ask {
+    /// The question
+    #[arg(required_unless_present = "file", value_name = "TEXT")]
+    text: Vec<String>,
+    /// The model to ask: a name, or (without a worker) a path
+    #[arg(long, value_name = "NAME|PATH")]
+    model: Option<String>,
+    /// Standing instructions
+    #[arg(long, value_name = "TEXT")]
+    system: Option<String>,
+    /// Continue a conversation that the running worker keeps
+    #[arg(long, value_name = "NAME")]
+    session: Option<String>,
+    /// Most tokens to write
+    #[arg(long, value_name = "N")]
+    max_tokens: Option<u32>,
+    /// 0 always takes the likeliest token
+    #[arg(long, value_name = "NUMBER")]
+    temperature: Option<f32>,
+    /// Start of the random numbers
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Whether the model may think first: off, on, or a number of tokens
+    #[arg(long, value_name = "HOW")]
+    think: Option<String>,
+    /// A file with a JSON Schema that the answer must follow
+    #[arg(long, value_name = "FILE")]
+    schema: Option<std::path::PathBuf>,
+    /// Read the question from a file
+    #[arg(long, value_name = "FILE", conflicts_with = "text")]
+    file: Option<std::path::PathBuf>,
+    /// Show the protocol's lines instead of the text
+    #[arg(long)]
+    json: bool,
+    /// Do not look for a running worker
+    #[arg(long)]
+    local: bool,
+    #[command(flatten)]
+    connect: Connect,
+    #[command(flatten)]
+    settings: SettingsFile,
+}
+
+impl Ask {
+    pub(super) fn run(&self) -> anyhow::Result<()> {
+        let question = self.question()?;
+        let piped = piped_text(&question)?;
+        super::block_on(self.ask(question, piped))
+    }
+
+    fn question(&self) -> anyhow::Result<String> {
+        match &self.file {
+            Some(path) => Ok(std::fs::read_to_string(path)
+                .map_err(|fault| anyhow::anyhow!("{}: {fault}", path.display()))?),
+            None => Ok(self.text.join(" ")),
+        }
+    }
+
+    async fn ask(&self, question: String, piped: Option<String>) -> anyhow::Result<()> {
+        let (client, own) = self.client().await?;
+        let answered = tokio::select! {
+            answered = self.converse(&client, &question, piped) => answered,
+            _ = tokio::signal::ctrl_c() => Err(Interrupted.into()),
+        };
+        drop(client);
+        if let Some(worker) = own {
+            worker.stop().await;
+        }
+        answered
+    }
+
+    /// A running worker, or one of this command's own.
+    async fn client(&self) -> anyhow::Result<(Client, Option<Worker>)> {
+        let needs_own = self.local || self.model.as_ref().is_some_and(|name| name.contains('/'));
+        if !needs_own && let Some(client) = self.connect.client().await? {
+            return Ok((client, None));
+        }
+        if self.connect.is_explicit() && !needs_own {
+            // The user named a place; to answer from somewhere else would surprise.
+            return Ok((self.connect.running().await?, None));
+        }
+        let mut settings: Settings = self.settings.load()?;
+        if let Some(model) = &self.model {
+            settings.model.default.clone_from(model);
+        }
+        // One question needs one slot.
+        settings.model.slots = 1;
+        settings.server.drain_ms = 0;
+        let worker = Worker::start(settings);
+        Ok((worker.client(), Some(worker)))
+    }
+
+    /// Asks; if the piped text is too long for the model, asks again with its latest lines.
+    async fn converse(
+        &self,
+        client: &Client,
+        question: &str,
+        piped: Option<String>,
+    ) -> anyhow::Result<()> {
+        let mut piped = piped;
+        loop {
+            let request = self.request(question, piped.as_deref())?;
+            let done = self.stream(client.ask(request).await?).await?;
+            let Some(error) = done.error else {
+                return Ok(());
+            };
+            let shorter = match &piped {
+                Some(text) if error.code == ErrorCode::ContextOverflow => latest_half(text),
+                _ => None,
+            };
+            if shorter.is_none() {
+                return Err(error.into());
+            }
+            piped = shorter;
+            let lines = piped.as_ref().map_or(0, |text| text.lines().count());
+            eprintln!("fazai: too long for this model; asking about the last {lines} lines");
+        }
+    }
+
+    fn request(&self, question: &str, piped: Option<&str>) -> anyhow::Result<protocol::Ask> {
+        let input = match piped {
+            Some(text) if question.is_empty() => text.to_owned(),
+            Some(text) => format!("{question}\n\n{text}"),
+            None => question.to_owned(),
+        };
+        let path_given = self.model.as_ref().is_some_and(|name| name.contains('/'));
+        Ok(protocol::Ask {
+            model: self.model.clone().filter(|_| !path_given),
+            session: self.session.clone(),
+            params: AskParams {
+                system: self.system.clone(),
+                max_tokens: self.max_tokens,
+                temperature: self.temperature,
+                seed: self.seed,
+                think: self.think.as_deref().map(think).transpose()?,
+                json_schema: self.schema.as_deref().map(read_schema).transpose()?,
+                overflow: Some(Overflow::Error),
+                ..AskParams::default()
+            },
+            ..protocol::Ask::new(input)
+        })
+    }
+
+    /// Shows the lines as they come; returns the last one.
+    async fn stream(&self, mut reply: Reply) -> anyhow::Result<Done> {
+        let mut screen = Screen::new(self.json);
+        loop {
+            match reply.next().await? {
+                Some(Line::Done(done)) => {
+                    screen.end(&done)?;
+                    return Ok(*done);
+                }
+                Some(line) => screen.show(&line)?,
+                None => return Err(anyhow::anyhow!("the answer has no end")),
+            }
+        }
+    }
+}
+
+/// Where the answer appears.
+struct Screen {
+    json: bool,
+    /// Whether the cursor is at the beginning of a line.
+    fresh: bool,
+    /// Thinking is shown apart, and only to people.
+    show_thinking: bool,
+}
+
+impl Screen {
+    fn new(json: bool) -> Self {
+        Self {
+            json,
+            fresh: true,
+            show_thinking: io::stderr().is_terminal(),
+        }
+    }
+
+    fn show(&mut self, line: &Line) -> io::Result<()> {
+        if self.json {
+            return json_line(line);
+        }
+        match line {
+            Line::Token(piece) => {
+                let mut out = io::stdout().lock();
+                out.write_all(piece.result.as_bytes())?;
+                self.fresh = piece.result.ends_with('\n');
+                out.flush()
+            }
+            Line::Thinking(piece) if self.show_thinking => {
+                let mut err = anstream::stderr().lock();
+                write!(err, "\x1b[2m{}\x1b[0m", piece.result)?;
+                err.flush()
+            }
+            Line::Warning(warning) => writeln!(io::stderr().lock(), "fazai: {}", warning.result),
+            _ => Ok(()),
+        }
+    }
+
+    fn end(&mut self, done: &Done) -> io::Result<()> {
+        if self.json {
+            return json_line(&Line::Done(Box::new(done.clone())));
+        }
+        if !self.fresh {
+            writeln!(io::stdout().lock())?;
+        }
+        Ok(())
+    }
+}
+
+fn json_line(line: &Line) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    serde_json::to_writer(&mut out, line)?;
+    out.write_all(b"\n")?;
+    out.flush()
+}
+
+/// More than any model reads.
+const PIPED_BYTES_MAX: u64 = 512 << 10;
+
+/// What comes through a pipe, as text; at most the latest part of it.
+fn piped_text(question: &str) -> anyhow::Result<Option<String>> {
+    let input = io::stdin();
+    if input.is_terminal() {
+        return Ok(None);
+    }
+    let mut kept = Vec::new();
+    let mut input = input.lock();
+    loop {
+        let read = input
+            .by_ref()
+            .take(PIPED_BYTES_MAX)
+            .read_to_end(&mut kept)?;
+        if read == 0 {
+            break;
+        }
+        let most = usize::try_from(PIPED_BYTES_MAX).unwrap_or(usize::MAX);
+        kept.drain(..kept.len().saturating_sub(most));
+    }
+    let text = String::from_utf8_lossy(&kept).trim_end().to_owned();
+    if text.is_empty() && question.is_empty() {
+        return Err(anyhow::anyhow!("there is no question"));
+    }
+    Ok((!text.is_empty()).then_some(text))
+}
+
+/// The later half of the lines, if there is more than one.
+fn latest_half(text: &str) -> Option<String> {
+    let lines: Vec<&str> = text.lines().collect();
+    let kept = lines.len() / 2;
+    (kept > 0).then(|| lines[lines.len() - kept..].join("\n"))
+}
+
+fn think(text: &str) -> anyhow::Result<Think> {
+    match text {
+        "off" => Ok(Think::Off),
+        "on" => Ok(Think::On),
+        budget => budget.parse().map(Think::Budget).map_err(|_| {
+            anyhow::anyhow!("--think is off, on or a number of tokens, not {budget:?}").into()
+        }),
+    }
+}
+
+fn read_schema(path: &std::path::Path) -> anyhow::Result<serde_json::Value> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|fault| anyhow::anyhow!("{}: {fault}", path.display()))?;
+    Ok(serde_json::from_str(&text)
+        .map_err(|fault| anyhow::anyhow!("{}: {fault}", path.display()))?)
+}

@@ -1,0 +1,81 @@
+//! Text for people, JSON for pipes.
+
+use std::io::{self, IsTerminal, Write};
+
+use fazai_protocol::WireError;
+use fazai_protocol::client::ClientError;
+use serde_json::Value;
+
+/// Whether standard output goes to a program.
+pub(super) fn piped() -> bool {
+    !io::stdout().is_terminal()
+}
+
+/// Prints `data` as JSON if standard output is a pipe or `json` is wished, and `text` otherwise.
+pub(super) fn print(json: bool, text: &str, data: &Value) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    if json || piped() {
+        serde_json::to_writer(&mut out, data)?;
+        writeln!(out)?;
+    } else {
+        writeln!(out, "{}", text.trim_end())?;
+    }
+    Ok(())
+}
+
+/// Says on standard error what went wrong and what to do next.
+pub(super) fn complain(fault: &anyhow::Error) {
+    let mut err = anstream::stderr().lock();
+    let _ = match refusal(fault) {
+        Some(error) => {
+            let hint = error.hint.as_ref().map(|hint| format!("\n  hint: {hint}"));
+            let hint = hint.unwrap_or_default();
+            writeln!(err, "fazai: {} ({}){hint}", error.message, error.code)
+        }
+        None => writeln!(err, "fazai: {fault:#}"),
+    };
+}
+
+/// What a worker, here or elsewhere, answered.
+fn refusal(fault: &anyhow::Error) -> Option<&WireError> {
+    match fault.downcast_ref::<ClientError>() {
+        Some(ClientError::Refused(error)) => Some(error),
+        _ => fault.downcast_ref::<WireError>(),
+    }
+}
+
+/// A number of bytes for people.
+pub(super) fn bytes(count: u64) -> String {
+    indicatif::HumanBytes(count).to_string()
+}
+
+/// A number of parameters for people: 600M, 4.0B.
+#[expect(clippy::cast_precision_loss, reason = "rounded anyway")]
+pub(super) fn parameters(count: u64) -> String {
+    match count {
+        0..1_000_000 => format!("{}K", count / 1_000),
+        1_000_000..1_000_000_000 => format!("{:.1}M", count as f64 / 1e6),
+        _ => format!("{:.1}B", count as f64 / 1e9),
+    }
+}
+
+/// Lines up columns; the first row is the heading.
+pub(super) fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells: Vec<String> = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
+        text.push_str(cells.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}

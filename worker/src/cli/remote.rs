@@ -1,0 +1,66 @@
+//! Finding a running worker.
+
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use fazai::config::default_socket;
+use fazai_protocol::Secret;
+use fazai_protocol::client::{Client, Endpoint};
+
+use super::Connect;
+
+impl Connect {
+    /// Whether the user named a place, so that nothing else will do.
+    pub(super) fn is_explicit(&self) -> bool {
+        self.socket.is_some() || self.tcp.is_some()
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        match (&self.tcp, &self.socket) {
+            (Some(address), _) => Endpoint::Tcp(address.clone()),
+            (None, Some(path)) => Endpoint::Unix(path.clone()),
+            (None, None) => Endpoint::Unix(v2_socket().unwrap_or_else(default_socket)),
+        }
+    }
+
+    /// Connects; `None` if nobody listens there.
+    pub(super) async fn client(&self) -> anyhow::Result<Option<Client>> {
+        let endpoint = self.endpoint();
+        let client = match Client::connect(&endpoint).await {
+            Ok(client) => client,
+            Err(fault) if nobody_there(fault.kind()) => return Ok(None),
+            Err(fault) => return Err(anyhow::Error::new(fault).context(endpoint.to_string())),
+        };
+        if let Some(path) = &self.token_file {
+            let token = std::fs::read_to_string(path);
+            let token = token.with_context(|| path.display().to_string())?;
+            client.hello(Some(Secret(token.trim().to_owned()))).await?;
+        }
+        Ok(Some(client))
+    }
+
+    /// Connects, or fails with what to do.
+    pub(super) async fn running(&self) -> anyhow::Result<Client> {
+        let client = self.client().await?;
+        client.ok_or_else(|| {
+            let endpoint = self.endpoint();
+            anyhow::anyhow!(
+                "no worker is running on {endpoint}\n  hint: start one with `fazai serve`, or name its place with --socket"
+            )
+        })
+    }
+}
+
+fn nobody_there(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::NotFound | ErrorKind::ConnectionRefused)
+}
+
+/// The variables that older clients read.
+fn v2_socket() -> Option<PathBuf> {
+    ["FAZAI_GEMMA_SOCKET", "FAZAI_GEMMA_SOCK"]
+        .iter()
+        .find_map(std::env::var_os)
+        .filter(|path| !path.is_empty())
+        .map(PathBuf::from)
+}

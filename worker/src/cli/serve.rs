@@ -1,0 +1,136 @@
+//! `fazai serve`: the worker as a service.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use fazai::Worker;
+use fazai::config::Settings;
+use fazai::server::{self, Server};
+use fazai::telemetry::{self, LogHandle};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{error, info, warn};
+
+use super::SettingsFile;
+
+/// Run the worker until it is told to stop
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Signals: TERM and INT stop it (requests may end first, for at most drain_ms); HUP reads the
+settings again. Every option has a key in the settings file: see `fazai config --example`.
+
+Examples:
+  fazai serve
+  fazai serve --model qwen3:0.6b --threads 4
+  fazai serve --socket /tmp/fazai.sock --model ./model.gguf")]
+pub(crate) struct Serve {
+    /// The Unix socket [default: /run/fazai/gemma.sock for root, else in $XDG_RUNTIME_DIR]
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// Listen on TCP too; any address but loopback needs a token in the settings
+    #[arg(long, value_name = "HOST:PORT")]
+    tcp: Option<String>,
+    /// The model for requests that name none [default: builtin]
+    #[arg(long, value_name = "NAME|PATH")]
+    model: Option<String>,
+    /// Threads that compute [default: as many as the process may use]
+    #[arg(long, value_name = "N")]
+    threads: Option<u32>,
+    /// llama or candle
+    #[arg(long, value_name = "BACKEND")]
+    backend: Option<String>,
+    /// What is logged: error, warn, info, debug, trace, or a filter
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+    #[command(flatten)]
+    settings: SettingsFile,
+}
+
+impl Serve {
+    pub(super) fn run(&self) -> anyhow::Result<()> {
+        let settings = self.settings()?;
+        let log = telemetry::start(&settings.log)?;
+        tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()?
+            .block_on(self.serve(settings, &log))
+    }
+
+    /// The file, and what the command line says otherwise.
+    fn settings(&self) -> anyhow::Result<Settings> {
+        let mut settings = self.settings.load()?;
+        let options = [
+            (
+                "server",
+                "socket",
+                self.socket.as_ref().map(|path| path.display().to_string()),
+            ),
+            ("server", "tcp", self.tcp.clone()),
+            ("model", "default", self.model.clone()),
+            (
+                "model",
+                "threads",
+                self.threads.map(|threads| threads.to_string()),
+            ),
+            ("model", "backend", self.backend.clone()),
+            ("log", "level", self.log_level.clone()),
+        ];
+        for (section, key, value) in options {
+            if let Some(value) = value {
+                let set = settings.set(section, key, &value);
+                set.map_err(|wanted| anyhow::anyhow!("{key} {value:?}: {wanted}"))?;
+            }
+        }
+        settings.check().map_err(anyhow::Error::msg)?;
+        Ok(settings)
+    }
+
+    async fn serve(&self, settings: Settings, log: &LogHandle) -> anyhow::Result<()> {
+        for note in &settings.notes {
+            warn!("settings: {note}");
+        }
+        let server = Server::bind(&settings.server).await?;
+        let worker = Worker::start(settings);
+        // A configured model that can't be loaded should be known now and not at the first
+        // question; the sockets answer meanwhile.
+        let first = worker.warm_up();
+        server::announce(&worker.settings().server, &server);
+        let accepting = tokio::spawn(server.run(worker.clone()));
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hang_up = signal(SignalKind::hangup())?;
+        tokio::pin!(first);
+        let mut warming = true;
+        let failure = loop {
+            tokio::select! {
+                _ = terminate.recv() => break None,
+                _ = interrupt.recv() => break None,
+                _ = hang_up.recv() => self.reload(&worker, log),
+                loaded = &mut first, if warming => match loaded {
+                    Ok(()) => warming = false,
+                    Err(error) => break Some(error),
+                }
+            }
+        };
+        if failure.is_none() {
+            info!("stopping");
+        }
+        worker.stop().await;
+        let _ = accepting.await;
+        failure.map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    fn reload(&self, worker: &Worker, log: &LogHandle) {
+        let settings = match self.settings() {
+            Ok(settings) => settings,
+            Err(fault) => return error!(%fault, "the old settings stay in force"),
+        };
+        if let Err(fault) = log.set(&settings.log) {
+            return error!(%fault, "the old settings stay in force");
+        }
+        if settings.server != worker.settings().server {
+            warn!("[server] changes take effect at the next start");
+        }
+        worker.reload(settings);
+        info!("settings read again");
+    }
+}

@@ -1,0 +1,241 @@
+//! The settings: `/etc/fazai/fazai.conf` and the command line, nothing else.
+//!
+//! Every key is one row of [`keys::KEYS`]: its name, its help, how it is read and shown. A file's
+//! faults are reported all at once, each with its line.
+
+mod file;
+mod keys;
+#[cfg(test)]
+mod tests;
+mod v2;
+
+use std::path::{Path, PathBuf};
+
+use fazai_models::load::{BackendKind, GpuLayers};
+use fazai_models::store::Store;
+use fazai_protocol::{Limits, Secret};
+
+pub use self::file::{Fault, Faults};
+pub use self::keys::example;
+
+/// Where the settings are, if no other file is named.
+pub const DEFAULT_PATH: &str = "/etc/fazai/fazai.conf";
+
+/// How the worker runs. Immutable; a reload makes a new one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// Where it listens.
+    pub server: ServerSettings,
+    /// Which models, and how they are loaded.
+    pub model: ModelSettings,
+    /// What a request gets that does not say otherwise.
+    pub defaults: RequestDefaults,
+    /// What a client can meet.
+    pub limits: Limits,
+    /// What is logged.
+    pub log: LogSettings,
+    /// Things in the file that were understood and have no effect; told at the start.
+    pub notes: Vec<String>,
+}
+
+/// Where the worker listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerSettings {
+    /// The Unix socket.
+    pub socket: PathBuf,
+    /// Its permissions.
+    pub socket_mode: u32,
+    /// Its group; none: the group of the process.
+    pub socket_group: Option<String>,
+    /// Its owner; none: the user of the process.
+    pub socket_owner: Option<String>,
+    /// Users that may connect besides root and the worker's own; none: whom the socket's
+    /// permissions let in.
+    pub allow_uids: Vec<u32>,
+    /// The TCP address, `host:port`.
+    pub tcp: Option<String>,
+    /// What a TCP client has to show in `hello`.
+    pub tcp_token: Option<Secret>,
+    /// How long requests may go on after a stop was asked for.
+    pub drain_ms: u64,
+}
+
+/// Which models, and how they are loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelSettings {
+    /// The model for requests that name none: a name or a path.
+    pub default: String,
+    /// Where downloaded models are.
+    pub dir: PathBuf,
+    /// What computes.
+    pub backend: BackendKind,
+    /// Threads that compute; 0: as many as the process may use.
+    pub threads: u32,
+    /// How much goes to a GPU.
+    pub gpu_layers: GpuLayers,
+    /// Longest conversation; 0: what the model was trained for, at most 8192.
+    pub context_tokens: u32,
+    /// Requests worked on at once, for each model.
+    pub slots: u32,
+    /// Memory for the KV cache; 0: a quarter of what is free, at most 2 GiB.
+    pub kv_cache_bytes: u64,
+    /// Tokens in one decode.
+    pub batch_tokens: u32,
+    /// Prompt tokens in one decode while others write.
+    pub prefill_chunk_tokens: u32,
+    /// Unload a model that was not used for so long; 0: never.
+    pub idle_unload_ms: u64,
+    /// Refuse models that need more; 0: what is free.
+    pub memory_bytes_max: u64,
+}
+
+/// What a request gets that does not say otherwise.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RequestDefaults {
+    /// Most tokens to write.
+    pub max_tokens: u32,
+    /// 0 always takes the likeliest token.
+    pub temperature: f32,
+    /// Keep this many of the likeliest.
+    pub top_k: u32,
+    /// Keep the likeliest whose probabilities sum to this.
+    pub top_p: f32,
+    /// Drop tokens less likely than this share of the likeliest.
+    pub min_p: f32,
+    /// Divide the logits of recent tokens by this.
+    pub repeat_penalty: f32,
+    /// Give up after this long; 0: never.
+    pub deadline_ms: u64,
+}
+
+/// What is logged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogSettings {
+    /// A level, or a filter such as `info,fazai_models=debug`.
+    pub level: String,
+    /// How lines look.
+    pub format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON otherwise.
+    #[default]
+    Auto,
+    /// Text.
+    Text,
+    /// One JSON object for each line.
+    Json,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            server: ServerSettings {
+                socket: default_socket(),
+                socket_mode: 0o660,
+                socket_group: None,
+                socket_owner: None,
+                allow_uids: Vec::new(),
+                tcp: None,
+                tcp_token: None,
+                drain_ms: 10_000,
+            },
+            model: ModelSettings {
+                default: fazai_models::builtin::NAME.to_owned(),
+                // Without a home there is still the built-in model.
+                dir: Store::default_dir().unwrap_or_default(),
+                backend: BackendKind::default(),
+                threads: 0,
+                gpu_layers: GpuLayers::Auto,
+                context_tokens: 0,
+                slots: 8,
+                kv_cache_bytes: 0,
+                batch_tokens: 512,
+                prefill_chunk_tokens: 128,
+                idle_unload_ms: 0,
+                memory_bytes_max: 0,
+            },
+            defaults: RequestDefaults {
+                max_tokens: 512,
+                temperature: 0.2,
+                top_k: 40,
+                top_p: 0.95,
+                min_p: 0.05,
+                repeat_penalty: 1.0,
+                deadline_ms: 0,
+            },
+            limits: Limits::default(),
+            log: LogSettings {
+                level: "info".to_owned(),
+                format: LogFormat::Auto,
+            },
+            notes: Vec::new(),
+        }
+    }
+}
+
+impl Settings {
+    /// Reads the file at `path`, or the default one. Only the default one may be absent.
+    ///
+    /// # Errors
+    /// All faults of the file at once.
+    pub fn load(path: Option<&Path>) -> Result<Self, Faults> {
+        let (path, may_be_absent) = match path {
+            Some(path) => (path, false),
+            None => (Path::new(DEFAULT_PATH), true),
+        };
+        match file::read(path) {
+            Ok(text) => Self::parse(&text, path),
+            Err(fault) if may_be_absent && fault.kind() == std::io::ErrorKind::NotFound => {
+                Ok(Self::default())
+            }
+            Err(fault) => Err(Faults::unreadable(path, &fault)),
+        }
+    }
+
+    /// Sets one key as if the file had it.
+    ///
+    /// # Errors
+    /// Says what would be right, or that there is no such key.
+    pub fn set(&mut self, section: &str, key: &str, value: &str) -> Result<(), String> {
+        match keys::find(section, key) {
+            Some(row) => (row.read)(self, value),
+            None => Err(format!("[{section}] has no key {key:?}")),
+        }
+    }
+
+    /// Checks what no single key can be checked for.
+    ///
+    /// # Errors
+    /// Says what does not go together.
+    pub fn check(&self) -> Result<(), String> {
+        keys::check(self).next().map_or(Ok(()), Err)
+    }
+
+    /// Reads the text of a file.
+    ///
+    /// # Errors
+    /// All faults at once.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, Faults> {
+        let mut settings = Self::default();
+        file::apply(text, path, &mut settings)?;
+        Ok(settings)
+    }
+}
+
+/// `/run/fazai/gemma.sock` for root; other users have one in their runtime directory.
+#[must_use]
+pub fn default_socket() -> PathBuf {
+    let uid = rustix::process::getuid();
+    if uid.is_root() {
+        return PathBuf::from("/run/fazai/gemma.sock");
+    }
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty());
+    let dir = match runtime {
+        Some(dir) => PathBuf::from(dir).join("fazai"),
+        None => std::env::temp_dir().join(format!("fazai-{}", uid.as_raw())),
+    };
+    dir.join("gemma.sock")
+}

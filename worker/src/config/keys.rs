@@ -1,0 +1,334 @@
+//! The table of all settings.
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use fazai_models::load::{BackendKind, GpuLayers};
+use fazai_protocol::Secret;
+
+use super::{LogFormat, Settings};
+
+/// Takes a value from the file; on failure says what would be right.
+type Read = fn(&mut Settings, &str) -> Result<(), String>;
+
+/// One setting.
+pub(super) struct Key {
+    pub(super) section: &'static str,
+    pub(super) name: &'static str,
+    help: &'static str,
+    pub(super) read: Read,
+    /// The value as the file would have it.
+    show: fn(&Settings) -> String,
+}
+
+/// A number within bounds.
+fn number<T>(text: &str, least: T, most: T) -> Result<T, String>
+where
+    T: FromStr + PartialOrd + std::fmt::Display + Copy,
+{
+    let clean = text.replace('_', "");
+    match clean.parse::<T>() {
+        Ok(value) if value >= least && value <= most => Ok(value),
+        _ => Err(format!("a number from {least} to {most} is needed")),
+    }
+}
+
+/// A number of bytes, with an optional binary suffix.
+fn bytes(text: &str) -> Result<u64, String> {
+    let wanted = || "a number of bytes is needed, such as 512M or 2G".to_owned();
+    let text = text.trim_end_matches(['B', 'b']).trim_end_matches('i');
+    let (digits, shift) = match text.as_bytes().last().map(u8::to_ascii_uppercase) {
+        Some(b'K') => (&text[..text.len() - 1], 10),
+        Some(b'M') => (&text[..text.len() - 1], 20),
+        Some(b'G') => (&text[..text.len() - 1], 30),
+        _ => (text, 0),
+    };
+    let count: u64 = digits.trim().parse().map_err(|_| wanted())?;
+    count.checked_mul(1 << shift).ok_or_else(wanted)
+}
+
+fn optional(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+fn show_option(value: Option<&String>) -> String {
+    value.cloned().unwrap_or_default()
+}
+
+macro_rules! keys {
+    ($([$section:literal] {
+        $($name:literal, $help:literal: |$settings:ident, $value:ident| $read:expr, $show:expr;)+
+    })+) => {
+        /// Every setting, in the order in which the example file has them.
+        pub(super) static KEYS: &[Key] = &[$($(Key {
+            section: $section,
+            name: $name,
+            help: $help,
+            read: |$settings, $value| {
+                $read;
+                Ok(())
+            },
+            show: |$settings| {
+                // Secrets are not shown.
+                let _ = $settings;
+                $show.to_string()
+            },
+        },)+)+];
+    };
+}
+
+keys! {
+    ["server"] {
+        "socket", "The Unix socket.":
+            |s, v| s.server.socket = PathBuf::from(v), s.server.socket.display();
+        "socket_mode", "Its permissions, octal.":
+            |s, v| s.server.socket_mode = mode(v)?, format!("{:04o}", s.server.socket_mode);
+        "socket_owner", "Its owner; empty: the worker's user.":
+            |s, v| s.server.socket_owner = optional(v), show_option(s.server.socket_owner.as_ref());
+        "socket_group", "Its group; empty: the worker's group.":
+            |s, v| s.server.socket_group = optional(v), show_option(s.server.socket_group.as_ref());
+        "allow_uids", "User ids that may connect besides root and the worker's own, with commas; empty: whom the permissions let in.":
+            |s, v| s.server.allow_uids = uids(v)?, join(&s.server.allow_uids);
+        "tcp", "A TCP address such as 127.0.0.1:5556; empty: none.":
+            |s, v| s.server.tcp = tcp(v)?, show_option(s.server.tcp.as_ref());
+        "tcp_token", "What a TCP client must show in hello. Needed for any address but loopback.":
+            |s, v| s.server.tcp_token = optional(v).map(Secret), "";
+        "tcp_token_file", "A file that holds the token instead.":
+            |s, v| s.server.tcp_token = Some(token_file(v)?), "";
+        "drain_ms", "How long requests may go on after a stop was asked for.":
+            |s, v| s.server.drain_ms = number(v, 0, 3_600_000)?, s.server.drain_ms;
+    }
+    ["model"] {
+        "default", "The model for requests that name none: a name from `fazai models list`, or a path.":
+            |s, v| s.model.default = optional(v).ok_or("a name or a path is needed")?, s.model.default;
+        "dir", "Where downloaded models are.":
+            |s, v| s.model.dir = PathBuf::from(v), s.model.dir.display();
+        "backend", "llama or candle.":
+            |s, v| s.model.backend = backend(v)?, s.model.backend.name();
+        "threads", "Threads that compute; 0: as many as the process may use.":
+            |s, v| s.model.threads = number(v, 0, 512)?, s.model.threads;
+        "gpu_layers", "auto, or how many layers go to a GPU.":
+            |s, v| s.model.gpu_layers = gpu_layers(v)?, show_gpu_layers(s.model.gpu_layers);
+        "context_tokens", "Longest conversation; 0: what the model was trained for, at most 8192.":
+            |s, v| s.model.context_tokens = number(v, 0, 16_777_216)?, s.model.context_tokens;
+        "slots", "Requests worked on at once, for each model.":
+            |s, v| s.model.slots = number(v, 1, 64)?, s.model.slots;
+        "kv_cache_bytes", "Memory for the KV cache of each model; 0: a quarter of what is free, at most 2G.":
+            |s, v| s.model.kv_cache_bytes = bytes(v)?, s.model.kv_cache_bytes;
+        "batch_tokens", "Tokens in one decode.":
+            |s, v| s.model.batch_tokens = number(v, 16, 4_096)?, s.model.batch_tokens;
+        "prefill_chunk_tokens", "Prompt tokens in one decode while other requests are writing.":
+            |s, v| s.model.prefill_chunk_tokens = number(v, 1, 4_096)?, s.model.prefill_chunk_tokens;
+        "idle_unload_ms", "Unload a model that was not used for so long; 0: never.":
+            |s, v| s.model.idle_unload_ms = number(v, 0, u64::MAX)?, s.model.idle_unload_ms;
+        "memory_bytes_max", "Refuse models that need more than this; 0: what is free.":
+            |s, v| s.model.memory_bytes_max = bytes(v)?, s.model.memory_bytes_max;
+    }
+    ["defaults"] {
+        "max_tokens", "Most tokens to write.":
+            |s, v| s.defaults.max_tokens = number(v, 1, 1_048_576)?, s.defaults.max_tokens;
+        "temperature", "0 always takes the likeliest token.":
+            |s, v| s.defaults.temperature = number(v, 0.0, 5.0)?, s.defaults.temperature;
+        "top_k", "Keep this many of the likeliest tokens; 0: all.":
+            |s, v| s.defaults.top_k = number(v, 0, 1_000_000)?, s.defaults.top_k;
+        "top_p", "Keep the likeliest tokens whose probabilities sum to this.":
+            |s, v| s.defaults.top_p = number(v, 0.001, 1.0)?, s.defaults.top_p;
+        "min_p", "Drop tokens less likely than this share of the likeliest.":
+            |s, v| s.defaults.min_p = number(v, 0.0, 1.0)?, s.defaults.min_p;
+        "repeat_penalty", "Divide the logits of recent tokens by this; 1: off.":
+            |s, v| s.defaults.repeat_penalty = number(v, 0.5, 2.0)?, s.defaults.repeat_penalty;
+        "deadline_ms", "Give up after this long; 0: never.":
+            |s, v| s.defaults.deadline_ms = number(v, 0, 86_400_000)?, s.defaults.deadline_ms;
+    }
+    ["limits"] {
+        "line_bytes_max", "Longest request line.":
+            |s, v| s.limits.line_bytes_max = number(v, 1_024, 16 << 20)?, s.limits.line_bytes_max;
+        "action_id_bytes_max", "Longest action_id.":
+            |s, v| s.limits.action_id_bytes_max = number(v, 1, 4_096)?, s.limits.action_id_bytes_max;
+        "connections_max", "Connections open at once.":
+            |s, v| s.limits.connections_max = number(v, 1, 65_536)?, s.limits.connections_max;
+        "in_flight_max", "Unanswered requests of one connection.":
+            |s, v| s.limits.in_flight_max = number(v, 1, 4_096)?, s.limits.in_flight_max;
+        "waiting_requests_max", "Requests that may wait for a slot.":
+            |s, v| s.limits.waiting_requests_max = number(v, 1, 65_536)?, s.limits.waiting_requests_max;
+        "waiting_prompt_tokens_max", "Their prompt tokens together.":
+            |s, v| s.limits.waiting_prompt_tokens_max = number(v, 1, 1 << 30)?, s.limits.waiting_prompt_tokens_max;
+        "output_tokens_max", "Largest max_tokens.":
+            |s, v| s.limits.output_tokens_max = number(v, 1, 1_048_576)?, s.limits.output_tokens_max;
+        "messages_max", "Messages in one request.":
+            |s, v| s.limits.messages_max = number(v, 1, 65_536)?, s.limits.messages_max;
+        "stop_max", "Stop strings in one request.":
+            |s, v| s.limits.stop_max = number(v, 0, 256)?, s.limits.stop_max;
+        "stop_bytes_max", "Longest stop string.":
+            |s, v| s.limits.stop_bytes_max = number(v, 1, 4_096)?, s.limits.stop_bytes_max;
+        "grammar_bytes_max", "Longest json_schema, regex or lark.":
+            |s, v| s.limits.grammar_bytes_max = number(v, 1, 4 << 20)?, s.limits.grammar_bytes_max;
+        "logprobs_max", "Largest logprobs.":
+            |s, v| s.limits.logprobs_max = number(v, 0, 100)?, s.limits.logprobs_max;
+        "sessions_max", "Sessions kept at once.":
+            |s, v| s.limits.sessions_max = number(v, 0, 65_536)?, s.limits.sessions_max;
+        "session_bytes_max", "Text in one session.":
+            |s, v| s.limits.session_bytes_max = number(v, 1_024, 64 << 20)?, s.limits.session_bytes_max;
+        "session_idle_ms_max", "A session that is idle for longer is forgotten.":
+            |s, v| s.limits.session_idle_ms_max = number(v, 1_000, u64::MAX)?, s.limits.session_idle_ms_max;
+        "write_stall_ms_max", "A client that takes nothing for longer is disconnected.":
+            |s, v| s.limits.write_stall_ms_max = number(v, 100, 86_400_000)?, s.limits.write_stall_ms_max;
+    }
+    ["log"] {
+        "level", "error, warn, info, debug or trace; or a filter such as info,fazai_models=debug.":
+            |s, v| s.log.level = v.to_lowercase(), s.log.level;
+        "format", "auto (text on a terminal, JSON otherwise), text or json.":
+            |s, v| s.log.format = log_format(v)?, show_log_format(s.log.format);
+    }
+}
+
+/// The row of a key.
+pub(super) fn find(section: &str, name: &str) -> Option<&'static Key> {
+    KEYS.iter()
+        .find(|row| row.section == section && row.name == name)
+}
+
+/// The names of the sections, each once, in order.
+pub(super) fn sections() -> impl Iterator<Item = &'static str> + Clone {
+    let starts = |(index, row): (usize, &'static Key)| {
+        let before = index.checked_sub(1).map(|left| KEYS[left].section);
+        (before != Some(row.section)).then_some(row.section)
+    };
+    KEYS.iter().enumerate().filter_map(starts)
+}
+
+/// Faults that no single line has.
+pub(super) fn check(settings: &Settings) -> impl Iterator<Item = String> + use<> {
+    let tcp = settings.server.tcp.as_deref();
+    let open = tcp.is_some_and(|address| !is_loopback(address));
+    let unguarded = open && settings.server.tcp_token.is_none();
+    let address = tcp.unwrap_or_default().to_owned();
+    unguarded
+        .then(|| {
+            format!(
+                "tcp = {address} can be reached from other machines, so a token is needed: set \
+                 tcp_token or tcp_token_file, or use a loopback address"
+            )
+        })
+        .into_iter()
+}
+
+/// Whether every address that the name stands for is on this machine.
+fn is_loopback(address: &str) -> bool {
+    address.to_socket_addrs().is_ok_and(|addresses| {
+        let ips: Vec<IpAddr> = addresses.map(|address| address.ip()).collect();
+        !ips.is_empty() && ips.iter().all(|ip| ip.to_canonical().is_loopback())
+    })
+}
+
+fn tcp(text: &str) -> Result<Option<String>, String> {
+    let Some(address) = optional(text) else {
+        return Ok(None);
+    };
+    let good = address.parse::<SocketAddr>().is_ok()
+        || address.rsplit_once(':').is_some_and(|(host, port)| {
+            !host.is_empty() && !host.contains(':') && port.parse::<u16>().is_ok()
+        });
+    if good {
+        Ok(Some(address))
+    } else {
+        Err("host:port is needed, such as 127.0.0.1:5556".into())
+    }
+}
+
+fn token_file(path: &str) -> Result<Secret, String> {
+    let text = std::fs::read_to_string(path).map_err(|fault| fault.to_string())?;
+    match text.trim() {
+        "" => Err("the file is empty".into()),
+        token => Ok(Secret(token.to_owned())),
+    }
+}
+
+fn mode(text: &str) -> Result<u32, String> {
+    let digits = text.strip_prefix("0o").unwrap_or(text);
+    u32::from_str_radix(digits, 8)
+        .ok()
+        .filter(|mode| *mode <= 0o777)
+        .ok_or_else(|| "octal permissions are needed, such as 0660".into())
+}
+
+fn uids(text: &str) -> Result<Vec<u32>, String> {
+    let parts = text
+        .split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty());
+    parts
+        .map(|part| {
+            part.parse()
+                .map_err(|_| "user ids (numbers) are needed".to_owned())
+        })
+        .collect()
+}
+
+fn join(uids: &[u32]) -> String {
+    uids.iter()
+        .map(u32::to_string)
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+fn backend(text: &str) -> Result<BackendKind, String> {
+    match text {
+        "llama" => Ok(BackendKind::Llama),
+        "candle" => Ok(BackendKind::Candle),
+        _ => Err("llama or candle is needed".into()),
+    }
+}
+
+fn gpu_layers(text: &str) -> Result<GpuLayers, String> {
+    match text {
+        "auto" => Ok(GpuLayers::Auto),
+        count => count
+            .parse()
+            .map(GpuLayers::Count)
+            .map_err(|_| "auto or a number of layers is needed".into()),
+    }
+}
+
+fn show_gpu_layers(layers: GpuLayers) -> String {
+    match layers {
+        GpuLayers::Auto => "auto".into(),
+        GpuLayers::Count(count) => count.to_string(),
+    }
+}
+
+fn log_format(text: &str) -> Result<LogFormat, String> {
+    match text {
+        "auto" => Ok(LogFormat::Auto),
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("auto, text or json is needed".into()),
+    }
+}
+
+fn show_log_format(format: LogFormat) -> &'static str {
+    match format {
+        LogFormat::Auto => "auto",
+        LogFormat::Text => "text",
+        LogFormat::Json => "json",
+    }
+}
+
+/// A settings file with every key, its help and its default.
+#[must_use]
+pub fn example() -> String {
+    let defaults = Settings::default();
+    let mut text = String::from(
+        "# Settings of the fazai worker. Every key is optional; these are the defaults.\n",
+    );
+    for section in sections() {
+        let _ = writeln!(text, "\n[{section}]");
+        for row in KEYS.iter().filter(|row| row.section == section) {
+            let value = (row.show)(&defaults);
+            let _ = writeln!(text, "# {}\n#{} = {value}", row.help, row.name);
+        }
+    }
+    text
+}

@@ -1,0 +1,216 @@
+//! One file for each operation: what it takes, does and answers.
+
+mod ask;
+mod cancel;
+mod embed;
+pub(crate) mod hello;
+mod models;
+mod ping;
+mod status;
+mod tokenize;
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use fazai_protocol::{
+    ActionId, Done, ErrorCode, Line, Metadata, Operation, Phase, Progress, Source, Status,
+    WireError,
+};
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::Worker;
+use crate::live::User;
+use crate::registry::ModelLease;
+use crate::server::Outgoing;
+
+/// What every operation gets.
+pub(crate) struct Context {
+    pub(crate) worker: Worker,
+    pub(crate) user: User,
+    pub(crate) outgoing: Outgoing,
+    /// When the request's line was complete.
+    pub(crate) received: Instant,
+    /// Somebody cancelled the request, or its client has left.
+    pub(crate) stopped: CancellationToken,
+    pub(crate) action_id: ActionId,
+}
+
+/// A sign of life is sent after this much silence; old clients give up after 30 s.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// Does what is asked. Every request passes here, and every one is logged here.
+pub(crate) async fn answer(context: &Context, operation: Operation) -> Done {
+    let name = name(&operation);
+    let done = match operation {
+        Operation::Ask(ask) => ask::answer(context, *ask).await,
+        Operation::Hello(_) => hello::answer(context),
+        Operation::Cancel(call) => cancel::answer(context, &call),
+        Operation::Ping(_) => ping::answer(context),
+        Operation::Done(_) => context.done(None),
+        Operation::Status(_) => status::answer(context).await,
+        Operation::Observe(call) if call.input.trim().eq_ignore_ascii_case("status") => {
+            status::answer(context).await
+        }
+        Operation::Observe(_) => context.fail(not_built("observe, except for \"status\",")),
+        Operation::Models(call) => models::answer(context, &call).await,
+        Operation::Tokenize(call) => tokenize::answer(context, call).await,
+        Operation::Embed(call) => embed::answer(context, call).await,
+        Operation::Unbuilt(unbuilt) => context.fail(not_built(&unbuilt.action)),
+    };
+    log(context, name, &done);
+    done
+}
+
+fn name(operation: &Operation) -> &'static str {
+    match operation {
+        Operation::Hello(_) => "hello",
+        Operation::Ask(_) => "ask",
+        Operation::Cancel(_) => "cancel",
+        Operation::Ping(_) => "ping",
+        Operation::Status(_) => "status",
+        Operation::Observe(_) => "observe",
+        Operation::Models(_) => "models",
+        Operation::Tokenize(_) => "tokenize",
+        Operation::Embed(_) => "embed",
+        Operation::Done(_) => "done",
+        Operation::Unbuilt(_) => "unbuilt",
+    }
+}
+
+/// One line for each request: who, what, how long, never the text.
+fn log(context: &Context, action: &str, done: &Done) {
+    let millis = context.received.elapsed().as_secs_f64() * 1e3;
+    let id = &context.action_id;
+    let user = context.user;
+    let usage = done.usage.clone().unwrap_or_default();
+    match &done.error {
+        None => info!(
+            action,
+            %id,
+            %user,
+            model = done.model,
+            finish = ?done.finish_reason,
+            prompt_tokens = usage.prompt_tokens,
+            output_tokens = usage.output_tokens,
+            millis,
+            "answered"
+        ),
+        Some(error) => {
+            let failures = &context.worker.shared.counters.failures;
+            failures.fetch_add(1, Ordering::Relaxed);
+            warn!(action, %id, %user, code = %error.code, error = error.message, millis, "failed");
+        }
+    }
+}
+
+fn not_built(what: &str) -> WireError {
+    let message = format!("{what} is not available in this version");
+    WireError::new(ErrorCode::NotAvailable, message)
+        .with_hint("`hello` lists what is; `ask` answers questions")
+}
+
+/// A task of the operation died; its thread's message is in the log.
+fn panicked(what: &str) -> WireError {
+    WireError::new(ErrorCode::Internal, format!("{what} panicked"))
+}
+
+/// The last line of a request that failed before it was begun.
+pub(crate) fn failed(action_id: ActionId, error: WireError) -> Line {
+    Line::Done(Box::new(Done {
+        metadata: Metadata {
+            status: Status::Error,
+        },
+        source: Source::Error,
+        error: Some(error),
+        ..empty(action_id)
+    }))
+}
+
+fn empty(action_id: ActionId) -> Done {
+    Done {
+        action_id,
+        input: String::new(),
+        result: None,
+        metadata: Metadata {
+            status: Status::Done,
+        },
+        timestamp: format!("{:.3}", Timestamp::now()),
+        source: Source::Worker,
+        model: None,
+        finish_reason: None,
+        thinking: None,
+        usage: None,
+        seed: None,
+        truncated_tokens: None,
+        session: None,
+        logprobs: Vec::new(),
+        data: None,
+        error: None,
+    }
+}
+
+impl Context {
+    /// The last line of a request that the worker itself answered.
+    fn done(&self, result: Option<String>) -> Done {
+        Done {
+            result,
+            ..empty(self.action_id.clone())
+        }
+    }
+
+    /// The same with structured data.
+    fn done_with(&self, result: impl Into<String>, data: serde_json::Value) -> Done {
+        Done {
+            data: Some(data),
+            ..self.done(Some(result.into()))
+        }
+    }
+
+    /// The last line of a request that failed.
+    pub(crate) fn fail(&self, error: WireError) -> Done {
+        match failed(self.action_id.clone(), error) {
+            Line::Done(done) => *done,
+            _ => unreachable!("a failure is a last line"),
+        }
+    }
+
+    /// Waits for a model, telling the client how far it is.
+    async fn lease(&self, name: Option<String>, tell: bool) -> Result<ModelLease, WireError> {
+        let mut leasing = self.worker.shared.registry.lease(name).await;
+        let mut heartbeat = tokio::time::interval(HEARTBEAT);
+        heartbeat.reset();
+        loop {
+            tokio::select! {
+                biased;
+                lease = &mut leasing.ready => return lease.unwrap_or_else(|_| Err(self.stop_error())),
+                () = self.stopped.cancelled() => return Err(self.stop_error()),
+                () = self.worker.shared.killed.cancelled() => return Err(self.stop_error()),
+                Ok(()) = leasing.percent.changed() => {}
+                _ = heartbeat.tick() => {}
+            }
+            if tell {
+                let percent = *leasing.percent.borrow_and_update();
+                self.outgoing
+                    .send(Line::Progress(Progress {
+                        action_id: self.action_id.clone(),
+                        phase: Phase::Loading,
+                        queue_position: None,
+                        done: Some(percent),
+                        total: Some(100),
+                    }))
+                    .await;
+            }
+        }
+    }
+
+    /// Why a request that was told to stop ends without an answer.
+    fn stop_error(&self) -> WireError {
+        if self.worker.shared.killed.is_cancelled() {
+            WireError::new(ErrorCode::ShuttingDown, "the worker is stopping")
+        } else {
+            WireError::new(ErrorCode::Cancelled, "the request was cancelled")
+        }
+    }
+}

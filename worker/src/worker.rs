@@ -1,0 +1,156 @@
+//! Everything that runs, and how it stops.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use fazai_models::load;
+use fazai_protocol::WireError;
+use fazai_protocol::client::Client;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Settings;
+use crate::live::{LiveRequests, User};
+use crate::registry::{Loader, Registry};
+use crate::server::{self, Peer};
+use crate::sessions::Sessions;
+
+/// A running worker. Cloning shares it.
+#[derive(Clone)]
+pub struct Worker {
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// What all connections share.
+pub(crate) struct Shared {
+    settings: watch::Sender<Arc<Settings>>,
+    pub(crate) registry: Registry,
+    pub(crate) sessions: Sessions,
+    pub(crate) live: LiveRequests,
+    pub(crate) counters: Counters,
+    pub(crate) started: Instant,
+    /// Places for connections.
+    pub(crate) connections: Arc<Semaphore>,
+    /// No new requests.
+    pub(crate) draining: CancellationToken,
+    /// No requests at all.
+    pub(crate) killed: CancellationToken,
+    /// The connections.
+    pub(crate) tasks: TaskTracker,
+}
+
+/// What was done since the start.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) connections: AtomicU64,
+    pub(crate) connections_open: AtomicUsize,
+    pub(crate) requests: AtomicU64,
+    pub(crate) failures: AtomicU64,
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Worker")
+    }
+}
+
+/// Bytes that may be under way inside the process, in each direction.
+const PIPE_BYTES: usize = 64 << 10;
+
+/// After the last request was told to end, connections get this long to say so.
+const CLOSE_TIME: Duration = Duration::from_secs(2);
+
+impl Worker {
+    /// Starts a worker that nobody can reach yet: see [`client`](Self::client) and
+    /// [`server::Server`].
+    #[must_use]
+    pub fn start(settings: Settings) -> Self {
+        let loader: Loader =
+            Arc::new(|source, options, progress| load::load(source, options, progress));
+        Self::with_loader(settings, loader)
+    }
+
+    /// Starts a worker whose models come from `loader`: for programs with backends of their own.
+    #[must_use]
+    pub fn with_loader(settings: Settings, loader: Loader) -> Self {
+        let connections = Arc::new(Semaphore::new(settings.limits.connections_max));
+        let (settings, receiver) = watch::channel(Arc::new(settings));
+        let shared = Shared {
+            settings,
+            registry: Registry::start(receiver, loader),
+            sessions: Sessions::default(),
+            live: LiveRequests::default(),
+            counters: Counters::default(),
+            started: Instant::now(),
+            connections,
+            draining: CancellationToken::new(),
+            killed: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// The settings in force.
+    #[must_use]
+    pub fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.shared.settings.borrow())
+    }
+
+    /// Replaces the settings. Sockets stay as they are, and so do loaded models.
+    pub fn reload(&self, settings: Settings) {
+        self.shared.settings.send_replace(Arc::new(settings));
+    }
+
+    /// Loads the configured model now, instead of at the first request.
+    ///
+    /// # Errors
+    /// Why it can't be loaded.
+    pub async fn warm_up(&self) -> Result<(), WireError> {
+        self.shared
+            .registry
+            .lease(None)
+            .await
+            .wait()
+            .await
+            .map(drop)
+    }
+
+    /// A client inside this process: the same protocol, without a socket.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        let (near, far) = tokio::io::duplex(PIPE_BYTES);
+        let peer = Peer::trusted(User::Uid(rustix::process::getuid().as_raw()));
+        self.shared
+            .tasks
+            .spawn(server::serve(self.clone(), far, peer));
+        Client::over(near)
+    }
+
+    /// Takes no more requests, lets those that run go on for `drain_ms`, ends the rest with
+    /// `shutting_down`, and waits until everything has stopped.
+    pub async fn stop(&self) {
+        let drain = Duration::from_millis(self.settings().server.drain_ms);
+        self.shared.draining.cancel();
+        self.shared.tasks.close();
+        if tokio::time::timeout(drain, self.shared.tasks.wait())
+            .await
+            .is_err()
+        {
+            self.shared.killed.cancel();
+            let _ = tokio::time::timeout(CLOSE_TIME, self.shared.tasks.wait()).await;
+        }
+        self.shared.registry.stop().await;
+    }
+
+    pub(crate) fn count_request(&self) {
+        self.shared
+            .counters
+            .requests
+            .fetch_add(1, Ordering::Relaxed);
+    }
+}
