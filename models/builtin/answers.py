@@ -1,10 +1,11 @@
 """Questions for the facts: the wordings of wordings/fact-*.txt, made concrete and noisy."""
 
 import fnmatch
+import re
 from pathlib import Path
 
 from facts import load_facts
-from phrases import Phrases, load_sections, part
+from phrases import STOP_WORDS, Phrases, load_sections, part
 
 HERE = Path(__file__).parent
 
@@ -32,20 +33,56 @@ def usable(wording, fact):
     return slots <= set(fact.values)
 
 
+def derived_wordings(fact):
+    """Wordings that the answer itself suggests: somebody who knows the answer asks in its words."""
+    wordings = []
+    plain = re.sub(r"[<>()|]", " ", fact.answer)
+    for command, verb, rest in re.findall(r"`([^`]+)`(?: \w+){0,2}? ([a-z]+s) ([^`.;:]{8,90})", plain):
+        rest = re.sub(r"[ ,]*\b(and|or)?[ ,]*$", "", rest)
+        command = re.sub(r" ?\b[A-Z]{3,}\b", "", command)
+        wordings += [f"(which command|what|what command|which tool|the command that|is there something that) {verb} {rest}"]
+        wordings += [f"<how:{base_form(verb)} {rest}>", f"<def:{command}>"]
+    verbs = "is|are|means|holds|lists|has|says|maps|names|counts|tells|sets|makes|keeps"
+    if match := re.match(rf"([A-Z][\w./ -]{{1,40}}?) ({verbs}) (.{{10,90}}?)[.;:]", plain):
+        wordings += [f"<def:{match[1]}>", f"(what|which thing|what do you call what) {match[2]} {match[3]}"]
+    return wordings
+
+
+def base_form(verb):
+    """lists -> list, searches -> search"""
+    return verb[:-2] if verb.endswith(("ches", "shes", "sses", "xes")) else verb[:-3] + "y" if verb.endswith("ies") else verb[:-1]
+
+
+def keywords(fact):
+    """The words of an answer that carry meaning, in no order."""
+    words = re.findall(r"[A-Za-z][\w.-]{2,}", fact.answer)
+    return [w for w in dict.fromkeys(words) if w.lower() not in STOP_WORDS]
+
+
 class Answers:
     def __init__(self, rng, which="all"):
         self.rng, self.phrases = rng, Phrases(rng)
+        self.which = which
         wordings = load_wordings(which)
         self.facts = [(f, wordings[f.id]) for f in load_facts() if wordings[f.id]]
+        self.derived = {f.id: derived_wordings(f) for f, _ in self.facts}
         # A family of forty shares its wordings, so each of its members needs fewer turns than a fact of its own.
         self.weights = [0.7 if f.values else 1.0 for f, _ in self.facts]
 
     def sample(self):
         """(fact, question)"""
         fact, wordings = self.rng.choices(self.facts, self.weights)[0]
+        r = self.rng.random() if self.which != "dev" else 1
+        if r < 0.04:
+            words = keywords(fact)
+            return fact, self.phrases.noisy(" ".join(self.rng.sample(words, min(len(words), self.rng.randint(3, 6)))))
+        if r < 0.14 and self.derived[fact.id]:
+            return fact, self.question(fact, self.rng.choice(self.derived[fact.id]))
         return fact, self.question(fact, self.rng.choice(wordings))
 
     def question(self, fact, wording):
         text = self.phrases.expand(wording, fact.values)
         keep = [w for value in fact.values.values() for w in value.split(" ")]
-        return self.phrases.noisy(text, keep)
+        # What is being defined or compared is often the name of a command (last, free): it has no synonyms.
+        technical = wording.startswith(("<def:", "<diff:", "<err:"))
+        return self.phrases.noisy(text, keep, synonyms=not technical)

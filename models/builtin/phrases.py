@@ -58,21 +58,23 @@ class Phrases:
             text = text[: match.start()] + chosen + text[match.end() :]
         return text
 
-    def noisy(self, text, keep=()):
+    def noisy(self, text, keep=(), language="en", synonyms=True):
         """Text as people type it. Words in `keep` (values that must be copied) stay as they are."""
         rng = self.rng
+        suffix = "_pt" if language == "pt" else ""
         words = text.split(" ")
         plain = [bool(re.fullmatch(r"[A-Za-z']+", w)) and w not in keep for w in words]
-        if rng.random() < 0.5:
+        if synonyms and rng.random() < 0.5:
             words = [self.synonym(w) if p else w for w, p in zip(words, plain)]
         r = rng.random()
-        if r < 0.08:
-            kept = [w for w in words if w.lower() not in STOP_WORDS]
-            words = kept or words
+        if r < 0.07:
+            kept = [w for w in words if w.lower() not in STOP_WORDS or w in keep]
+            words = kept if len(kept) > 1 else words
         elif r < 0.18:
-            words = [w for w in words if w.lower() not in STOP_WORDS or rng.random() > 0.4] or words
-        elif r < 0.24:
-            words = [w for w in words if rng.random() > 0.08 or w in keep] or words
+            words = [w for w in words if w.lower() not in STOP_WORDS or w in keep or rng.random() > 0.4] or words
+        elif r < 0.23 and len(words) > 4:
+            dropped = rng.randrange(len(words))
+            words = [w for n, w in enumerate(words) if n != dropped or w in keep]
         if rng.random() < 0.16:
             for _ in range(rng.choice((1, 1, 2))):
                 n = rng.randrange(len(words))
@@ -80,9 +82,9 @@ class Phrases:
                     words[n] = self.typo(words[n])
         text = " ".join(words)
         if rng.random() < 0.12:
-            text = f"{rng.choice(self.frames['before'])} {text}"
+            text = f"{rng.choice(self.frames['before' + suffix])} {text}"
         if rng.random() < 0.1:
-            tail = rng.choice(self.frames["after"])
+            tail = rng.choice(self.frames["after" + suffix])
             text = f"{text}{' ' if tail[0].isalnum() else ''}{tail}"
         return self.cased(self.ended(text), keep)
 

@@ -56,10 +56,12 @@ class Chat:
     def message(self, role, text):
         return [self.start, *self.encode(f"{role}\n{text}"), self.end, *self.newline]
 
-    def prompt(self, system, user):
+    def prompt(self, system, user, history=()):
         """The tokens up to where the answer begins; no system message if system is None."""
-        head = self.message("system", system) if system is not None else []
-        return head + self.message("user", user) + [self.start, *self.encode("assistant\n")]
+        tokens = self.message("system", system) if system is not None else []
+        for question, answer in history:
+            tokens += self.message("user", question) + self.message("assistant", answer)
+        return tokens + self.message("user", user) + [self.start, *self.encode("assistant\n")]
 
     def answer(self, text):
         return [*self.encode(text), self.end]
@@ -69,7 +71,7 @@ if __name__ == "__main__":
     from corpus import Corpus
 
     corpus = Corpus(seed=7)
-    texts = itertools.chain.from_iterable((s.system or "", s.user, s.answer) for s in itertools.islice(corpus, 40_000))
+    texts = itertools.chain.from_iterable((s.system or "", s.user, s.answer) for s in itertools.islice(corpus, 100_000))
     made = train(texts)
     made.save(str(FILE))
     print(made.get_vocab_size(), "tokens")

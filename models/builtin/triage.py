@@ -91,7 +91,7 @@ class Events:
 
     def prefixed(self, program, text):
         v, r = self.values, self.rng.random()
-        pid = "" if program == "kernel" else f"[{v.pid()}]" if self.rng.random() < 0.8 else ""
+        pid = "" if program == "kernel" else "[1]" if program == "systemd" else f"[{v.pid()}]" if self.rng.random() < 0.8 else ""
         stamp = f"[{self.rng.randint(0, 9999999):>{self.rng.choice((1, 5))}}.{v.digits(6)}] "
         if program == "kernel" and r < 0.3:
             return f"{stamp}{text}"

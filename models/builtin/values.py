@@ -87,24 +87,50 @@ SCANNERS = [
     "Fuzz Faster U Fool v2.{m}.0 ffuf", "WPScan v3.8.{n} (https://wpscan.com/wordpress-security-scanner)", "Nuclei - Open-source project (github.com/projectdiscovery/nuclei)",
     "feroxbuster/2.{m}.0", "sqlmap/1.{m}", "nikto", "Mozilla/5.0 (compatible; nuclei/3.{m})", "ffuf/2.1.0", "wpscan", "zgrab/0.x", "nmap", "gobuster/3.{m}.0",
 ]
-ROUTINE = """connection established with {host}|request completed in {num} ms|user {user} logged in|cache warmed|{num} records processed|
+# Messages of daemons nobody has heard of. <thing>, <do>, <did> ... are drawn from the lists below, {slots} as ever.
+MESSAGES = {
+    "routine": """connection established with {host}|request completed in {num} ms|user {user} logged in|cache warmed|{num} <thing>s processed|
 session {hex} created|heartbeat ok|reloading configuration|shutting down gracefully|worker {small} ready|flushed {num} entries|
 new connection from {lan}:{eport}|scheduled job {word} finished|loaded plugin {word}|snapshot {hex4} saved|listening for events|
 registered node {host}|published {small} messages to {word}|health check passed|lease renewed for {lan}|index {word} opened|
-garbage collection took {small} ms|starting {word} service|rotated keys|subscription to {word} accepted|peer {host} joined""".replace("\n", "").split("|")
-WARNS = """response from {host} was slow ({num} ms)|queue {word} is {small}% full|configuration key {word} is unknown|retrying request to {domain}|
+garbage collection took {small} ms|starting {word} service|rotated keys|subscription to {word} accepted|peer {host} joined|
+<thing> {word} <did>|<did> <thing> {word}|<did> {num} <thing>s|<thing> {hex4} <did> successfully|<doing> <thing> {word}|finished <doing> <thing> {word}|
+all <thing>s are up to date|<thing> {word} is ready|ready to serve <thing>s|{num} of {num} <thing>s <did>|next run in {small} minutes|
+using configuration {path}|{prog} {ver} starting up|bound to {lan}:{port}|accepted client {lan}|client {lan} disconnected|statistics: {num} <thing>s, {num} hits|
+<doing> <thing> from {host}|<did> <thing> in {small} ms|state changed from idle to active|nothing to do|checking for updates|no changes|cleanup done, {num} files removed""",
+    "warn": """response from {host} was slow ({num} ms)|queue {word} is {small}% full|configuration key {word} is unknown|retrying request to {domain}|
 clock skew of {small} ms detected|certificate for {domain} expires in {small} days|cache miss rate is high|fallback to default value for {word}|
 connection pool is nearly exhausted|unusual number of requests from {lan}|could not reverse resolve {ip}|option {word} is deprecated|
-skipping unreadable file {path}|high latency on {nic}|timeout was increased to {small} s|duplicate entry for {word} ignored""".replace("\n", "").split("|")
-FAILS = """failed to connect to {host}:{port}|could not open {path}|unable to resolve {domain}|request to {domain} failed with status 50{one}|
+skipping unreadable file {path}|high latency on {nic}|timeout was increased to {small} s|duplicate entry for {word} ignored|
+<thing> {word} is older than expected|<doing> <thing> took {num} ms|<thing> {word} will be ignored|low on <thing>s, {small} left|<thing> {word} is not encrypted|
+{word} is deprecated, use {word} instead|no <thing> given, using the default|slow <thing> {word}: {small} s|<thing> {word} has no owner|retry {one} of 5 for <thing> {word}|
+unexpected value for {word}, using {num}|<thing> {word} is almost full|running without <thing> {word}|old protocol version from {lan}|{num} <thing>s are waiting""",
+    "fail": """failed to connect to {host}:{port}|could not open {path}|unable to resolve {domain}|request to {domain} failed with status 50{one}|
 cannot parse {path}: unexpected token at line {small}|failed to send mail to {user}@{domain}|job {word} failed|upload of {path} failed|
 unexpected EOF from {lan}|handshake with {host} failed|could not write {path}|transaction {hex4} rolled back|failed to load module {word}|
 invalid response from {host}|replication from {host} stopped|checksum mismatch in {path}|unhandled exception in worker {small}|
-failed to fetch {word} from {domain}|query failed: timeout after {small} s|import of {word} failed|unable to lock {path}""".replace("\n", "").split("|")
-FATALS = """could not bind to port {port}|cannot load configuration {path}|database {db} is corrupted|out of retries, giving up on {host}|
+failed to fetch {word} from {domain}|query failed: timeout after {small} s|import of {word} failed|unable to lock {path}|
+failed to <do> <thing> {word}|could not <do> <thing> {word}|unable to <do> <thing> {word}|cannot <do> <thing> {word}|error while <doing> <thing> {word}|<doing> <thing> {word} failed: <why>|
+<thing> {word} could not be <did>: <why>|failed to <do> <thing>: <why>|<thing> {word}: <why>|could not <do> {path}: <why>|<do> failed: <why>|
+lost connection to {host}|<thing> {hex4} was rejected by {host}|giving up on <thing> {word}|<do> of <thing> {word} returned code {one}|{host} refused <thing> {word}""",
+    "fatal": """could not bind to port {port}|cannot load configuration {path}|database {db} is corrupted|out of retries, giving up on {host}|
 unrecoverable error in {word}|failed to initialize {word}|required file {path} is missing|assertion failed in {word}.c line {num}|
 segmentation violation in {word}|license is invalid|unable to start server|corrupted store at {path}|runtime error: index out of range [{small}]|
-lost quorum, shutting down|cannot allocate listener on {port}""".replace("\n", "").split("|")
+lost quorum, shutting down|cannot allocate listener on {port}|cannot start without <thing> {word}|unable to <do> <thing> {word}, aborting|<thing> store {path} is corrupted|
+failed to start: <why>|cannot continue: <why>|initialisation failed: <why>|could not <do> required <thing> {word}|unhandled exception, terminating|data of <thing> {word} is corrupted""",
+}
+MESSAGES = {name: text.replace("\n", "").split("|") for name, text in MESSAGES.items()}
+MESSAGE_WORDS = {
+    "thing": """record message document event job task order invoice user account file object image block page index table row key token session
+ticket mail feed item batch stream channel topic volume bucket backup archive report template certificate route rule filter plugin module worker
+replica shard node device sensor sample metric alert policy license profile request query transaction""".split(),
+    "do": "load read write open save send fetch update delete create parse sync import export store process publish deliver validate decode compress index mount register rotate migrate restore refresh convert".split(),
+    "did": "loaded read written opened saved sent fetched updated deleted created parsed synced imported exported stored processed published delivered validated decoded compressed indexed mounted registered rotated migrated restored refreshed converted".split(),
+    "doing": "loading reading writing opening saving sending fetching updating deleting creating parsing syncing importing exporting storing processing publishing delivering validating decoding compressing indexing registering rotating migrating restoring refreshing".split(),
+    "why": """connection refused|permission denied|no such file or directory|timed out after {small} s|invalid argument|unexpected end of file|broken pipe|
+connection reset by peer|not authorized|checksum does not match|bad gateway|host unreachable|name resolution failed|certificate verify failed|unknown error {small}|
+invalid header|quota reached|duplicate key|protocol error|resource busy|authentication required|device not ready|address already in use""".replace("\n", "").split("|"),
+}
 
 
 class Values:
@@ -326,17 +352,20 @@ class Values:
     def svcgroup(self):
         return self.pick(SERVICE_GROUPS)
 
+    def message(self, kind):
+        return re.sub(r"<(\w+)>", lambda m: self.pick(MESSAGE_WORDS[m[1]]), self.pick(MESSAGES[kind]))
+
     def routine(self):
-        return self.pick(ROUTINE)
+        return self.message("routine")
 
     def warn(self):
-        return self.pick(WARNS)
+        return self.message("warn")
 
     def fail(self):
-        return self.pick(FAILS)
+        return self.message("fail")
 
     def fatal(self):
-        return self.pick(FATALS)
+        return self.message("fatal")
 
     # Times
     def ymd(self):
