@@ -96,6 +96,7 @@ pub struct UnbuiltAction {
 
 /// The shape of every operation but `ask`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Call_{P}")]
 pub struct Call<P: Default> {
     /// The operation's main argument.
     #[serde(default)]

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use fazai_protocol::{ErrorCode, WireError};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream, tcp, unix};
@@ -178,7 +179,11 @@ fn admit_unix(worker: &Worker, stream: UnixStream) {
         Err(fault) => return warn!(%fault, "a client without credentials"),
     };
     if !may_connect(&worker.settings().server, uid) {
-        return warn!(uid, "refused: not in allow_uids");
+        warn!(uid, "refused: not in allow_uids");
+        let error = WireError::new(ErrorCode::Forbidden, format!("user {uid} may not connect"))
+            .with_hint("the administrator can add the user to allow_uids");
+        worker.shared.tasks.spawn(connection::refuse(stream, error));
+        return;
     }
     admit(worker, stream, Peer::trusted(User::Uid(uid)));
 }
@@ -203,7 +208,12 @@ fn admit_tcp(worker: &Worker, stream: TcpStream) {
 fn admit<S: Stream>(worker: &Worker, stream: S, peer: Peer) {
     let Ok(place) = Arc::clone(&worker.shared.connections).try_acquire_owned() else {
         warn!("refused: connections_max are open");
-        worker.shared.tasks.spawn(connection::refuse(stream));
+        let error = WireError::new(
+            ErrorCode::Overloaded,
+            "connections_max connections are open",
+        )
+        .with_retry_after_ms(1_000);
+        worker.shared.tasks.spawn(connection::refuse(stream, error));
         return;
     };
     debug!(user = %peer.user, "connected");

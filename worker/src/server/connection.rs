@@ -50,15 +50,10 @@ pub(crate) async fn serve<S: Stream>(worker: Worker, stream: S, peer: Peer) {
     let _ = writer.await;
 }
 
-/// Tells a client that there is no room for it.
-pub(super) async fn refuse<S: Stream>(stream: S) {
+/// Tells a client why it can't come in.
+pub(super) async fn refuse<S: Stream>(stream: S, error: WireError) {
     let (_reading, writing) = stream.halves();
     let (outgoing, lines) = outgoing::queue();
-    let error = WireError::new(
-        ErrorCode::Overloaded,
-        "connections_max connections are open",
-    )
-    .with_retry_after_ms(1_000);
     outgoing.send(failed(ActionId::default(), error)).await;
     drop(outgoing);
     let gone = CancellationToken::new();

@@ -1,0 +1,589 @@
+//! The `fazai` program as its users meet it: socat, nc, old clients, signals, pipes.
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use fazai_tests::{PATIENCE, program, root};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A running `fazai serve` on a socket of its own.
+struct Served {
+    process: Child,
+    socket: PathBuf,
+    dir: TempDir,
+}
+
+impl Served {
+    fn start() -> Self {
+        Self::with_settings("")
+    }
+
+    fn with_settings(settings: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("run/fazai.sock");
+        let config = dir.path().join("fazai.conf");
+        fs::write(&config, settings).unwrap();
+        let process = serve(&socket, &config).spawn().unwrap();
+        let served = Self {
+            process,
+            socket,
+            dir,
+        };
+        wait_for(|| served.ask_status().is_some());
+        served
+    }
+
+    fn ask_status(&self) -> Option<Value> {
+        let output = fazai(&["status", "--json", "--socket", path(&self.socket)]);
+        serde_json::from_slice(&output.stdout).ok()
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.process.id().to_string();
+        let sent = Command::new("kill").args([format!("-{name}"), id]).status();
+        assert!(sent.unwrap().success());
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn serve(socket: &Path, config: &Path) -> Command {
+    let mut command = Command::new(program());
+    command
+        .args(["serve", "--socket", path(socket), "--config", path(config)])
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped());
+    command
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn fazai(arguments: &[&str]) -> Output {
+    Command::new(program())
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+fn wait_for(mut condition: impl FnMut() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < until, "it never came");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Runs a command with the text on its standard input; returns what it wrote.
+fn pipe(command: &mut Command, input: &str) -> String {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(input.as_bytes())
+        .unwrap();
+    let output = child.wait_with_output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn lines(text: &str) -> Vec<Value> {
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+fn request(id: usize) -> String {
+    let ask = json!({ "action": "ask", "action_id": id.to_string(), "input": "What does exit code 137 mean?", "params": { "temperature": 0 } });
+    format!("{ask}\n")
+}
+
+/// Twenty requests pipelined into one connection are all answered, each once and alike.
+fn check_pipelined(answers: &str) {
+    let done: Vec<Value> = lines(answers)
+        .into_iter()
+        .filter(|line| line["action"] == "done")
+        .collect();
+    assert_eq!(done.len(), 20, "{answers}");
+    let mut ids: Vec<usize> = done
+        .iter()
+        .map(|line| line["action_id"].as_str().unwrap().parse().unwrap())
+        .collect();
+    ids.sort_unstable();
+    assert_eq!(ids, (0..20).collect::<Vec<_>>());
+    for line in &done {
+        assert_eq!(line["error"], Value::Null, "{line}");
+        assert!(
+            line["result"].as_str().unwrap().contains("SIGKILL"),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn socat_and_nc_get_all_their_answers() {
+    let served = Served::start();
+    let all: String = (0..20).map(request).collect();
+    let address = format!("UNIX-CONNECT:{}", path(&served.socket));
+    check_pipelined(&pipe(
+        Command::new("socat").args(["-t", "600", "-", &address]),
+        &all,
+    ));
+    check_pipelined(&pipe(
+        Command::new("nc").args(["-N", "-U", path(&served.socket)]),
+        &all,
+    ));
+
+    // The transcript of the README.
+    let answer = pipe(
+        Command::new("socat").args(["-t", "600", "-", &address]),
+        &request(1),
+    );
+    let answer = lines(&answer);
+    assert_eq!(answer[0]["action"], "accepted");
+    let (tokens, last) = (&answer[1..answer.len() - 1], answer.last().unwrap());
+    let streamed: String = tokens
+        .iter()
+        .map(|line| line["result"].as_str().unwrap())
+        .collect();
+    assert!(tokens.len() > 5 && tokens.iter().all(|line| line["action"] == "token"));
+    assert_eq!(last["result"], streamed.as_str());
+    assert_eq!(last["model"], "fazai-builtin");
+    assert_eq!(last["finish_reason"], "stop");
+}
+
+#[test]
+fn a_client_written_for_the_old_dialect_works_unchanged() {
+    let served = Served::start();
+    let client = root().join("tests/compat/client.py");
+    let run = |action: &str, input: &str| {
+        let output = Command::new("python3")
+            .args([path(&client), path(&served.socket), action, input])
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let answer = run("ask", "What does exit code 137 mean?");
+    let (first, text) = answer.split_once('\n').unwrap();
+    assert_eq!(first, "done local fazai-builtin");
+    assert!(text.contains("SIGKILL"), "{text}");
+    assert!(run("observe", "status").contains("fazai-builtin"));
+    assert!(run("shell", "df -h /").starts_with("error error None"));
+}
+
+#[test]
+fn ask_uses_a_running_worker_and_otherwise_its_own_model() {
+    let served = Served::start();
+    let question = "what does exit code 137 mean?";
+    let with = fazai(&["ask", "--socket", path(&served.socket), question]);
+    assert!(String::from_utf8_lossy(&with.stdout).contains("SIGKILL"));
+    assert_eq!(served.ask_status().unwrap()["models"][0]["jobs"], 1);
+
+    let without = fazai(&["ask", "--local", "--config", "/dev/null", question]);
+    assert!(String::from_utf8_lossy(&without.stdout).contains("SIGKILL"));
+    assert!(
+        without.stderr.is_empty(),
+        "{}",
+        String::from_utf8_lossy(&without.stderr)
+    );
+
+    let json = fazai(&[
+        "ask",
+        "--local",
+        "--config",
+        "/dev/null",
+        "--json",
+        question,
+    ]);
+    let json = lines(&String::from_utf8(json.stdout).unwrap());
+    assert_eq!(json.last().unwrap()["action"], "done");
+
+    // A place that was named and where nobody is: no answer from somewhere else.
+    let nowhere = fazai(&["ask", "--socket", "/nonexistent/x.sock", question]);
+    assert!(!nowhere.status.success() && nowhere.stdout.is_empty());
+    assert!(String::from_utf8_lossy(&nowhere.stderr).contains("fazai serve"));
+}
+
+#[test]
+fn what_comes_through_a_pipe_is_asked_about_however_long_it_is() {
+    let log: String = (0..3_000)
+        .map(|n| {
+            format!(
+                "Nov 21 01:{:02}:{:02} host app[{n}]: all is well\n",
+                n / 60 % 60,
+                n % 60
+            )
+        })
+        .collect();
+    let mut command = Command::new(program());
+    command
+        .args(["ask", "--local", "--config", "/dev/null", "what failed?"])
+        .stderr(Stdio::piped());
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(log.as_bytes())
+        .unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    assert!(!output.stdout.is_empty());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("asking about the last"), "{said}");
+}
+
+#[test]
+fn sockets_are_replaced_when_stale_and_refused_when_live() {
+    let mut served = Served::start();
+    let mode = fs::metadata(&served.socket).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o660);
+    let config = served.dir.path().join("fazai.conf");
+
+    let second = serve(&served.socket, &config).output().unwrap();
+    assert!(!second.status.success());
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(said.contains("another worker is running"), "{said}");
+    assert!(served.ask_status().is_some(), "the first one is unharmed");
+
+    // After a SIGKILL the file is left over and is replaced.
+    served.signal("KILL");
+    served.process.wait().unwrap();
+    assert!(
+        fs::metadata(&served.socket)
+            .unwrap()
+            .file_type()
+            .is_socket()
+    );
+    served.process = serve(&served.socket, &config).spawn().unwrap();
+    wait_for(|| served.ask_status().is_some());
+
+    // Something else under that name is not.
+    let plain = served.dir.path().join("plain");
+    fs::write(&plain, "precious").unwrap();
+    let refused = serve(&plain, &config).output().unwrap();
+    assert!(!refused.status.success());
+    assert_eq!(fs::read_to_string(&plain).unwrap(), "precious");
+}
+
+#[test]
+fn term_stops_and_cleans_up_and_hup_reads_the_settings_again() {
+    let mut served = Served::with_settings("[defaults]\nmax_tokens = 3\n");
+    let tokens = |served: &Served| {
+        let output = fazai(&[
+            "ask",
+            "--json",
+            "--socket",
+            path(&served.socket),
+            "What is SIGTERM?",
+        ]);
+        let lines = lines(&String::from_utf8(output.stdout).unwrap());
+        lines.last().unwrap()["usage"]["output_tokens"]
+            .as_u64()
+            .unwrap()
+    };
+    assert_eq!(tokens(&served), 3);
+    fs::write(
+        served.dir.path().join("fazai.conf"),
+        "[defaults]\nmax_tokens = 5\n",
+    )
+    .unwrap();
+    served.signal("HUP");
+    wait_for(|| tokens(&served) == 5);
+    // A file with faults changes nothing.
+    fs::write(
+        served.dir.path().join("fazai.conf"),
+        "[defaults]\nmax_tokens = many\n",
+    )
+    .unwrap();
+    served.signal("HUP");
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(tokens(&served), 5);
+
+    served.signal("TERM");
+    assert!(served.process.wait().unwrap().success());
+    assert!(!served.socket.exists());
+    let mut log = String::new();
+    served
+        .process
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut log)
+        .unwrap();
+    assert!(
+        log.contains("a number from 1") && log.contains("stopping"),
+        "{log}"
+    );
+    assert!(
+        !log.contains("SIGTERM?"),
+        "a prompt's text is not logged: {log}"
+    );
+}
+
+#[test]
+fn tcp_is_for_loopback_or_for_those_who_know_the_token() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("open.conf");
+    fs::write(&config, "[server]\ntcp = 0.0.0.0:0\n").unwrap();
+    let open = serve(&dir.path().join("x.sock"), &config).output().unwrap();
+    assert!(!open.status.success());
+    assert!(String::from_utf8_lossy(&open.stderr).contains("a token is needed"));
+
+    let port = free_port();
+    let served = Served::with_settings(&format!(
+        "[server]\ntcp = 127.0.0.1:{port}\ntcp_token = s3cret\n"
+    ));
+    let talk = |first: &str| {
+        let input = format!("{first}\n{{\"action\":\"ping\",\"action_id\":\"p\"}}\n");
+        lines(&pipe(
+            Command::new("nc").args(["-N", "127.0.0.1", &port.to_string()]),
+            &input,
+        ))
+    };
+    let hello = |token: &str| {
+        json!({ "action": "hello", "action_id": "h", "params": { "token": token } }).to_string()
+    };
+    let stranger = talk(r#"{"action":"ping","action_id":"h"}"#);
+    assert!(
+        stranger
+            .iter()
+            .all(|line| line["error"]["code"] == "unauthorized"),
+        "{stranger:?}"
+    );
+    let wrong = talk(&hello("guess"));
+    assert!(
+        wrong
+            .iter()
+            .all(|line| line["error"]["code"] == "unauthorized"),
+        "{wrong:?}"
+    );
+    let known = talk(&hello("s3cret"));
+    assert!(
+        known.iter().all(|line| line["error"].is_null()),
+        "{known:?}"
+    );
+    assert_eq!(known.len(), 2);
+
+    let token = dir.path().join("token");
+    fs::write(&token, "s3cret\n").unwrap();
+    let address = format!("127.0.0.1:{port}");
+    let status = fazai(&["status", "--tcp", &address, "--token-file", path(&token)]);
+    assert!(
+        status.status.success(),
+        "{}",
+        String::from_utf8_lossy(&status.stderr)
+    );
+    drop(served);
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+#[test]
+fn a_bad_settings_file_is_told_with_all_its_lines() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("bad.conf");
+    fs::write(
+        &config,
+        "[server]\nsockets = /x\n[limits]\nin_flight_max = none\n",
+    )
+    .unwrap();
+    let checked = fazai(&["config", "--config", path(&config)]);
+    assert!(!checked.status.success());
+    let said = String::from_utf8(checked.stderr).unwrap();
+    assert!(
+        said.contains(":2:") && said.contains(":4:") && said.contains("\"socket\""),
+        "{said}"
+    );
+    let example = fazai(&["config", "--example"]);
+    fs::write(&config, &example.stdout).unwrap();
+    assert!(
+        fazai(&["config", "--config", path(&config)])
+            .status
+            .success()
+    );
+}
+
+/// A file that is no model, or one that was cut, is an error that says so at the start.
+#[test]
+fn bad_model_files_are_refused_at_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let builtin = fs::read(root().join("models/builtin/fazai-builtin.gguf")).unwrap();
+    let mut version = builtin.clone();
+    version[4] = 99;
+    let cases: [(&str, Option<&[u8]>, &str); 5] = [
+        ("missing.gguf", None, "no file"),
+        (
+            "text.gguf",
+            Some(b"#!/bin/sh\necho hello\n"),
+            "not a GGUF file",
+        ),
+        ("cut.gguf", Some(&builtin[..builtin.len() / 2]), "truncated"),
+        ("header.gguf", Some(&builtin[..1_000]), "truncated"),
+        ("version.gguf", Some(&version), "version 99"),
+    ];
+    for (name, content, says) in cases {
+        let file = dir.path().join(name);
+        if let Some(content) = content {
+            fs::write(&file, content).unwrap();
+        }
+        for backend in ["llama", "candle"] {
+            let asked = fazai(&[
+                "serve",
+                "--config",
+                "/dev/null",
+                "--backend",
+                backend,
+                "--socket",
+                path(&dir.path().join("s.sock")),
+                "--model",
+                path(&file),
+            ]);
+            let said = String::from_utf8_lossy(&asked.stderr).into_owned();
+            assert!(!asked.status.success(), "{name}");
+            assert!(said.contains(says), "{name} with {backend}: {said}");
+        }
+    }
+    let directory = fazai(&[
+        "ask",
+        "--config",
+        "/dev/null",
+        "--model",
+        path(dir.path()),
+        "x",
+    ]);
+    assert!(String::from_utf8_lossy(&directory.stderr).contains("not a regular file"));
+}
+
+#[test]
+fn a_model_that_does_not_fit_is_refused_with_both_numbers() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("small.conf");
+    fs::write(&config, "[model]\nmemory_bytes_max = 4M\n").unwrap();
+    let asked = fazai(&["ask", "--local", "--config", path(&config), "x"]);
+    let said = String::from_utf8_lossy(&asked.stderr).into_owned();
+    assert!(
+        said.contains("model_too_large") && said.contains("and 4 MiB are available"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_damaged_program_does_not_answer_from_a_damaged_model() {
+    let dir = tempfile::tempdir().unwrap();
+    let copy = dir.path().join("fazai");
+    let mut bytes = fs::read(program()).unwrap();
+    let model = fs::read(root().join("models/builtin/fazai-builtin.gguf")).unwrap();
+    let middle = &model[model.len() / 2..model.len() / 2 + 64];
+    let at = bytes
+        .windows(64)
+        .position(|window| window == middle)
+        .expect("the model is inside");
+    bytes[at] ^= 1;
+    fs::write(&copy, &bytes).unwrap();
+    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
+    let asked = Command::new(&copy)
+        .args([
+            "serve",
+            "--config",
+            "/dev/null",
+            "--socket",
+            path(&dir.path().join("s.sock")),
+        ])
+        .output()
+        .unwrap();
+    assert!(!asked.status.success());
+    let said = String::from_utf8_lossy(&asked.stderr).into_owned();
+    assert!(said.contains("the built-in model is damaged"), "{said}");
+}
+
+#[test]
+fn help_has_examples_and_the_small_commands_work() {
+    for command in [
+        &["--help"][..],
+        &["serve", "--help"],
+        &["ask", "--help"],
+        &["models", "--help"],
+        &["bench", "--help"],
+    ] {
+        let help = String::from_utf8(fazai(command).stdout).unwrap();
+        assert!(
+            help.contains("Examples:") && help.contains("fazai "),
+            "{command:?}"
+        );
+    }
+    let script = fazai(&["completions", "bash"]);
+    assert!(String::from_utf8(script.stdout).unwrap().contains("models"));
+    let dir = tempfile::tempdir().unwrap();
+    assert!(fazai(&["man", path(dir.path())]).status.success());
+    assert!(dir.path().join("fazai-ask.1").exists());
+    let list = fazai(&[
+        "models",
+        "list",
+        "--dir",
+        path(dir.path()),
+        "--config",
+        "/dev/null",
+    ]);
+    let list: Value = serde_json::from_slice(&list.stdout).unwrap();
+    assert_eq!(list[0]["name"], "builtin", "JSON in a pipe: {list}");
+}
+
+#[test]
+fn bench_measures_the_builtin_model() {
+    let output = fazai(&[
+        "bench",
+        "--config",
+        "/dev/null",
+        "--repeats",
+        "2",
+        "--prompt-tokens",
+        "64",
+        "--output-tokens",
+        "16",
+    ]);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for key in [
+        "prompt_tokens_per_second",
+        "generation_tokens_per_second",
+        "first_token_ms",
+    ] {
+        assert!(report[key]["median"].as_f64().unwrap() > 0.0, "{report}");
+    }
+    assert_eq!(report["model"]["title"], "fazai-builtin");
+    assert!(report["model"]["threads"].as_u64().unwrap() >= 1);
+}
