@@ -5,15 +5,20 @@ import re
 from pathlib import Path
 
 from facts import load_facts
-from phrases import STOP_WORDS, Phrases, load_sections, part
+from phrases import STOP_WORDS, Phrases, load_sections, part, unaccented
 
 HERE = Path(__file__).parent
 
 
-def load_wordings(which):
+def load_portuguese():
+    """{fact id: answer} of the facts that are answered in Portuguese as well."""
+    return dict(line.split(": ", 1) for line in (HERE / "facts" / "answers.pt").read_text().splitlines())
+
+
+def load_wordings(which, files="fact-*.txt"):
     """{fact id: [wordings]}; the wordings of a family go to each of its facts."""
     sections = {}
-    for path in sorted((HERE / "wordings").glob("fact-*.txt")):
+    for path in sorted((HERE / "wordings").glob(files)):
         for name, lines in load_sections(path).items():
             sections.setdefault(name, []).extend(lines)
     table = {}
@@ -66,6 +71,9 @@ class Answers:
         wordings = load_wordings(which)
         self.facts = [(f, wordings[f.id]) for f in load_facts() if wordings[f.id]]
         self.derived = {f.id: derived_wordings(f) for f, _ in self.facts}
+        self.portuguese = load_portuguese()
+        self.wordings_pt = load_wordings(which, "pt-facts.txt")
+        self.by_id = {f.id: f for f, _ in self.facts}
         # A family of forty shares its wordings, so each of its members needs fewer turns than a fact of its own.
         self.weights = [0.7 if f.values else 1.0 for f, _ in self.facts]
 
@@ -79,6 +87,18 @@ class Answers:
         if r < 0.14 and self.derived[fact.id]:
             return fact, self.question(fact, self.rng.choice(self.derived[fact.id]))
         return fact, self.question(fact, self.rng.choice(wordings))
+
+    def sample_pt(self):
+        """(fact id, question, answer) in Portuguese"""
+        name = self.rng.choice(list(self.portuguese))
+        if not self.wordings_pt[name]:
+            return self.sample_pt()
+        fact = self.by_id[name]
+        text = self.phrases.expand(self.rng.choice(self.wordings_pt[name]), fact.values)
+        keep = [w for value in fact.values.values() for w in value.split(" ")]
+        text = unaccented(text) if self.rng.random() < 0.35 else text
+        # No dropped words: what is left could be read as English.
+        return name, self.phrases.noisy(text, keep, "pt", synonyms=False, drop=False), self.portuguese[name]
 
     def question(self, fact, wording):
         text = self.phrases.expand(wording, fact.values)

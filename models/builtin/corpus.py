@@ -53,7 +53,7 @@ class Corpus:
         return Sample("triage", TRIAGE_PROMPT, wrapped(self.rng, event, "Event"), label)
 
     def plan(self):
-        if self.rng.random() < 0.04:
+        if self.rng.random() < 0.02:
             return self.unplanned()
         intent, request, plan = self.plans.sample()
         return Sample("plan", PLAN_PROMPT, wrapped(self.rng, request, "Request") if self.rng.random() < 0.3 else request, plan, intent.id)
@@ -65,6 +65,9 @@ class Corpus:
         return Sample("plan", PLAN_PROMPT, request[:100], plan, "unplanned")
 
     def answer(self):
+        if self.rng.random() < 0.12:
+            name, question, answer = self.answers.sample_pt()
+            return Sample("answer", self.system(), question, answer, name, self.history())
         fact, question = self.answers.sample()
         return Sample("answer", self.system(), question, fact.answer, fact.id, self.history())
 

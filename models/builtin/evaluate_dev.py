@@ -37,7 +37,8 @@ def score_plan(sample, text):
 
 
 def score_answer(sample, text):
-    right = any(re.search(k, text, re.I) for k in FACTS[sample.id].keys)
+    # Portuguese answers have no keys of their own.
+    right = text == sample.answer or any(re.search(k, text, re.I) for k in FACTS[sample.id].keys)
     return {"key": right and text not in LIMITS.values(), "not refused": text not in LIMITS.values()}
 
 

@@ -5,6 +5,7 @@ A wording is a line such as `how (full|used) (are|is) my (disk|drive)s`. (a|b|) 
 """
 
 import re
+import unicodedata
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -58,7 +59,7 @@ class Phrases:
             text = text[: match.start()] + chosen + text[match.end() :]
         return text
 
-    def noisy(self, text, keep=(), language="en", synonyms=True):
+    def noisy(self, text, keep=(), language="en", synonyms=True, drop=True):
         """Text as people type it. Words in `keep` (values that must be copied) stay as they are."""
         rng = self.rng
         suffix = "_pt" if language == "pt" else ""
@@ -66,7 +67,7 @@ class Phrases:
         plain = [bool(re.fullmatch(r"[A-Za-z']+", w)) and w not in keep for w in words]
         if synonyms and rng.random() < 0.5:
             words = [self.synonym(w) if p else w for w, p in zip(words, plain)]
-        r = rng.random()
+        r = rng.random() if drop else 1
         if r < 0.07:
             kept = [w for w in words if w.lower() not in STOP_WORDS or w in keep]
             words = kept if len(kept) > 1 else words
@@ -86,7 +87,11 @@ class Phrases:
         if rng.random() < 0.1:
             tail = rng.choice(self.frames["after" + suffix])
             text = f"{text}{' ' if tail[0].isalnum() else ''}{tail}"
-        return self.cased(self.ended(text), keep)
+        text = self.cased(self.ended(text), keep)
+        if language == "en" and rng.random() < 0.05:
+            about = rng.choice(self.frames["context"])
+            text = f"{about} {text}" if rng.random() < 0.6 else f"{text} {about}"
+        return text
 
     def synonym(self, word):
         options = self.synonyms.get(word.lower())
@@ -129,6 +134,10 @@ def load_synonyms():
         for word in words:
             table.setdefault(word, []).extend(w for w in words if w != word)
     return table
+
+
+def unaccented(text):
+    return "".join(c for c in unicodedata.normalize("NFD", text) if not unicodedata.combining(c))
 
 
 STOP_WORDS = set(

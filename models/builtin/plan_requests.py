@@ -1,10 +1,9 @@
 """Requests for the planner: wordings/plan-*.txt with random values, and the plan that answers them."""
 
 import json
-import unicodedata
 from pathlib import Path
 
-from phrases import Phrases, load_sections, part
+from phrases import Phrases, load_sections, part, unaccented
 from plans import load_intents
 from values import UNITS, Values
 
@@ -175,10 +174,6 @@ class Plans:
         if self.rng.random() < 0.35:
             text = " ".join(w if w in keep else unaccented(w) for w in text.split(" "))
         return text
-
-
-def unaccented(text):
-    return "".join(c for c in unicodedata.normalize("NFD", text) if not unicodedata.combining(c))
 
 
 def slot_names(intent, wording):
