@@ -269,7 +269,7 @@ impl Gguf {
 }
 
 /// ggml's name of an element type.
-fn type_name(kind: u32) -> &'static str {
+pub(crate) fn type_name(kind: u32) -> &'static str {
     match kind {
         0 => "F32",
         1 => "F16",
@@ -390,8 +390,10 @@ impl<R: Read> Reader<R> {
         let kind = self.u32()?;
         let length = self.u64()?;
         // Each element takes at least a byte, so this bounds the loops below.
-        if length > self.file_bytes - self.position {
-            return Err(GgufError::Damaged(format!("a list of {length} values")));
+        let needed = self.position.saturating_add(length);
+        if needed > self.file_bytes {
+            let len = self.file_bytes;
+            return Err(GgufError::Truncated { needed, len });
         }
         if self.lists == Lists::Skip && length > SHORT_LIST {
             for _ in 0..length {

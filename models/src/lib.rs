@@ -10,6 +10,7 @@
 pub mod backend;
 pub mod builtin;
 pub mod chat;
+pub mod cpu;
 pub mod engine;
 pub mod gguf;
 pub mod grammar;
@@ -17,5 +18,7 @@ pub mod job;
 pub mod load;
 pub mod memory;
 pub mod sampler;
+pub mod store;
+pub mod synth;
 pub mod text;
 pub mod vocabulary;

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::backend::Backend;
@@ -197,6 +197,10 @@ pub(crate) enum ModelBytes {
 
 /// What a backend's loader gets.
 #[derive(Debug)]
+#[cfg_attr(
+    not(feature = "llama"),
+    expect(dead_code, reason = "only llama.cpp goes by the path, and to a GPU")
+)]
 pub(crate) struct Plan {
     pub(crate) path: Option<PathBuf>,
     pub(crate) bytes: ModelBytes,
@@ -247,6 +251,29 @@ pub fn load(
         template: Arc::new(template),
         backend: parts.backend,
     })
+}
+
+/// The vocabulary of a file, without its weights: there need not be any.
+///
+/// # Errors
+/// See [`LoadError`].
+pub fn load_vocabulary(path: &Path, backend: BackendKind) -> Result<Vocabulary, LoadError> {
+    let lists = match backend {
+        BackendKind::Llama => Lists::Skip,
+        BackendKind::Candle => Lists::Keep,
+    };
+    let gguf = Gguf::open(path, lists).map_err(|fault| LoadError::File {
+        path: path.display().to_string(),
+        fault,
+    })?;
+    match backend {
+        #[cfg(feature = "llama")]
+        BackendKind::Llama => crate::backend::llama::load_vocabulary(path),
+        #[cfg(feature = "candle")]
+        BackendKind::Candle => crate::backend::candle::load_vocabulary(&gguf),
+        #[allow(unreachable_patterns, reason = "unreachable only with both features")]
+        kind => Err(LoadError::NotBuilt(kind)),
+    }
 }
 
 /// What is known before the backend has the model.

@@ -8,7 +8,7 @@ mod load;
 mod log;
 mod vocabulary;
 
-pub(crate) use self::load::load;
+pub(crate) use self::load::{load, load_vocabulary};
 
 use std::ffi::CStr;
 

@@ -21,6 +21,7 @@ use llama_cpp_sys_2 as sys;
 use super::context::Context;
 use super::{log, vocabulary};
 use crate::load::{GpuLayers, LoadError, ModelBytes, Parts, Plan, Progress};
+use crate::vocabulary::Vocabulary;
 
 /// llama.cpp's global state: made once, never freed.
 pub(super) fn backend() -> &'static LlamaBackend {
@@ -48,6 +49,17 @@ pub(crate) fn load(plan: Plan, progress: Progress<'_>) -> Result<Parts, LoadErro
         backend: Box::new(context),
         device: device.unwrap_or_else(|| why_cpu(wanted)),
     })
+}
+
+/// Loads the vocabulary of a file that need not have weights.
+pub(crate) fn load_vocabulary(path: &Path) -> Result<Vocabulary, LoadError> {
+    backend();
+    // SAFETY: a plain function that fills a struct.
+    let mut params = unsafe { sys::llama_model_default_params() };
+    params.vocab_only = true;
+    log::take_errors();
+    let model = own(load_from_path(path, params)?).ok_or_else(refused)?;
+    Ok(vocabulary::vocabulary(&Arc::new(model)))
 }
 
 /// The GPU that will be used.
@@ -102,20 +114,32 @@ fn load_model(
         (ModelBytes::File(_), Some(path)) => load_from_path(path, params)?,
         (ModelBytes::File(_), None) => unreachable!("a file has a path"),
     };
-    if model.is_null() {
-        return Err(if watcher.stopped {
+    let stopped = watcher.stopped;
+    own(model).ok_or_else(|| {
+        if stopped {
             LoadError::Cancelled
         } else {
-            let reason = log::take_errors();
-            LoadError::Backend(format!("llama.cpp can't load the model: {reason}"))
-        });
-    }
+            refused()
+        }
+    })
+}
+
+/// The safe owner of a model fresh from the loader.
+fn own(model: *mut sys::llama_model) -> Option<LlamaModel> {
     const {
         assert!(size_of::<LlamaModel>() == size_of::<*mut sys::llama_model>());
     }
+    if model.is_null() {
+        return None;
+    }
     // SAFETY: `LlamaModel` is documented as `repr(transparent)` over a non-null pointer to a
     // `llama_model` that it owns; the pointer is fresh from the loader and not null.
-    Ok(unsafe { std::mem::transmute::<*mut sys::llama_model, LlamaModel>(model) })
+    Some(unsafe { std::mem::transmute::<*mut sys::llama_model, LlamaModel>(model) })
+}
+
+fn refused() -> LoadError {
+    let reason = log::take_errors();
+    LoadError::Backend(format!("llama.cpp can't load the model: {reason}"))
 }
 
 fn load_from_path(

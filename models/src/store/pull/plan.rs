@@ -1,0 +1,188 @@
+//! What has to be fetched: asked before the first byte.
+
+use std::fs;
+use std::path::Path;
+
+use tokio::time::sleep;
+
+use super::error::PullError;
+use super::hub::Remote;
+use super::retries::Retries;
+use super::{Pull, blocking};
+use crate::store::files::{Origin, Paths, SumFrom};
+
+/// What has to stay free on the disk: a system without any room can't even write its log.
+const ROOM_BYTES_MIN: u64 = 64 << 20;
+
+/// One file of a model, before it is fetched.
+pub(crate) struct Task {
+    pub(crate) paths: Paths,
+    /// What the file will be.
+    pub(crate) origin: Origin,
+    /// What of it is on the disk and may be kept.
+    pub(crate) kept_bytes: u64,
+    /// It is here already.
+    pub(crate) done: bool,
+}
+
+impl Pull<'_> {
+    /// Asks what each file is before the first is fetched, so that all are of one commit and
+    /// what does not fit is known at once.
+    pub(crate) async fn plan(&self) -> Result<Vec<Task>, PullError> {
+        let mut tasks: Vec<Task> = Vec::new();
+        for file in self.wanted.reference.files() {
+            let name = file.rsplit('/').next().unwrap_or(&file);
+            let stem = name.strip_suffix(".gguf").unwrap_or(name);
+            let paths = Paths::new(&self.folder, stem);
+            let begun = {
+                let path = paths.part_origin();
+                blocking(move || Origin::read(&path)).await?
+            };
+            let begun = begun.filter(|begun| self.is_wanted(begun, &file));
+            let commit = tasks.first().map(|task| task.origin.commit.clone());
+            let origin = self.describe(&file, begun.as_ref(), commit).await?;
+            tasks.push(blocking(move || look(paths, origin, begun.as_ref())).await??);
+        }
+        self.check_room(&tasks).await?;
+        Ok(tasks)
+    }
+
+    /// Whether an unfinished download is of this very file, as it was asked for.
+    fn is_wanted(&self, begun: &Origin, file: &str) -> bool {
+        let reference = &self.wanted.reference;
+        begun.repository == self.repository()
+            && begun.file == file
+            && begun.requested.as_deref() == reference.revision()
+    }
+
+    fn repository(&self) -> String {
+        let reference = &self.wanted.reference;
+        format!("{}/{}", reference.owner(), reference.repository())
+    }
+
+    /// What the file will be: at the commit that an unfinished download of it is at, or else at
+    /// the other files' commit, or else wherever the revision is now.
+    async fn describe(
+        &self,
+        file: &str,
+        begun: Option<&Origin>,
+        commit: Option<String>,
+    ) -> Result<Origin, PullError> {
+        let requested = self.wanted.reference.revision();
+        let fresh = commit.as_deref().or(requested).unwrap_or("main");
+        let pinned = begun.map(|begun| begun.commit.as_str());
+        let pinned = pinned.filter(|pinned| commit.as_deref().is_none_or(|of| of == *pinned));
+        let remote = match pinned {
+            // A commit is gone when its branch was rewritten.
+            Some(pinned) => match self.ask(pinned, file).await {
+                Err(PullError::NotFound { .. }) => self.ask(fresh, file).await?,
+                answer => answer?,
+            },
+            None => self.ask(fresh, file).await?,
+        };
+        let (sha256, sum_from) = self.expected_sum(file, &remote)?;
+        Ok(Origin {
+            repository: self.repository(),
+            file: file.to_owned(),
+            requested: requested.map(str::to_owned),
+            commit: remote.commit,
+            bytes: remote.bytes,
+            sha256,
+            sum_from,
+            pulled_unix_s: 0,
+        })
+    }
+
+    async fn ask(&self, revision: &str, file: &str) -> Result<Remote, PullError> {
+        let mut retries = Retries::new(self.options, 0);
+        loop {
+            let reference = &self.wanted.reference;
+            match self.hub.describe(reference, revision, file).await {
+                Ok(remote) => return Ok(remote),
+                Err(trouble) => sleep(retries.wait(trouble, 0)?).await,
+            }
+        }
+    }
+
+    /// The catalogue's sum counts more than the hub's. Where they differ, no byte is fetched.
+    fn expected_sum(&self, file: &str, remote: &Remote) -> Result<(String, SumFrom), PullError> {
+        let file = file.to_owned();
+        match (self.wanted.known, &remote.sha256) {
+            (Some(known), Some(announced)) if known.sha256 != announced => {
+                Err(PullError::OtherFile {
+                    file,
+                    expected: known.sha256.to_owned(),
+                    announced: announced.clone(),
+                })
+            }
+            (Some(known), _) => Ok((known.sha256.to_owned(), SumFrom::Catalog)),
+            (None, Some(announced)) => Ok((announced.clone(), SumFrom::Hub)),
+            (None, None) => Err(PullError::NoSum { file }),
+        }
+    }
+
+    async fn check_room(&self, tasks: &[Task]) -> Result<(), PullError> {
+        let missing = |task: &Task| task.origin.bytes.saturating_sub(task.kept_bytes);
+        let missing = tasks.iter().filter(|task| !task.done).map(missing);
+        let missing = missing.fold(0, u64::saturating_add);
+        let path = self.folder.clone();
+        let free = match self.options.free_bytes {
+            Some(free) => free,
+            None => blocking(move || free_bytes(&path)).await??,
+        };
+        let needed = missing.saturating_add(ROOM_BYTES_MIN);
+        if missing > 0 && needed > free {
+            let path = self.folder.clone();
+            return Err(PullError::NoRoom { needed, free, path });
+        }
+        Ok(())
+    }
+}
+
+/// Looks what of a file is here.
+fn look(paths: Paths, origin: Origin, begun: Option<&Origin>) -> Result<Task, PullError> {
+    let part = fs::metadata(paths.part()).map(|about| about.len()).ok();
+    let is_same = |begun: &Origin| begun.commit == origin.commit && begun.sha256 == origin.sha256;
+    let keep = begun.is_some_and(is_same);
+    let here = fs::metadata(paths.gguf()).ok();
+    let there = Origin::read(&paths.origin());
+    let done = match (&here, &there) {
+        (None, _) => false,
+        (Some(_), Some(there)) if !is_same_file(there, &origin) => {
+            return Err(taken(&origin, format!("from {}", there.reference())));
+        }
+        (Some(_), None) => {
+            return Err(taken(&origin, "which was not downloaded by fazai".into()));
+        }
+        // A download that ended between writing the sidecar and renaming the file has left a
+        // sidecar that speaks of the part, not of the file.
+        (Some(about), Some(there)) => {
+            part.is_none() && there.sha256 == origin.sha256 && about.len() == origin.bytes
+        }
+    };
+    let kept_bytes = part.filter(|bytes| keep && *bytes <= origin.bytes);
+    Ok(Task {
+        paths,
+        origin,
+        kept_bytes: kept_bytes.unwrap_or(0),
+        done,
+    })
+}
+
+/// At whatever commit.
+fn is_same_file(one: &Origin, other: &Origin) -> bool {
+    one.repository == other.repository && one.file == other.file
+}
+
+fn taken(origin: &Origin, source_text: String) -> PullError {
+    let name = origin.file.rsplit('/').next().unwrap_or(&origin.file);
+    PullError::Taken {
+        name: name.strip_suffix(".gguf").unwrap_or(name).to_owned(),
+        source_text,
+    }
+}
+
+fn free_bytes(path: &Path) -> Result<u64, PullError> {
+    let about = rustix::fs::statvfs(path).map_err(|fault| PullError::file(path, fault.into()))?;
+    Ok(about.f_bavail.saturating_mul(about.f_frsize))
+}
