@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 NORM_EPS = 1e-6
+SHARED = -1  # the segment of a row that all others see
 
 
 @dataclass(frozen=True)
@@ -106,10 +107,10 @@ def block(config, layer, x, angles, mask, cache=None):
 
 
 def hidden(config, params, tokens, positions, segments):
-    """States before the output matrix. Tokens see earlier tokens of their own segment only."""
+    """States before the output matrix. Tokens see earlier tokens of their own segment and of the shared one only."""
     time = tokens.shape[1]
     causal = jnp.tril(jnp.ones((time, time), bool))
-    mask = causal & (segments[:, :, None] == segments[:, None, :])
+    mask = causal & ((segments[:, :, None] == segments[:, None, :]) | (segments[:, None, :] == SHARED))
     angles = rope_angles(config, positions)
     step = lambda x, layer: (block(config, layer, x, angles, mask)[0], None)
     x, _ = jax.lax.scan(step, params["token_embd"][tokens], params["layers"])

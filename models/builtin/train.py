@@ -1,6 +1,6 @@
-"""Trains the built-in model: python train.py --run NAME [--tokens N] [--decay N]. Stopped runs resume.
+"""Trains the built-in model: python train.py --run NAME --minutes N. Stopped runs resume, also with other minutes.
 
-Samples are made on the fly, packed into rows of three lengths, and never repeated. The loss counts the answer
+Samples are made on the fly and packed into rows; they never end and are never repeated. The loss counts the answer
 fully and the prompt a little: the words of questions are worth learning, random addresses are not.
 """
 
@@ -17,6 +17,7 @@ import functools
 import json
 import pickle
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import jax
@@ -26,17 +27,35 @@ import optax
 import optax.contrib
 
 import model
-from corpus import Corpus
+from corpus import PLAN_PROMPT, TRIAGE_PROMPT, Corpus
 from tokenizer import Chat
 
 HERE = Path(__file__).parent
-BATCH_TOKENS = 8192
-ROW_LENGTHS = (256, 512, 2048)
-LOSS_POSITIONS = 4096
+BATCH_TOKENS = 4608
+ROW_LENGTHS = (384, 768, 2048)
+LOSS_POSITIONS = 2304
 PROMPT_WEIGHT = 0.1
 PEAK_RATE = 3e-3
-WARMUP_STEPS = 100
+WARMUP_STEPS = 150
+DECAY_SHARE = 0.35
 CHECKPOINT_STEPS = 200
+
+
+@dataclass
+class Row:
+    """Samples one after the other. Those with the same long system prompt share it at the head of the row."""
+
+    system: str | None
+    tokens: list = field(default_factory=list)
+    positions: list = field(default_factory=list)
+    segments: list = field(default_factory=list)
+    weights: list = field(default_factory=list)
+
+    def add(self, tokens, first_position, segment, weights):
+        self.tokens += tokens
+        self.positions += range(first_position, first_position + len(tokens))
+        self.segments += [segment] * len(tokens)
+        self.weights += weights
 
 
 class Packer:
@@ -44,54 +63,49 @@ class Packer:
 
     def __init__(self, corpus, chat):
         self.corpus, self.chat = corpus, chat
+        self.heads = {None: []} | {s: chat.message("system", s) for s in (TRIAGE_PROMPT, PLAN_PROMPT)}
         self.open = {length: [] for length in ROW_LENGTHS}
 
     def batches(self):
         for sample in self.corpus:
-            prompt = self.chat.prompt(sample.system, sample.user, sample.history)
+            system = sample.system if sample.system in self.heads else None
+            head = self.heads[system]
+            prompt = self.chat.prompt(sample.system, sample.user, sample.history)[len(head) :]
             answer = self.chat.answer(sample.answer)
-            tokens = prompt + answer
-            length = next((n for n in ROW_LENGTHS if len(tokens) <= n), None)
+            size = len(prompt) + len(answer)
+            length = next((n for n in ROW_LENGTHS if len(head) + size <= n), None)
             if length is None:
                 continue
+            rows = self.open[length]
+            row = next((r for r in rows if r.system == system and len(r.tokens) + size <= length), None)
+            if row is None:
+                row = Row(system)
+                row.add(head, 0, model.SHARED, [0.0] * len(head))
+                rows.append(row)
             # weights[i] is for predicting token i + 1.
             weights = [PROMPT_WEIGHT] * (len(prompt) - 1) + [1.0] * len(answer) + [0.0]
-            rows = self.open[length]
-            self.place(rows, length, tokens, weights)
-            # The last rows of a batch stay open a while, so that small samples can fill the gaps.
-            if len(rows) > BATCH_TOKENS // length + 4:
-                rows.sort(key=lambda row: -len(row[0]))
-                full = BATCH_TOKENS // length
-                yield self.arrays(rows[:full], length)
+            row.add(prompt + answer, len(head), len(row.tokens) + 1, weights)
+            # The emptier rows stay open a while, so that small samples can fill the gaps.
+            full = BATCH_TOKENS // length
+            if len(rows) >= full + 6:
+                rows.sort(key=lambda row: -len(row.tokens))
+                yield arrays(rows[:full], length)
                 del rows[:full]
 
-    def place(self, rows, length, tokens, weights):
-        row = next((r for r in rows if len(r[0]) + len(tokens) <= length), None)
-        if row is None:
-            row = ([], [], [], [])
-            rows.append(row)
-        row[0].extend(tokens)
-        row[1].extend(range(len(tokens)))
-        row[2].extend([row[2][-1] + 1 if row[2] else 1] * len(tokens))
-        row[3].extend(weights)
 
-    def arrays(self, rows, length):
-        parts = []
-        for field, dtype in enumerate((np.int32, np.int32, np.int32, np.float32)):
-            array = np.zeros((len(rows), length), dtype)
-            for n, row in enumerate(rows):
-                array[n, : len(row[field])] = row[field]
-            parts.append(array)
-        tokens, positions, segments, weights = parts
-        # Only the heaviest positions go through the output matrix: all answers, then prompt tokens by lot.
-        flat = weights.reshape(-1)
-        noise = np.random.default_rng(int(tokens.sum())).random(flat.size) * 0.01
-        chosen = np.argsort(-(flat + noise * (flat > 0)), kind="stable")[:LOSS_POSITIONS].astype(np.int32)
-        targets = np.roll(tokens.reshape(-1), -1)[chosen]
-        return tokens, positions, segments, chosen, targets, flat[chosen]
+def arrays(rows, length):
+    def filled(name, dtype):
+        return np.array([getattr(r, name) + [0] * (length - len(r.tokens)) for r in rows], dtype)
+
+    tokens, weights = filled("tokens", np.int32), filled("weights", np.float32).reshape(-1)
+    # Only the heaviest positions go through the output matrix: all answers, then prompt tokens by lot.
+    noise = np.random.default_rng(int(tokens.sum())).random(weights.size) * 0.01
+    chosen = np.argsort(-(weights + noise * (weights > 0)), kind="stable")[:LOSS_POSITIONS].astype(np.int32)
+    targets = np.roll(tokens.reshape(-1), -1)[chosen]
+    return tokens, filled("positions", np.int32), filled("segments", np.int32), chosen, targets, weights[chosen]
 
 
-def loss_sums(config, params, batch):
+def loss_means(config, params, batch):
     tokens, positions, segments, chosen, targets, weights = batch
     h = model.hidden(config, params, tokens, positions, segments).reshape(-1, config.width)[chosen]
     scores = h @ params["token_embd"].T
@@ -100,23 +114,22 @@ def loss_sums(config, params, batch):
     return (losses * weights).sum() / weights.sum(), (losses * answer).sum() / answer.sum()
 
 
-def schedule(steps, decay_steps):
-    """Warm up, stay, and fall to nothing over the last steps: a run can be made longer without starting again."""
-
-    def rate(step):
-        return PEAK_RATE * jnp.minimum(1.0, jnp.minimum((step + 1) / WARMUP_STEPS, (steps - step) / decay_steps))
-
-    return rate
+def learning_rate(step, progress):
+    """Warm up, stay, and fall to nothing over the last share of the time: a run can be made longer or shorter."""
+    return PEAK_RATE * min(1.0, (step + 1) / WARMUP_STEPS, max(0.0, 1 - progress) / DECAY_SHARE)
 
 
-def optimizer(rate):
-    """Muon for the matrices of the layers, which needs a fifth fewer steps than AdamW here; AdamW for the rest."""
+def optimizer():
+    """Muon for the matrices of the layers, which needs a fifth fewer steps than AdamW here; AdamW for the rest.
+
+    Its rate is 1: the true one comes as a factor with every step.
+    """
 
     def matrices(params):
         return jax.tree.map(lambda x: optax.contrib.MuonDimensionNumbers(1, 2) if x.ndim == 3 else None, params)
 
     muon = optax.contrib.muon(
-        rate,
+        1.0,
         weight_decay=0.1,
         weight_decay_mask=lambda params: jax.tree.map(lambda x: x.ndim == 3, params),
         adam_b2=0.98,
@@ -129,16 +142,14 @@ def optimizer(rate):
 def train(args):
     run = HERE / "run" / args.run
     run.mkdir(parents=True, exist_ok=True)
-    config, chat = model.Config(), Chat()
-    steps = args.tokens // BATCH_TOKENS
-    tx = optimizer(schedule(steps, args.decay // BATCH_TOKENS))
-    gradients = jax.jit(jax.value_and_grad(functools.partial(loss_sums, config), has_aux=True))
+    config, chat, tx = model.Config(), Chat(), optimizer()
+    gradients = jax.jit(jax.value_and_grad(functools.partial(loss_means, config), has_aux=True))
 
     # Muon adds products of matrices, which oneDNN refuses in one partition: the update is compiled without it.
     @functools.partial(jax.jit, donate_argnums=(0, 1), compiler_options={"xla_cpu_use_onednn": False})
-    def update(params, state, grads):
+    def update(params, state, grads, rate):
         changes, state = tx.update(grads, state, params)
-        return optax.apply_updates(params, changes), state
+        return optax.apply_updates(params, jax.tree.map(lambda x: rate * x, changes)), state
 
     params = model.init_params(config, jax.random.PRNGKey(args.seed))
     state, step, log = tx.init(params), 0, []
@@ -147,24 +158,25 @@ def train(args):
         params, state, step, log = pickle.loads(checkpoint.read_bytes())
     # A resumed run goes on with fresh samples: the corpus has no end, so there is no place to return to.
     packer = Packer(Corpus(args.seed + 1000 * step, "train" if args.hold_out else "all"), chat)
-    began, losses = time.time(), []
-    spent = log[-1]["seconds"] if log else 0
+    began = time.time() - (log[-1]["seconds"] if log else 0)
+    losses = []
     for batch in packer.batches():
+        seconds = time.time() - began
+        rate = learning_rate(step, seconds / (60 * args.minutes))
+        if rate == 0:
+            break
         (_, loss), grads = gradients(params, batch)
-        params, state = update(params, state, grads)
+        params, state = update(params, state, grads, rate)
         losses.append(loss)
         step += 1
         if step % 50 == 0:
-            seconds = spent + time.time() - began
-            entry = dict(step=step, tokens=step * BATCH_TOKENS, loss=round(float(np.mean(losses)), 4), seconds=round(seconds))
-            losses = []
+            entry = dict(step=step, tokens=step * BATCH_TOKENS, seconds=round(time.time() - began), loss=round(float(np.mean(losses)), 4))
             log.append(entry)
-            rate = (step * BATCH_TOKENS - (log[-2]["tokens"] if len(log) > 1 else 0)) / max(1, seconds - (log[-2]["seconds"] if len(log) > 1 else 0))
-            print(entry, f"{rate:.0f} tokens/s", flush=True)
-        if step % CHECKPOINT_STEPS == 0 or step == steps:
+            losses = []
+            print(entry, f"rate {rate:.5f}", flush=True)
+        if step % CHECKPOINT_STEPS == 0:
             save(run, params, state, step, log, args)
-        if step == steps:
-            return
+    save(run, params, state, step, log, args)
 
 
 def save(run, params, state, step, log, args):
@@ -172,15 +184,14 @@ def save(run, params, state, step, log, args):
     part.write_bytes(pickle.dumps(jax.tree.map(np.asarray, (params, state)) + (step, log)))
     part.replace(run / "checkpoint.pkl")
     (run / "params.pkl").write_bytes(pickle.dumps(jax.tree.map(np.asarray, params)))
-    record = dict(seed=args.seed, parameters=sum(x.size for x in jax.tree.leaves(params)), batch_tokens=BATCH_TOKENS, log=log)
+    record = dict(seed=args.seed, minutes=args.minutes, steps=step, parameters=sum(x.size for x in jax.tree.leaves(params)), batch_tokens=BATCH_TOKENS, log=log)
     (run / "train_log.json").write_text(json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--run", default="main")
-    parser.add_argument("--tokens", type=int, default=30_000_000)
-    parser.add_argument("--decay", type=int, default=6_000_000, help="tokens at the end over which the rate falls")
+    parser.add_argument("--minutes", type=float, default=90)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--hold-out", action="store_true", help="leave the development wordings out")
     train(parser.parse_args())
