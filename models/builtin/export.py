@@ -1,7 +1,13 @@
-"""Writes a run's weights as GGUF: python export.py run/main/params.pkl fazai-builtin.gguf. The same input gives the same bytes."""
+"""Writes a run's weights as GGUF, and its SHA-256 next to it: python export.py run/main/params.pkl fazai-builtin.gguf.
 
+The same input gives the same bytes.
+"""
+
+import hashlib
+import json
 import pickle
 import sys
+from pathlib import Path
 
 import gguf
 import jax
@@ -69,8 +75,6 @@ def write(config, params, chat, path):
 
 
 def add_tokenizer(writer, chat):
-    import json
-
     vocabulary = json.loads(chat.tokenizer.to_str())["model"]
     tokens = sorted(chat.tokenizer.get_vocab(), key=chat.tokenizer.get_vocab().get)
     types = [gguf.TokenType.CONTROL if t in SPECIAL else gguf.TokenType.NORMAL for t in tokens]
@@ -89,3 +93,6 @@ if __name__ == "__main__":
     source, target = sys.argv[1:3]
     with open(source, "rb") as file:
         write(model.Config(), pickle.load(file), Chat(), target)
+    target = Path(target)
+    digest = hashlib.sha256(target.read_bytes()).hexdigest()
+    target.with_name(target.name + ".sha256").write_text(f"{digest}  {target.name}\n")
