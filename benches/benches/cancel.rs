@@ -1,10 +1,6 @@
 //! How soon the engine is free after a cancel in the middle of a long prompt.
 //!
 //! `FAZAI_BENCH_SHAPE` names another shape (see `fazai_models::synth::SHAPES`).
-#![expect(
-    missing_docs,
-    reason = "criterion's macros make undocumented functions"
-)]
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +13,7 @@ use fazai_models::sampler::Sampling;
 use fazai_models::synth::Quantization;
 use tokio::runtime::Runtime;
 
-const PROMPT_TOKENS: usize = 4_000;
+const PROMPT_TOKENS: u32 = 4_000;
 
 fn generate(prompt: Vec<u32>) -> Request {
     Request {
@@ -44,7 +40,7 @@ async fn end(mut stream: EventStream) {
 /// that the job has ended.
 async fn cancel_after(engine: &EngineHandle, delay: Duration, round: u32) -> Duration {
     let prompt = (0..PROMPT_TOKENS)
-        .map(|n| (n as u32 * 7 + round) % 1_000)
+        .map(|n| (n * 7 + round) % 1_000)
         .collect();
     let mut stream = engine.submit(generate(prompt)).await.expect("taken");
     while !matches!(stream.next().await, Some(Event::Started { .. })) {}

@@ -1,10 +1,5 @@
 //! The parts on the token path, each by itself: framing, parsing, choosing, detokenizing,
 //! serializing.
-#![expect(
-    missing_docs,
-    reason = "criterion's macros make undocumented functions"
-)]
-
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};

@@ -1,8 +1,4 @@
 //! The worker without a model: what a request costs before and after the computing.
-#![expect(
-    missing_docs,
-    reason = "criterion's macros make undocumented functions"
-)]
 
 use std::path::Path;
 

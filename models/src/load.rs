@@ -238,7 +238,7 @@ pub fn load(
     let template_source = plan.gguf.text("tokenizer.chat_template").map(str::to_owned);
     let parts = match options.backend {
         #[cfg(feature = "llama")]
-        BackendKind::Llama => crate::backend::llama::load(plan, progress)?,
+        BackendKind::Llama => crate::backend::llama::load(&plan, progress)?,
         #[cfg(feature = "candle")]
         BackendKind::Candle => crate::backend::candle::load(plan, progress)?,
         #[allow(unreachable_patterns, reason = "unreachable only with both features")]

@@ -149,7 +149,7 @@ impl Quantization {
 }
 
 const BLOCK: u64 = 32;
-const ALIGNMENT: u64 = 32;
+const ALIGNMENT: usize = 32;
 const F32: u32 = 0;
 
 struct Tensor {
@@ -312,9 +312,9 @@ impl Writer {
             };
             header.extend(kind.to_le_bytes());
             header.extend(offset.to_le_bytes());
-            offset = (offset + tensor.bytes(quantization)).next_multiple_of(ALIGNMENT);
+            offset = (offset + tensor.bytes(quantization)).next_multiple_of(ALIGNMENT as u64);
         }
-        let length = header.len().next_multiple_of(ALIGNMENT as usize);
+        let length = header.len().next_multiple_of(ALIGNMENT);
         header.resize(length, 0);
         self.0.write_all(&header)
     }
@@ -339,7 +339,7 @@ impl Writer {
             }
         }
         let bytes = tensor.bytes(quantization);
-        let padding = bytes.next_multiple_of(ALIGNMENT) - bytes;
+        let padding = bytes.next_multiple_of(ALIGNMENT as u64) - bytes;
         self.0
             .write_all(&vec![0; usize::try_from(padding).unwrap_or(0)])
     }

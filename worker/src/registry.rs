@@ -265,10 +265,10 @@ impl Table {
             tokio::select! {
                 message = messages.recv() => match message {
                     Some(Message::Lease { name, ready, percent }) => {
-                        self.lease(name, Waiter { ready, percent });
+                        self.lease(name.as_deref(), Waiter { ready, percent });
                     }
                     Some(Message::Unload { name, done }) => {
-                        let _ = done.send(self.unload(name));
+                        let _ = done.send(self.unload(name.as_deref()));
                     }
                     Some(Message::List(answer)) => {
                         let _ = answer.send(self.list());
@@ -311,8 +311,8 @@ impl Table {
         Ok((resolved.name, resolved.source))
     }
 
-    fn lease(&mut self, name: Option<String>, waiter: Waiter) {
-        let (name, source) = match self.resolve(name.as_deref()) {
+    fn lease(&mut self, name: Option<&str>, waiter: Waiter) {
+        let (name, source) = match self.resolve(name) {
             Ok(resolved) => resolved,
             Err(fault) => {
                 let _ = waiter.ready.send(Err(fault));
@@ -466,8 +466,8 @@ impl Table {
         model
     }
 
-    fn unload(&mut self, name: Option<String>) -> Result<String, WireError> {
-        let (name, _) = self.resolve(name.as_deref())?;
+    fn unload(&mut self, name: Option<&str>) -> Result<String, WireError> {
+        let (name, _) = self.resolve(name)?;
         if self.models.contains_key(&name) {
             self.release(&name);
             return Ok(name);

@@ -277,7 +277,7 @@ fn think(text: &str) -> anyhow::Result<Think> {
         "off" => Ok(Think::Off),
         "on" => Ok(Think::On),
         budget => budget.parse().map(Think::Budget).map_err(|_| {
-            anyhow::anyhow!("--think is off, on or a number of tokens, not {budget:?}").into()
+            anyhow::anyhow!("--think is off, on or a number of tokens, not {budget:?}")
         }),
     }
 }
@@ -285,6 +285,5 @@ fn think(text: &str) -> anyhow::Result<Think> {
 fn read_schema(path: &std::path::Path) -> anyhow::Result<serde_json::Value> {
     let text = std::fs::read_to_string(path)
         .map_err(|fault| anyhow::anyhow!("{}: {fault}", path.display()))?;
-    Ok(serde_json::from_str(&text)
-        .map_err(|fault| anyhow::anyhow!("{}: {fault}", path.display()))?)
+    serde_json::from_str(&text).map_err(|fault| anyhow::anyhow!("{}: {fault}", path.display()))
 }

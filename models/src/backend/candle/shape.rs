@@ -253,9 +253,8 @@ fn rope(keys: &Keys<'_>) -> Result<Rope, Unfit> {
         .number("rope.scaling.factor")
         .or_else(|| keys.number("rope.scale_linear"));
     let scale = match (scaling, factor) {
-        (Some("none"), _) | (_, None) => 1.0,
         (None | Some("linear"), Some(factor)) if factor > 0.0 => 1.0 / factor,
-        (None | Some("linear"), Some(_)) => 1.0,
+        (None | Some("linear" | "none"), _) | (_, None) => 1.0,
         (Some(other), Some(_)) => {
             return Err(Unfit::Feature(format!(
                 "rotary scaling of the kind `{other}`"

@@ -67,7 +67,7 @@ struct Special {
 }
 
 enum Words {
-    ByteLevel(ByteLevel),
+    ByteLevel(Box<ByteLevel>),
     SentencePiece(SentencePiece),
 }
 
@@ -79,7 +79,7 @@ enum Fragment<'a> {
 }
 
 impl Encoder {
-    pub(super) fn new(lexicon: &Lexicon<'_>, rules: Rules) -> Result<Self, Unfit> {
+    pub(super) fn new(lexicon: &Lexicon<'_>, rules: &Rules) -> Result<Self, Unfit> {
         let mut specials: Vec<Special> = (0..)
             .zip(lexicon.texts.iter().zip(&lexicon.types))
             .filter_map(|(token, (text, &of_type))| Special::new(token, text, of_type))
@@ -88,7 +88,9 @@ impl Encoder {
         let finder = AhoCorasick::new(specials.iter().map(|special| &special.text));
         let finder = finder.map_err(|fault| Unfit::Vocabulary(fault.to_string()))?;
         let words = match rules {
-            Rules::ByteLevel(splitting) => Words::ByteLevel(ByteLevel::new(lexicon, splitting)?),
+            Rules::ByteLevel(splitting) => {
+                Words::ByteLevel(Box::new(ByteLevel::new(lexicon, splitting)?))
+            }
             Rules::SentencePiece => Words::SentencePiece(SentencePiece::new(lexicon)?),
         };
         Ok(Self {

@@ -151,7 +151,7 @@ pub(super) fn vocabulary(gguf: &Gguf) -> Result<Vocabulary, Unfit> {
     table.end = end.unwrap_or(Token::MAX);
     Ok(Vocabulary::new(
         table,
-        Box::new(Encoder::new(&lexicon, rules)?),
+        Box::new(Encoder::new(&lexicon, &rules)?),
     ))
 }
 

@@ -33,7 +33,7 @@ pub(super) fn backend() -> &'static LlamaBackend {
 }
 
 /// Loads the planned model.
-pub(crate) fn load(plan: Plan, progress: Progress<'_>) -> Result<Parts, LoadError> {
+pub(crate) fn load(plan: &Plan, progress: Progress<'_>) -> Result<Parts, LoadError> {
     let backend = backend();
     let wanted = match plan.gpu_layers {
         GpuLayers::Auto => -1,
@@ -41,9 +41,9 @@ pub(crate) fn load(plan: Plan, progress: Progress<'_>) -> Result<Parts, LoadErro
     };
     let device = device(wanted, backend.supports_gpu_offload());
     let gpu_layers = if device.is_some() { wanted } else { 0 };
-    let model = Arc::new(load_model(&plan, gpu_layers, progress)?);
+    let model = Arc::new(load_model(plan, gpu_layers, progress)?);
     let vocabulary = vocabulary::vocabulary(&model);
-    let context = Context::new(model, &plan)?;
+    let context = Context::new(model, plan)?;
     Ok(Parts {
         vocabulary,
         backend: Box::new(context),
