@@ -20,5 +20,6 @@ pub mod memory;
 pub mod sampler;
 pub mod store;
 pub mod synth;
+pub mod tasks;
 pub mod text;
 pub mod vocabulary;

@@ -46,7 +46,7 @@ enum Command {
     Models(models::Models),
     /// Show what a running worker is doing
     Status(small::Status),
-    /// Measure a model: prompt processing, generation, time to first token
+    /// Measure a model: how fast it is, and how well it does the worker's own jobs
     Bench(bench::Bench),
     /// Print the JSON Schemas of the protocol
     Schema(small::Schema),

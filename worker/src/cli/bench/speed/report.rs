@@ -1,8 +1,8 @@
-//! What was measured, as text, Markdown or JSON.
+//! What was measured, as a table and as JSON.
 
 use serde_json::{Value, json};
 
-use super::super::output;
+use super::super::{Report, output};
 
 /// Repeated measurements of one thing.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -38,7 +38,7 @@ impl Series {
 
 /// A measured model.
 #[derive(Debug, Default)]
-pub(super) struct Report {
+pub(super) struct Measured {
     pub(super) model: Value,
     pub(super) cpu: String,
     pub(super) unused_features: Vec<&'static str>,
@@ -52,7 +52,7 @@ pub(super) struct Report {
     pub(super) first_token: Series,
 }
 
-impl Report {
+impl Measured {
     /// Whether the figures say something about the machine and not about the build.
     pub(super) fn comparable(&self) -> bool {
         self.unused_features.is_empty()
@@ -89,8 +89,13 @@ impl Report {
     fn heading(&self) -> String {
         let text = |key: &str| self.model[key].as_str().unwrap_or("?").to_owned();
         let number = |key: &str| self.model[key].as_u64().unwrap_or(0);
+        let comparable = if self.comparable() {
+            ""
+        } else {
+            "; not comparable: not a native build"
+        };
         format!(
-            "{}: {} {} parameters {}, {} backend on {}, {} threads, {}",
+            "{}: {} {} parameters {}, {} backend on {}, {} threads, {}{comparable}",
             text("title"),
             text("architecture"),
             output::parameters(number("parameters")),
@@ -119,25 +124,15 @@ impl Report {
         std::iter::once(heading).chain(rows).collect()
     }
 
-    pub(super) fn text(&self) -> String {
-        format!("{}\n\n{}", self.heading(), output::table(&self.table()))
+    pub(super) fn report(&self) -> Report {
+        Report {
+            heading: self.heading(),
+            table: self.table(),
+            json: self.json(),
+        }
     }
 
-    pub(super) fn markdown(&self) -> String {
-        let mut text = format!("{}\n\n", self.heading());
-        if !self.comparable() {
-            text.push_str(&format!("**Not comparable**: {}\n\n", self.warning()));
-        }
-        for (index, row) in self.table().into_iter().enumerate() {
-            text.push_str(&format!("| {} |\n", row.join(" | ")));
-            if index == 0 {
-                text.push_str("|---|---|---:|---:|---:|\n");
-            }
-        }
-        text
-    }
-
-    pub(super) fn json(&self) -> Value {
+    fn json(&self) -> Value {
         json!({
             "model": self.model,
             "cpu": self.cpu,
@@ -170,12 +165,14 @@ mod tests {
 
     #[test]
     fn a_build_that_is_not_native_is_called_so_everywhere() {
-        let report = Report {
+        let measured = Measured {
             unused_features: vec!["avx2"],
-            ..Report::default()
+            ..Measured::default()
         };
-        assert!(report.warning().contains("not comparable") && report.warning().contains("avx2"));
-        assert!(report.markdown().contains("Not comparable"));
-        assert_eq!(report.json()["comparable"], false);
+        assert!(measured.warning().contains("not comparable"));
+        assert!(measured.warning().contains("avx2"));
+        let report = measured.report();
+        assert!(report.heading.contains("not comparable"));
+        assert_eq!(report.json["comparable"], false);
     }
 }
