@@ -40,7 +40,11 @@ class Limits:
         self.small_talk = {name: part(lines, which) for name, lines in load_sections(HERE / "wordings" / "smalltalk.txt").items()}
         families = load_sections(HERE / "wordings" / "fact-families.txt")
         known = {f.values.get("n") for f in facts} | {f.values.get("num") for f in facts}
-        self.unknown = [([w for w in part(families[name], which) if set(re.findall(r"\{(\w+)\}", w)) in ({"n"}, {"num"})], [n for n in numbers if str(n) not in known]) for name, numbers in UNKNOWN_NUMBERS.items()]
+        self.unknown = []
+        for name, numbers in UNKNOWN_NUMBERS.items():
+            wordings = [w for w in families[name] if set(re.findall(r"\{(\w+)\}", w)) in ({"n"}, {"num"})]
+            # A family with too few of them has none to hold out.
+            self.unknown.append((part(wordings, which) or wordings, [n for n in numbers if str(n) not in known]))
 
     def sample(self):
         """(question, answer)"""
