@@ -350,6 +350,7 @@ fn plan(source: &ModelSource, options: &LoadOptions) -> Result<Plan, LoadError> 
     let slots = options.slots.max(1);
     let cells = cells(&gguf, options, context_tokens, available);
     let batch_tokens = options.batch_tokens.clamp(16, 4_096);
+    let file_bytes = gguf.file_bytes;
     let needs = memory::needs(&gguf, cells, batch_tokens);
     let limit = match (available, options.memory_bytes_max) {
         (Some(free), Some(max)) => Some(free.min(max)),
@@ -374,7 +375,7 @@ fn plan(source: &ModelSource, options: &LoadOptions) -> Result<Plan, LoadError> 
         cells,
         slots,
         threads: match options.threads {
-            0 => threads_default(),
+            0 => threads_default(file_bytes),
             threads => threads,
         },
         batch_tokens,
@@ -382,9 +383,17 @@ fn plan(source: &ModelSource, options: &LoadOptions) -> Result<Plan, LoadError> 
     })
 }
 
+/// A model below this computes a token in less time than threads lose that wait for one which
+/// is not running: on a machine with other work, two threads were two to seven times slower than
+/// one for the built-in model, and on an idle one 1.5 times faster.
+const SMALL_FILE_BYTES: u64 = 32 << 20;
+
 /// One thread for each processor that this process may use, by its affinity and its control
 /// group's quota: with more, each waits for one that is not running.
-fn threads_default() -> u32 {
+fn threads_default(file_bytes: u64) -> u32 {
+    if file_bytes < SMALL_FILE_BYTES {
+        return 1;
+    }
     let threads = std::thread::available_parallelism();
     threads.map_or(1, |threads| u32::try_from(threads.get()).unwrap_or(1))
 }

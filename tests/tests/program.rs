@@ -587,3 +587,37 @@ fn bench_measures_the_builtin_model() {
     assert_eq!(report["model"]["title"], "fazai-builtin");
     assert!(report["model"]["threads"].as_u64().unwrap() >= 1);
 }
+
+#[test]
+fn bench_quality_runs_the_held_out_cases() {
+    let dir = tempfile::tempdir().unwrap();
+    let wrong = dir.path().join("wrong.jsonl");
+    let output = fazai(&[
+        "bench",
+        "quality",
+        "--config",
+        "/dev/null",
+        "--limit",
+        "3",
+        "--wrong",
+        path(&wrong),
+    ]);
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{complaint}");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let figures = report["figures"].as_array().unwrap();
+    let names: Vec<&str> = figures
+        .iter()
+        .map(|figure| figure["figure"].as_str().unwrap())
+        .collect();
+    assert!(names.contains(&"severity") && names.contains(&"wrongly refused"));
+    assert!(figures.iter().all(|figure| figure["of"] == 3), "{report}");
+    // What went wrong is what the first figure of each job does not count.
+    let right: u64 = ["severity", "first step", "key fact", "recognised"]
+        .iter()
+        .filter_map(|name| figures.iter().find(|figure| figure["figure"] == *name))
+        .map(|figure| figure["yes"].as_u64().unwrap())
+        .sum();
+    let told = lines(&fs::read_to_string(&wrong).unwrap()).len();
+    assert_eq!(told as u64, 12 - right);
+}

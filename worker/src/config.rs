@@ -69,7 +69,7 @@ pub struct ModelSettings {
     pub dir: PathBuf,
     /// What computes.
     pub backend: BackendKind,
-    /// Threads that compute; 0: as many as the process may use.
+    /// Threads that compute; 0: as many as the process may use, or 1 for a model below 32 MiB.
     pub threads: u32,
     /// How much goes to a GPU.
     pub gpu_layers: GpuLayers,

@@ -107,7 +107,7 @@ keys! {
             |s, v| s.model.dir = PathBuf::from(v), s.model.dir.display();
         "backend", "llama or candle.":
             |s, v| s.model.backend = backend(v)?, s.model.backend.name();
-        "threads", "Threads that compute; 0: as many as the process may use.":
+        "threads", "Threads that compute; 0: as many as the process may use, or 1 for a model below 32 MiB.":
             |s, v| s.model.threads = number(v, 0, 512)?, s.model.threads;
         "gpu_layers", "auto, or how many layers go to a GPU.":
             |s, v| s.model.gpu_layers = gpu_layers(v)?, show_gpu_layers(s.model.gpu_layers);

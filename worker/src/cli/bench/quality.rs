@@ -320,7 +320,7 @@ mod tests {
 
     use super::*;
 
-    fn case(value: Value) -> Case {
+    fn case(value: &Value) -> Case {
         let mut case = json!({ "id": "1", "input": "?" });
         case.as_object_mut()
             .unwrap()
@@ -347,7 +347,7 @@ mod tests {
 
     #[test]
     fn a_triage_is_right_key_by_key_and_cut_json_is_not_valid() {
-        let case = case(json!({ "severity": "low", "category": "web", "action": "alert" }));
+        let case = case(&json!({ "severity": "low", "category": "web", "action": "alert" }));
         let text = r#"{"severity":"low","category":"dos","action":"alert"}"#;
         let marks = mark_triage(&case, &whole(text)).unwrap();
         assert_eq!(marks.map_bools(), [true, false, true, true]);
@@ -361,7 +361,7 @@ mod tests {
 
     #[test]
     fn the_first_step_counts_and_no_other() {
-        let case = case(json!({ "first": ["^ss\\b", "^tool:ports_monitor$"] }));
+        let case = case(&json!({ "first": ["^ss\\b", "^tool:ports_monitor$"] }));
         let plan = |steps: Value| json!({ "steps": steps }).to_string();
         let shell = |command: &str| json!({ "type": "shell", "command": command });
         let right = plan(json!([shell("ss -tln"), shell("ls")]));
@@ -374,7 +374,7 @@ mod tests {
 
     #[test]
     fn a_refusal_is_no_answer_even_with_the_key_in_it() {
-        let case = case(json!({ "key": ["small"] }));
+        let case = case(&json!({ "key": ["small"] }));
         let text = "I am the small built-in model; try `fazai models pull qwen3:0.6b`.";
         let marks = mark_answer(&case, &whole(text)).unwrap();
         assert_eq!(marks.map_bools(), [false, true]);

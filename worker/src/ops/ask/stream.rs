@@ -278,18 +278,22 @@ impl Streaming {
 
     fn usage(&self, context: &Context, outcome: &Outcome) -> Usage {
         let millis = |time: Duration| time.as_secs_f64() * 1e3;
-        let ttft = self
-            .first_token
-            .map(|first| millis(first - context.received));
+        // Loading and tokenizing, which the engine does not see, were waiting too.
+        let queue = millis(self.begun.waited) + outcome.queue_ms;
+        let ttft = match self.first_token {
+            Some(first) => millis(first - context.received),
+            // Tokens came, but none with text that can be shown.
+            None if outcome.output_tokens > 0 => queue + outcome.prefill_ms,
+            None => 0.0,
+        };
         let after_first = f64::from(outcome.output_tokens.saturating_sub(1));
         Usage {
             prompt_tokens: self.begun.prompt_tokens,
             cached_tokens: outcome.cached_tokens,
             output_tokens: outcome.output_tokens,
             thinking_tokens: outcome.thinking_tokens,
-            // Loading and tokenizing, which the engine does not see, were waiting too.
-            queue_ms: round(millis(self.begun.waited) + outcome.queue_ms),
-            ttft_ms: round(ttft.unwrap_or(0.0)),
+            queue_ms: round(queue),
+            ttft_ms: round(ttft),
             tokens_per_second: if outcome.decode_ms > 0.0 {
                 round(after_first / outcome.decode_ms * 1e3)
             } else {
