@@ -81,7 +81,7 @@ fn name(operation: &Operation) -> &'static str {
 
 /// One line for each request: who, what, how long, never the text.
 fn log(context: &Context, action: &str, done: &Done) {
-    let millis = context.received.elapsed().as_secs_f64() * 1e3;
+    let millis = u64::try_from(context.received.elapsed().as_millis()).unwrap_or(u64::MAX);
     let id = &context.action_id;
     let user = context.user;
     let usage = done.usage.clone().unwrap_or_default();
@@ -91,7 +91,7 @@ fn log(context: &Context, action: &str, done: &Done) {
             %id,
             %user,
             model = done.model,
-            finish = ?done.finish_reason,
+            finish = done.finish_reason.map(tracing::field::debug),
             prompt_tokens = usage.prompt_tokens,
             output_tokens = usage.output_tokens,
             millis,
