@@ -10,14 +10,17 @@
 //! in [`shape`].
 
 mod attention;
+mod batch;
 mod cache;
 mod context;
 mod experts;
+mod gated;
 mod load;
 mod model;
 mod parallel;
 mod shape;
 mod tokenizer;
+mod unfit;
 mod vocabulary;
 mod weights;
 

@@ -5,8 +5,8 @@ use std::ops::Range;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
+use super::batch::{Batch, Span};
 use super::cache::Sequence;
-use super::model::{Batch, Span};
 use super::parallel::{self, Parts};
 use super::shape::{Rope, Shape};
 use crate::backend::AbortSignal;

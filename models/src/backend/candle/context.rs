@@ -2,8 +2,9 @@
 
 use candle_core::Error;
 
+use super::batch::{Batch, Span};
 use super::cache::Sequence;
-use super::model::{Batch, Model, Span};
+use super::model::Model;
 use crate::backend::{AbortSignal, Backend, Capacity, DecodeError, Run, SeqId};
 use crate::vocabulary::Token;
 

@@ -5,9 +5,9 @@ use std::io::{Read, Seek};
 use candle_core::{Device, Tensor};
 
 use super::attention::softmax;
-use super::load::Unfit;
-use super::model::{Gated, numbers};
+use super::gated::{Gated, numbers};
 use super::shape::{ExpertShape, Shape};
+use super::unfit::Unfit;
 use super::weights::{Linear, Tensors};
 use crate::backend::{AbortSignal, DecodeError};
 

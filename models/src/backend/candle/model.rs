@@ -1,39 +1,20 @@
 //! The graph: from a batch of tokens to rows of logits.
 
-use std::f32::consts::PI;
 use std::io::{Read, Seek};
-use std::ops::Range;
 
 use candle_core::{Device, Tensor};
 
 use super::attention::{self, Rotation};
+use super::batch::Batch;
 use super::cache::Sequence;
 use super::experts::Experts;
-use super::load::Unfit;
+use super::gated::{Gated, numbers, rows};
 use super::parallel;
-use super::shape::{Activation, Shape};
+use super::shape::Shape;
+use super::unfit::Unfit;
 use super::weights::{Linear, Tensors};
 use crate::backend::{AbortSignal, DecodeError};
 use crate::load::LoadError;
-
-/// The rows of one sequence in a batch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Span {
-    pub(super) sequence: usize,
-    /// Position of the first row.
-    pub(super) start: usize,
-    pub(super) rows: Range<usize>,
-}
-
-/// Tokens that are computed together.
-#[derive(Debug, Default)]
-pub(super) struct Batch {
-    pub(super) tokens: Vec<u32>,
-    pub(super) positions: Vec<u32>,
-    pub(super) spans: Vec<Span>,
-    /// Rows whose logits are wanted.
-    pub(super) outputs: Vec<u32>,
-}
 
 type Fit<T> = Result<T, Unfit>;
 
@@ -68,14 +49,6 @@ struct Layer {
 enum FeedForward {
     Dense(Gated),
     Experts(Experts),
-}
-
-/// A gate that decides what of another product goes on.
-pub(super) struct Gated {
-    pub(super) gate: Linear,
-    pub(super) up: Linear,
-    pub(super) down: Linear,
-    pub(super) activation: Activation,
 }
 
 impl Model {
@@ -323,47 +296,6 @@ impl FeedForward {
             Self::Experts(experts) => experts.forward(state, abort),
         }
     }
-}
-
-impl Gated {
-    pub(super) fn forward(
-        &self,
-        state: &Tensor,
-        abort: &AbortSignal,
-    ) -> Result<Tensor, DecodeError> {
-        let mut gate = numbers(&self.gate.forward(state, abort)?)?;
-        let up = numbers(&self.up.forward(state, abort)?)?;
-        let width = gate.len() / state.dim(0)?;
-        parallel::for_each_row(&mut gate, width, |index, row| {
-            for (gate, up) in row.iter_mut().zip(&up[index * width..]) {
-                *gate = self.activation.of(*gate) * up;
-            }
-        });
-        self.down.forward(&rows(gate, width)?, abort)
-    }
-}
-
-impl Activation {
-    fn of(self, x: f32) -> f32 {
-        match self {
-            Self::Silu => x / (1.0 + (-x).exp()),
-            Self::Gelu => {
-                let inner = (2.0 / PI).sqrt() * x * (1.0 + 0.044_715 * x * x);
-                0.5 * x * (1.0 + inner.tanh())
-            }
-        }
-    }
-}
-
-/// A batch's rows as a tensor.
-fn rows(numbers: Vec<f32>, width: usize) -> candle_core::Result<Tensor> {
-    let count = numbers.len() / width;
-    Tensor::from_vec(numbers, (count, width), &Device::Cpu)
-}
-
-/// A tensor's numbers, row after row.
-pub(super) fn numbers(rows: &Tensor) -> candle_core::Result<Vec<f32>> {
-    rows.flatten_all()?.to_vec1()
 }
 
 /// Each row with its length divided out, and scaled.

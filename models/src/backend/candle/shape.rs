@@ -1,6 +1,6 @@
 //! What a model looks like: the numbers in its header, checked.
 
-use super::load::Unfit;
+use super::unfit::Unfit;
 use crate::gguf::{Gguf, Value};
 
 /// A model architecture that the graph can compute.

@@ -16,7 +16,7 @@ pub(super) use self::sentence_piece::SPACE;
 
 use self::byte_level::{ByteLevel, Splitting};
 use self::sentence_piece::SentencePiece;
-use super::load::Unfit;
+use super::unfit::Unfit;
 use super::vocabulary::{Lexicon, Model, TokenType};
 use crate::vocabulary::{Encode, Token};
 

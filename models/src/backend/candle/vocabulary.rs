@@ -3,8 +3,8 @@
 
 use std::collections::HashMap;
 
-use super::load::Unfit;
 use super::tokenizer::{self, Encoder};
+use super::unfit::Unfit;
 use crate::gguf::{Gguf, Value};
 use crate::vocabulary::{Token, TokenKind, TokenTable, Vocabulary};
 

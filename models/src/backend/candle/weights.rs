@@ -8,7 +8,7 @@ use candle_core::quantized::gguf_file::{Content, TensorInfo};
 use candle_core::quantized::{GgmlDType, QMatMul, QStorage, QTensor, QuantizedType};
 use candle_core::{DType, Device, Module, Result, Tensor};
 
-use super::load::Unfit;
+use super::unfit::Unfit;
 use crate::backend::{AbortSignal, DecodeError};
 
 /// The tensors of a file that were not read yet.

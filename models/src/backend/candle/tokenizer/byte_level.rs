@@ -13,7 +13,7 @@ use tokenizers::{
 };
 use tracing::error;
 
-use super::super::load::Unfit;
+use super::super::unfit::Unfit;
 use super::super::vocabulary::{Lexicon, list};
 use crate::vocabulary::Token;
 

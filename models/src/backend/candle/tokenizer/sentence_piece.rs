@@ -7,7 +7,7 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BinaryHeap, HashMap};
 
-use super::super::load::Unfit;
+use super::super::unfit::Unfit;
 use super::super::vocabulary::{Lexicon, list};
 use crate::gguf::Value;
 use crate::vocabulary::Token;
