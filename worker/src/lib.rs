@@ -22,6 +22,7 @@ pub mod config;
 mod errors;
 mod live;
 pub mod ops;
+mod outgoing;
 pub mod registry;
 pub mod server;
 pub mod sessions;

@@ -22,8 +22,8 @@ use tracing::{info, warn};
 
 use crate::Worker;
 use crate::live::User;
+use crate::outgoing::Outgoing;
 use crate::registry::ModelLease;
-use crate::server::Outgoing;
 
 /// What every operation gets.
 pub(crate) struct Context {

@@ -1,7 +1,6 @@
 //! Who may come in, and what is said on a connection.
 
 mod connection;
-mod outgoing;
 mod socket;
 
 use std::io;
@@ -22,7 +21,6 @@ use crate::config::ServerSettings;
 use crate::live::User;
 
 pub(crate) use self::connection::serve;
-pub(crate) use self::outgoing::Outgoing;
 pub use self::socket::SocketError;
 
 /// Who is at the other end of a connection.

@@ -14,10 +14,10 @@ use tokio::io::AsyncReadExt;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::outgoing::{self, Outgoing};
 use super::{Peer, Stream};
 use crate::Worker;
 use crate::ops::{self, Context, failed};
+use crate::outgoing::{self, Outgoing};
 
 /// How often a client that closed its writing side is looked for while it waits.
 const LEFT_CHECK: Duration = Duration::from_millis(20);

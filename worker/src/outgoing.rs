@@ -30,14 +30,14 @@ impl Outgoing {
 }
 
 /// The two ends of a connection's queue.
-pub(super) fn queue() -> (Outgoing, mpsc::Receiver<Line>) {
+pub(crate) fn queue() -> (Outgoing, mpsc::Receiver<Line>) {
     let (sender, receiver) = mpsc::channel(LINES_WAITING_MAX);
     (Outgoing(sender), receiver)
 }
 
 /// Writes lines until all senders are gone. A client that has left, or takes nothing for
 /// `stall`, is given up: `gone` tells the rest of the connection.
-pub(super) async fn write_lines(
+pub(crate) async fn write_lines(
     mut writing: impl AsyncWrite + Unpin,
     mut lines: mpsc::Receiver<Line>,
     stall: Duration,
