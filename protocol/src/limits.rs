@@ -30,6 +30,8 @@ pub struct Limits {
     pub grammar_bytes_max: usize,
     /// Largest `logprobs`.
     pub logprobs_max: u8,
+    /// Longest text of one `tokenize`, in bytes.
+    pub tokenize_bytes_max: usize,
     /// Sessions kept at once, over all users.
     pub sessions_max: usize,
     /// Text that one session may hold, in bytes.
@@ -55,6 +57,7 @@ impl Default for Limits {
             stop_bytes_max: 256,
             grammar_bytes_max: 65_536,
             logprobs_max: 20,
+            tokenize_bytes_max: 128 << 10,
             sessions_max: 256,
             session_bytes_max: 1 << 20,
             session_idle_ms_max: 3_600_000,

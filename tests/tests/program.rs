@@ -293,6 +293,29 @@ fn sockets_are_replaced_when_stale_and_refused_when_live() {
 }
 
 #[test]
+fn a_lock_that_is_a_link_is_not_followed() {
+    let dir = tempfile::tempdir().unwrap();
+    let victim = dir.path().join("victim");
+    fs::write(&victim, "keep").unwrap();
+    let socket = dir.path().join("x.sock");
+    std::os::unix::fs::symlink(&victim, dir.path().join("x.sock.lock")).unwrap();
+    let refused = serve(&socket, Path::new("/dev/null")).output().unwrap();
+    assert!(!refused.status.success());
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "keep");
+}
+
+#[test]
+fn a_log_level_that_is_none_is_refused() {
+    let refused = fazai(&["serve", "--config", "/dev/null", "--log-level", "frob"]);
+    let complaint = String::from_utf8(refused.stderr).unwrap();
+    assert!(!refused.status.success());
+    assert!(
+        complaint.contains("frob") && complaint.contains("debug"),
+        "{complaint}"
+    );
+}
+
+#[test]
 fn term_stops_and_cleans_up_and_hup_reads_the_settings_again() {
     let mut served = Served::with_settings("[defaults]\nmax_tokens = 3\n");
     let tokens = |served: &Served| {

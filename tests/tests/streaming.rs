@@ -325,6 +325,27 @@ async fn a_stop_drains_and_then_ends_the_rest() {
 }
 
 #[tokio::test]
+async fn a_stop_does_not_wait_for_a_client_that_never_reads() {
+    let worker = TestWorker::with_settings(talker(4_000, Duration::from_micros(10)), |settings| {
+        settings.server.drain_ms = 100;
+        settings.limits.write_stall_ms_max = 3_600_000;
+    })
+    .await;
+    let mut lazy = Wire::connect(&worker.socket).await;
+    for _ in 0..8 {
+        lazy.send(r#"{"action":"ask","action_id":"","input":"x","params":{"max_tokens":4000}}"#)
+            .await;
+    }
+    wait_for_busy(&worker, 8).await;
+    // The engine's thread ends too, which it would not with a request that can't be delivered.
+    let stopped = tokio::time::timeout(Duration::from_secs(9), worker.stop()).await;
+    assert!(
+        stopped.is_ok(),
+        "the stop waits for a client that never reads"
+    );
+}
+
+#[tokio::test]
 async fn an_engine_that_dies_is_an_error_and_is_started_again() {
     use std::collections::HashMap;
     use std::sync::Arc;

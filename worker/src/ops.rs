@@ -9,6 +9,7 @@ mod ping;
 mod status;
 mod tokenize;
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -203,6 +204,25 @@ impl Context {
                     .await;
             }
         }
+    }
+
+    /// Runs work that takes long on a thread of its own, a few such at once: what waits can still
+    /// be cancelled and holds nothing but its input.
+    async fn compute<T: Send + 'static>(
+        &self,
+        what: &str,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, WireError> {
+        let place = tokio::select! {
+            place = Arc::clone(&self.worker.shared.computing).acquire_owned() => place,
+            () = self.stopped.cancelled() => return Err(self.stop_error()),
+            () = self.worker.shared.killed.cancelled() => return Err(self.stop_error()),
+        };
+        let running = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            work()
+        });
+        running.await.map_err(|_| panicked(what))
     }
 
     /// Why a request that was told to stop ends without an answer.

@@ -51,7 +51,11 @@ pub(crate) async fn write_lines(
             serde_json::to_writer(&mut bytes, &line).expect("lines have no map with odd keys");
             bytes.push(b'\n');
         }
-        if let Err(fault) = write_all(&mut writing, &bytes, stall).await {
+        let written = tokio::select! {
+            written = write_all(&mut writing, &bytes, stall) => written,
+            () = gone.cancelled() => return,
+        };
+        if let Err(fault) = written {
             debug!(%fault, "gave a client up");
             gone.cancel();
             return;

@@ -61,7 +61,10 @@ impl Sessions {
         let mut table = self.lock();
         table.retain(|_, session| session.leased || session.used.elapsed() < idle);
         let key = (user, name.to_owned());
-        if !table.contains_key(&key) && table.len() >= limits.sessions_max {
+        if !table.contains_key(&key)
+            && table.len() >= limits.sessions_max
+            && !forget_one(&mut table)
+        {
             return Err(SessionError::TooMany(table.len()));
         }
         let session = table.entry(key.clone()).or_insert_with(|| Session {
@@ -93,6 +96,26 @@ impl Sessions {
     pub fn count(&self) -> usize {
         self.lock().len()
     }
+}
+
+/// Makes room: the user who keeps the most sessions loses the one that was idle the longest, so
+/// that nobody can lock the others out. `false`: all that he keeps are in use.
+fn forget_one(table: &mut HashMap<Key, Session>) -> bool {
+    let mut counts: HashMap<User, usize> = HashMap::new();
+    for (user, _) in table.keys() {
+        *counts.entry(*user).or_default() += 1;
+    }
+    let Some((most, _)) = counts.into_iter().max_by_key(|(_, count)| *count) else {
+        return false;
+    };
+    let idle = table
+        .iter()
+        .filter(|((user, _), session)| *user == most && !session.leased);
+    let oldest = idle.min_by_key(|(_, session)| session.used);
+    let Some(key) = oldest.map(|(key, _)| key.clone()) else {
+        return false;
+    };
+    table.remove(&key).is_some()
 }
 
 /// A session in the hands of one request. Dropping it gives it back.
@@ -184,7 +207,6 @@ mod tests {
             lease.append([turn("0123456789ab")]);
         }
         let refused = |name, limits: &Limits| sessions.lease(User::Tcp, name, limits).err();
-        assert_eq!(refused("c", &limits()), Some(SessionError::TooMany(2)));
         assert!(matches!(
             refused("a", &limits()),
             Some(SessionError::TooLong { bytes: 12, .. })
@@ -195,5 +217,29 @@ mod tests {
         };
         assert_eq!(refused("c", &short), None, "the old ones were forgotten");
         assert_eq!(sessions.count(), 0, "and an empty one is not kept");
+    }
+
+    #[test]
+    fn who_keeps_the_most_loses_the_oldest_that_is_idle() {
+        let sessions = Sessions::default();
+        let limits = Limits {
+            sessions_max: 3,
+            ..Limits::default()
+        };
+        let keep = |user, name: &str| {
+            let mut lease = sessions.lease(user, name, &limits).expect("room");
+            lease.append([turn("x")]);
+        };
+        let (greedy, other) = (User::Uid(1), User::Uid(2));
+        keep(other, "only");
+        keep(greedy, "old");
+        keep(greedy, "new");
+        keep(greedy, "newer");
+        let held: Vec<Lease> = [(other, "only"), (greedy, "new"), (greedy, "newer")]
+            .map(|(user, name)| sessions.lease(user, name, &limits).expect("kept"))
+            .into();
+        assert!(held.iter().all(|lease| lease.turns() == [turn("x")]));
+        let full = sessions.lease(other, "second", &limits).err();
+        assert_eq!(full, Some(SessionError::TooMany(3)), "all are in use");
     }
 }

@@ -34,10 +34,14 @@ pub(crate) struct Shared {
     pub(crate) started: Instant,
     /// Places for connections.
     pub(crate) connections: Arc<Semaphore>,
+    /// Places for long work beside the engines, such as tokenizing.
+    pub(crate) computing: Arc<Semaphore>,
     /// No new requests.
     pub(crate) draining: CancellationToken,
     /// No requests at all.
     pub(crate) killed: CancellationToken,
+    /// Not even clients who do not read their last lines.
+    pub(crate) abandoned: CancellationToken,
     /// The connections.
     pub(crate) tasks: TaskTracker,
 }
@@ -56,6 +60,9 @@ impl fmt::Debug for Worker {
         f.write_str("Worker")
     }
 }
+
+/// Texts that are tokenized at once.
+const COMPUTING_MAX: usize = 2;
 
 /// Bytes that may be under way inside the process, in each direction.
 const PIPE_BYTES: usize = 64 << 10;
@@ -86,8 +93,10 @@ impl Worker {
             counters: Counters::default(),
             started: Instant::now(),
             connections,
+            computing: Arc::new(Semaphore::new(COMPUTING_MAX)),
             draining: CancellationToken::new(),
             killed: CancellationToken::new(),
+            abandoned: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
         Self {
@@ -142,7 +151,11 @@ impl Worker {
             .is_err()
         {
             self.shared.killed.cancel();
-            let _ = tokio::time::timeout(CLOSE_TIME, self.shared.tasks.wait()).await;
+            let closed = tokio::time::timeout(CLOSE_TIME, self.shared.tasks.wait()).await;
+            if closed.is_err() {
+                self.shared.abandoned.cancel();
+                let _ = tokio::time::timeout(CLOSE_TIME, self.shared.tasks.wait()).await;
+            }
         }
         self.shared.registry.stop().await;
     }

@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use fazai_models::load::{BackendKind, GpuLayers};
 use fazai_protocol::Secret;
+use tracing_subscriber::filter::EnvFilter;
 
 use super::{LogFormat, Settings};
 
@@ -167,7 +168,9 @@ keys! {
             |s, v| s.limits.grammar_bytes_max = number(v, 1, 4 << 20)?, s.limits.grammar_bytes_max;
         "logprobs_max", "Largest logprobs.":
             |s, v| s.limits.logprobs_max = number(v, 0, 100)?, s.limits.logprobs_max;
-        "sessions_max", "Sessions kept at once.":
+        "tokenize_bytes_max", "Longest text of tokenize.":
+            |s, v| s.limits.tokenize_bytes_max = number(v, 1_024, 16 << 20)?, s.limits.tokenize_bytes_max;
+        "sessions_max", "Sessions kept at once; when full, who keeps the most loses the oldest.":
             |s, v| s.limits.sessions_max = number(v, 0, 65_536)?, s.limits.sessions_max;
         "session_bytes_max", "Text in one session.":
             |s, v| s.limits.session_bytes_max = number(v, 1_024, 64 << 20)?, s.limits.session_bytes_max;
@@ -178,7 +181,7 @@ keys! {
     }
     ["log"] {
         "level", "error, warn, info, debug or trace; or a filter such as info,fazai_models=debug.":
-            |s, v| s.log.level = v.to_lowercase(), s.log.level;
+            |s, v| s.log.level = log_level(v)?, s.log.level;
         "format", "auto (text on a terminal, JSON otherwise), text or json.":
             |s, v| s.log.format = log_format(v)?, show_log_format(s.log.format);
     }
@@ -296,6 +299,18 @@ fn show_gpu_layers(layers: GpuLayers) -> String {
     match layers {
         GpuLayers::Auto => "auto".into(),
         GpuLayers::Count(count) => count.to_string(),
+    }
+}
+
+/// A filter takes any word for the name of a module, and would then log nothing.
+fn log_level(text: &str) -> Result<String, String> {
+    let text = text.to_lowercase();
+    let levels = ["off", "error", "warn", "info", "debug", "trace"];
+    let is_filter = text.contains(['=', ',', '[']);
+    if levels.contains(&text.as_str()) || is_filter && text.parse::<EnvFilter>().is_ok() {
+        Ok(text)
+    } else {
+        Err("error, warn, info, debug, trace, off or a filter is needed".into())
     }
 }
 

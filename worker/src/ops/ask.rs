@@ -46,7 +46,7 @@ async fn begin(context: &Context, ask: Ask) -> Result<Streaming, WireError> {
         .as_ref()
         .map(|lease| lease.turns().to_vec())
         .unwrap_or_default();
-    let prompt = fit::prompt(&ask, turns, &model).await?;
+    let prompt = fit::prompt(context, &ask, turns, &model).await?;
     let prompt_tokens = u32::try_from(prompt.tokens.len()).unwrap_or(u32::MAX);
     let room = model.info.context_tokens.saturating_sub(prompt_tokens);
     let max_tokens = ask.max_tokens.min(room);

@@ -37,11 +37,11 @@ async fn embed(context: &Context, call: Call<EmbedParams>) -> Result<Done, WireE
     }
     let model = context.lease(call.model, true).await?;
     let vocabulary = Arc::clone(&model.vocabulary);
-    let encoding = tokio::task::spawn_blocking(move || {
+    let encoding = context.compute("embed", move || {
         let encode = |text: &String| with_begin_mark(vocabulary.encode(text, false), &vocabulary);
         texts.iter().map(encode).collect::<Vec<_>>()
     });
-    let inputs = encoding.await.map_err(|_| super::panicked("embed"))?;
+    let inputs = encoding.await?;
     let tokens: usize = inputs.iter().map(Vec::len).sum();
     let request = Request {
         priority: Priority::Normal,

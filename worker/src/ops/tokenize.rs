@@ -2,18 +2,24 @@
 
 use std::sync::Arc;
 
-use fazai_protocol::{Call, Done, TokenizeParams};
+use fazai_protocol::{Call, Done, ErrorCode, TokenizeParams, WireError};
 use serde_json::json;
 
 use super::Context;
 
 pub(super) async fn answer(context: &Context, call: Call<TokenizeParams>) -> Done {
+    let most = context.worker.settings().limits.tokenize_bytes_max;
+    if call.input.len() > most {
+        let message = format!("{} bytes of text, the limit is {most}", call.input.len());
+        let error = WireError::new(ErrorCode::InvalidRequest, message);
+        return context.fail(error.with_hint("send it in parts, or raise tokenize_bytes_max"));
+    }
     let model = match context.lease(call.model, true).await {
         Ok(model) => model,
         Err(error) => return context.fail(error),
     };
     let vocabulary = Arc::clone(&model.vocabulary);
-    let encoding = tokio::task::spawn_blocking(move || {
+    let encoding = context.compute("tokenize", move || {
         let tokens = vocabulary.encode(&call.input, call.params.special);
         let pieces: Option<Vec<String>> = call.params.pieces.then(|| {
             let pieces = tokens.iter().map(|&token| vocabulary.piece_lossy(token));
@@ -21,8 +27,9 @@ pub(super) async fn answer(context: &Context, call: Call<TokenizeParams>) -> Don
         });
         (tokens, pieces)
     });
-    let Ok((tokens, pieces)) = encoding.await else {
-        return context.fail(super::panicked("tokenize"));
+    let (tokens, pieces) = match encoding.await {
+        Ok(encoded) => encoded,
+        Err(error) => return context.fail(error),
     };
     let mut data = json!({ "count": tokens.len(), "tokens": tokens });
     if let Some(pieces) = pieces {

@@ -30,7 +30,7 @@ pub(crate) async fn serve<S: Stream>(worker: Worker, stream: S, peer: Peer) {
     let (mut reading, writing) = stream.halves();
     let settings = worker.settings();
     let stall = Duration::from_millis(settings.limits.write_stall_ms_max);
-    let gone = CancellationToken::new();
+    let gone = worker.shared.abandoned.child_token();
     let (outgoing, lines) = outgoing::queue();
     let writer = tokio::spawn(outgoing::write_lines(writing, lines, stall, gone.clone()));
     let mut connection = Connection {

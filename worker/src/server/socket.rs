@@ -2,10 +2,10 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, Mode, flock};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 
 use crate::config::ServerSettings;
@@ -108,6 +108,8 @@ fn lock(socket: &Path) -> Result<File, SocketError> {
         .write(true)
         .create(true)
         .truncate(false)
+        // Whoever may write to the directory must not choose another file to be overwritten.
+        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
         .open(&path);
     let mut file = options.map_err(io_error(&path))?;
     if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {

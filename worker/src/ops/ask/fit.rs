@@ -6,6 +6,7 @@ use fazai_models::chat::{ChatTemplate, Prompt, Speaker, TemplateError, Turn, raw
 use fazai_models::vocabulary::{Token, Vocabulary};
 use fazai_protocol::{ErrorCode, Overflow, Think, WireError};
 
+use super::super::Context;
 use super::valid::ValidAsk;
 use crate::errors;
 use crate::registry::ModelLease;
@@ -24,6 +25,7 @@ const INLINE_BYTES_MAX: usize = 8 << 10;
 
 /// Makes the prompt of the session's turns and the request's.
 pub(super) async fn prompt(
+    context: &Context,
     ask: &ValidAsk,
     mut turns: Vec<Turn>,
     model: &ModelLease,
@@ -37,24 +39,23 @@ pub(super) async fn prompt(
     turns.splice(0..0, system);
     turns.extend(said);
     let bytes: usize = turns.iter().map(|turn| turn.content.len()).sum();
-    let context = model.info.context_tokens as usize;
+    let room = model.info.context_tokens as usize;
     let maker = Maker {
         template: Arc::clone(&model.template),
         vocabulary: Arc::clone(&model.vocabulary),
         raw: ask.raw,
         think: ask.think != Think::Off,
         overflow: ask.overflow,
-        context,
+        context: room,
         // At least as much as was asked for, but never more than half of the context.
-        reserve: (ask.max_tokens as usize).min(context / 2).max(1),
+        reserve: (ask.max_tokens as usize).min(room / 2).max(1),
     };
     if bytes <= INLINE_BYTES_MAX {
         return maker.fitted(turns);
     }
-    let making = tokio::task::spawn_blocking(move || maker.fitted(turns));
-    making
-        .await
-        .map_err(|_| super::super::panicked("tokenizing"))?
+    context
+        .compute("tokenizing", move || maker.fitted(turns))
+        .await?
 }
 
 struct Maker {
