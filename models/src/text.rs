@@ -110,14 +110,13 @@ impl TextStream {
                 return;
             };
             let before: String = self.held.drain(..at).collect();
-            self.held.drain(..length);
             self.show(&before, out);
+            if self.answered && matches!(marker, Marker::Open) {
+                // Text before the tag means that the tag is part of the answer after all.
+                continue;
+            }
+            self.held.drain(..length);
             match marker {
-                // Text before the tag means that the tag was part of the answer after all.
-                Marker::Open if self.answered => {
-                    let tag = self.tags.as_ref().map(|tags| tags.open.clone());
-                    self.show(&tag.unwrap_or_default(), out);
-                }
                 Marker::Open => {
                     self.channel = Channel::Thinking;
                     self.skip_space = true;
@@ -167,10 +166,12 @@ impl TextStream {
             .chain(stops.map(|stop| (stop.as_str(), Marker::Stop)))
     }
 
+    /// The marker that is complete first, so that overlapping ones do not depend on how the text
+    /// was cut into tokens.
     fn first_marker(&self) -> Option<(usize, usize, Marker)> {
         self.markers()
             .filter_map(|(text, marker)| Some((self.held.find(text)?, text.len(), marker)))
-            .min_by_key(|(at, _, _)| *at)
+            .min_by_key(|&(at, length, _)| (at + length, at))
     }
 
     /// Length of the longest end of `held` that could be the beginning of a marker.
@@ -217,6 +218,21 @@ mod tests {
             open: "<think>".into(),
             close: "</think>".into(),
         })
+    }
+
+    #[test]
+    fn overlapping_markers_do_not_depend_on_where_the_text_is_cut() {
+        for (stops, text, shown) in [
+            (&["\tcc", "c"][..], "a\tccc", "a\t"),
+            (&[">"][..], "a<think>b", "a<think"),
+        ] {
+            let stops: Vec<String> = stops.iter().map(|stop| (*stop).to_owned()).collect();
+            let stream = || TextStream::new(Channel::Answer, think_tags(), stops.clone());
+            let whole = run(stream(), &[text.as_bytes()]);
+            let bytes: Vec<&[u8]> = text.as_bytes().chunks(1).collect();
+            assert_eq!(whole, run(stream(), &bytes), "{text:?}");
+            assert_eq!(whole.1, shown);
+        }
     }
 
     /// Runs the pieces through a stream; returns (thinking, answer, stopped).
