@@ -2,6 +2,8 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::hex::hex;
+
 /// The name under which it is asked for.
 pub const NAME: &str = "builtin";
 
@@ -42,10 +44,6 @@ fn check(bytes: &[u8]) -> Result<&[u8], Damaged> {
             expected: expected.to_owned(),
         })
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub mod cpu;
 pub mod engine;
 pub mod gguf;
 pub mod grammar;
+mod hex;
 pub mod job;
 pub mod load;
 pub mod memory;

@@ -20,7 +20,7 @@ mod schema;
 pub use error::{ErrorCode, Fault, WireError};
 pub use frame::{Frame, LineFramer};
 pub use limits::Limits;
-pub use parse::{ParseFailure, parse_request};
+pub use parse::{ACTIONS, ParseFailure, parse_request};
 pub use reply::{
     Accepted, Done, FinishReason, Line, Metadata, Phase, Progress, Source, Status, TextLine,
     TokenLogprob, TopLogprob, Usage, Warning,

@@ -16,7 +16,7 @@ pub struct ParseFailure {
 }
 
 /// Actions that the worker has, as clients write them.
-const BUILT: &[&str] = &[
+pub const ACTIONS: &[&str] = &[
     "hello", "ask", "cancel", "ping", "status", "observe", "models", "tokenize", "embed", "done",
 ];
 
@@ -95,7 +95,7 @@ fn read_operation(mut object: Map<String, Value>) -> Result<Operation, WireError
         Some(Value::String(action)) => action,
         None => {
             let error = WireError::new(ErrorCode::InvalidRequest, "the request has no action");
-            return Err(error.with_hint(format!("actions: {}", BUILT.join(", "))));
+            return Err(error.with_hint(format!("actions: {}", ACTIONS.join(", "))));
         }
         Some(other) => {
             let message = format!("action must be a string, not {}", type_name(&other));
@@ -122,7 +122,7 @@ fn read_operation(mut object: Map<String, Value>) -> Result<Operation, WireError
 /// The worker's spelling of an action: case, `_` and `-` do not matter.
 fn canonical(action: &str) -> Result<&'static str, WireError> {
     let folded = fold(action);
-    let known = || BUILT.iter().chain(UNBUILT).copied();
+    let known = || ACTIONS.iter().chain(UNBUILT).copied();
     if let Some(name) = known().find(|name| fold(name) == folded) {
         return Ok(name);
     }

@@ -7,6 +7,7 @@
 )]
 
 use std::path::{Path, PathBuf};
+use std::process::Output;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,15 @@ use tokio::task::JoinHandle;
 
 /// Longer than anything takes, even on a machine that is busy.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a program wrote on its standard output; fails with its complaint if it failed.
+#[track_caller]
+#[must_use]
+pub fn stdout(output: Output) -> String {
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{complaint}");
+    String::from_utf8(output.stdout).unwrap()
+}
 
 /// A worker whose models follow scripts, listening on a socket of its own.
 pub struct TestWorker {

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use fazai_tests::root;
+use fazai_tests::{root, stdout};
 
 /// The packages that `package` depends on, directly or not, with its default features.
 fn dependencies(package: &str) -> BTreeSet<String> {
@@ -26,13 +26,8 @@ fn dependencies(package: &str) -> BTreeSet<String> {
         .current_dir(root())
         .output()
         .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let text = String::from_utf8(output.stdout).unwrap();
-    text.lines()
+    stdout(output)
+        .lines()
         .filter_map(|line| line.split_whitespace().next())
         .map(str::to_owned)
         .collect()

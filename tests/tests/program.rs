@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use fazai_tests::{PATIENCE, program, root};
+use fazai_tests::{PATIENCE, program, root, stdout};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -87,8 +87,8 @@ fn wait_for(mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// Runs a command with the text on its standard input; returns what it wrote.
-fn pipe(command: &mut Command, input: &str) -> String {
+/// Runs a command with the text on its standard input.
+fn pipe_through(command: &mut Command, input: &str) -> Output {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -100,8 +100,12 @@ fn pipe(command: &mut Command, input: &str) -> String {
         .unwrap()
         .write_all(input.as_bytes())
         .unwrap();
-    let output = child.wait_with_output().unwrap();
-    String::from_utf8(output.stdout).unwrap()
+    child.wait_with_output().unwrap()
+}
+
+/// The same; returns what it wrote.
+fn pipe(command: &mut Command, input: &str) -> String {
+    String::from_utf8(pipe_through(command, input).stdout).unwrap()
 }
 
 fn lines(text: &str) -> Vec<Value> {
@@ -178,12 +182,7 @@ fn a_client_written_for_the_old_dialect_works_unchanged() {
             .args([path(&client), path(&served.socket), action, input])
             .output()
             .unwrap();
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        String::from_utf8(output.stdout).unwrap()
+        stdout(output)
     };
     let answer = run("ask", "What does exit code 137 mean?");
     let (first, text) = answer.split_once('\n').unwrap();
@@ -241,18 +240,7 @@ fn what_comes_through_a_pipe_is_asked_about_however_long_it_is() {
     command
         .args(["ask", "--local", "--config", "/dev/null", "what failed?"])
         .stderr(Stdio::piped());
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(log.as_bytes())
-        .unwrap();
-    let output = child.wait_with_output().unwrap();
+    let output = pipe_through(&mut command, &log);
     assert!(output.status.success());
     assert!(!output.stdout.is_empty());
     let said = String::from_utf8(output.stderr).unwrap();
@@ -594,12 +582,7 @@ fn bench_measures_the_builtin_model() {
         "--output-tokens",
         "16",
     ]);
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let report: Value = serde_json::from_str(&stdout(output)).unwrap();
     for key in [
         "prompt_tokens_per_second",
         "generation_tokens_per_second",
@@ -625,9 +608,7 @@ fn bench_quality_runs_the_held_out_cases() {
         "--wrong",
         path(&wrong),
     ]);
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{complaint}");
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let report: Value = serde_json::from_str(&stdout(output)).unwrap();
     let figures = report["figures"].as_array().unwrap();
     let names: Vec<&str> = figures
         .iter()

@@ -86,6 +86,43 @@ impl SettingsFile {
     }
 }
 
+/// What computes, said on the command line instead of in the settings.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ModelOptions {
+    /// The model for requests that name none [default: the configured one, or builtin]
+    #[arg(long, value_name = "NAME|PATH")]
+    model: Option<String>,
+    /// Threads that compute [default: as many as the process may use, or 1 for a small model]
+    #[arg(long, value_name = "N")]
+    threads: Option<u32>,
+    /// llama or candle
+    #[arg(long, value_name = "BACKEND")]
+    backend: Option<String>,
+}
+
+impl ModelOptions {
+    fn apply(&self, settings: &mut Settings) -> anyhow::Result<()> {
+        let threads = self.threads.map(|threads| threads.to_string());
+        set(settings, "model", "default", self.model.as_deref())?;
+        set(settings, "model", "threads", threads.as_deref())?;
+        set(settings, "model", "backend", self.backend.as_deref())
+    }
+}
+
+/// Sets a key as a line of the settings file would, if there is a value for it.
+fn set(
+    settings: &mut Settings,
+    section: &str,
+    key: &str,
+    value: Option<&str>,
+) -> anyhow::Result<()> {
+    let Some(value) = value else {
+        return Ok(());
+    };
+    let set = settings.set(section, key, value);
+    set.map_err(|wanted| anyhow::anyhow!("{key} {value:?}: {wanted}"))
+}
+
 /// The user pressed Ctrl-C.
 #[derive(Debug, thiserror::Error)]
 #[error("interrupted")]

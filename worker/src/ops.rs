@@ -117,16 +117,16 @@ fn panicked(what: &str) -> WireError {
     WireError::new(ErrorCode::Internal, format!("{what} panicked"))
 }
 
-/// The last line of a request that failed before it was begun.
-pub(crate) fn failed(action_id: ActionId, error: WireError) -> Line {
-    Line::Done(Box::new(Done {
+/// The last line of a request that failed.
+pub(crate) fn failed(action_id: ActionId, error: WireError) -> Done {
+    Done {
         metadata: Metadata {
             status: Status::Error,
         },
         source: Source::Error,
         error: Some(error),
         ..empty(action_id)
-    }))
+    }
 }
 
 fn empty(action_id: ActionId) -> Done {
@@ -171,10 +171,7 @@ impl Context {
 
     /// The last line of a request that failed.
     pub(crate) fn fail(&self, error: WireError) -> Done {
-        match failed(self.action_id.clone(), error) {
-            Line::Done(done) => *done,
-            _ => unreachable!("a failure is a last line"),
-        }
+        failed(self.action_id.clone(), error)
     }
 
     /// Waits for a model, telling the client how far it is.
@@ -186,8 +183,7 @@ impl Context {
             tokio::select! {
                 biased;
                 lease = &mut leasing.ready => return lease.unwrap_or_else(|_| Err(self.stop_error())),
-                () = self.stopped.cancelled() => return Err(self.stop_error()),
-                () = self.worker.shared.killed.cancelled() => return Err(self.stop_error()),
+                () = self.told_to_stop() => return Err(self.stop_error()),
                 Ok(()) = leasing.percent.changed() => {}
                 _ = heartbeat.tick() => {}
             }
@@ -215,14 +211,21 @@ impl Context {
     ) -> Result<T, WireError> {
         let place = tokio::select! {
             place = Arc::clone(&self.worker.shared.computing).acquire_owned() => place,
-            () = self.stopped.cancelled() => return Err(self.stop_error()),
-            () = self.worker.shared.killed.cancelled() => return Err(self.stop_error()),
+            () = self.told_to_stop() => return Err(self.stop_error()),
         };
         let running = tokio::task::spawn_blocking(move || {
             let _place = place;
             work()
         });
         running.await.map_err(|_| panicked(what))
+    }
+
+    /// Until the request is cancelled, its client leaves, or the worker stops.
+    async fn told_to_stop(&self) {
+        tokio::select! {
+            () = self.stopped.cancelled() => {}
+            () = self.worker.shared.killed.cancelled() => {}
+        }
     }
 
     /// Why a request that was told to stop ends without an answer.

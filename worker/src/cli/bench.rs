@@ -9,7 +9,7 @@ use fazai_protocol::client::Client;
 use fazai_protocol::{Call, ModelsParams, Operation};
 use serde_json::Value;
 
-use super::{SettingsFile, output};
+use super::{ModelOptions, SettingsFile, output};
 
 /// Measure a model: how fast it is, and how well it does the worker's own jobs
 #[derive(Debug, Args)]
@@ -39,15 +39,8 @@ enum Other {
 /// What is measured, and how the result looks.
 #[derive(Debug, Clone, Args)]
 struct Subject {
-    /// The model: a name or a path [default: the configured one]
-    #[arg(long, value_name = "NAME|PATH")]
-    model: Option<String>,
-    /// Threads that compute [default: as many as the process may use]
-    #[arg(long, value_name = "N")]
-    threads: Option<u32>,
-    /// llama or candle
-    #[arg(long, value_name = "BACKEND")]
-    backend: Option<String>,
+    #[command(flatten)]
+    options: ModelOptions,
     /// How the result looks [default: text on a terminal, JSON in a pipe]
     #[arg(long, value_enum)]
     format: Option<Format>,
@@ -84,17 +77,7 @@ impl Subject {
     async fn worker(&self, slots: u32, output_tokens: u32) -> anyhow::Result<Worker> {
         let mut settings = self.settings.load()?;
         settings.model.slots = slots;
-        let options = [
-            ("default", self.model.clone()),
-            ("threads", self.threads.map(|threads| threads.to_string())),
-            ("backend", self.backend.clone()),
-        ];
-        for (key, value) in options {
-            if let Some(value) = value {
-                let set = settings.set("model", key, &value);
-                set.map_err(|wanted| anyhow::anyhow!("{key} {value:?}: {wanted}"))?;
-            }
-        }
+        self.options.apply(&mut settings)?;
         settings.limits.output_tokens_max = settings.limits.output_tokens_max.max(output_tokens);
         let worker = Worker::start(settings);
         worker.warm_up().await?;

@@ -10,7 +10,7 @@ use fazai::telemetry::{self, LogHandle};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
-use super::SettingsFile;
+use super::{ModelOptions, SettingsFile, set};
 
 /// Run the worker until it is told to stop
 #[derive(Debug, Args)]
@@ -29,15 +29,8 @@ pub(crate) struct Serve {
     /// Listen on TCP too; any address but loopback needs a token in the settings
     #[arg(long, value_name = "HOST:PORT")]
     tcp: Option<String>,
-    /// The model for requests that name none [default: builtin]
-    #[arg(long, value_name = "NAME|PATH")]
-    model: Option<String>,
-    /// Threads that compute [default: as many as the process may use]
-    #[arg(long, value_name = "N")]
-    threads: Option<u32>,
-    /// llama or candle
-    #[arg(long, value_name = "BACKEND")]
-    backend: Option<String>,
+    #[command(flatten)]
+    options: ModelOptions,
     /// What is logged: error, warn, info, debug, trace, or a filter
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
@@ -58,28 +51,11 @@ impl Serve {
     /// The file, and what the command line says otherwise.
     fn settings(&self) -> anyhow::Result<Settings> {
         let mut settings = self.settings.load()?;
-        let options = [
-            (
-                "server",
-                "socket",
-                self.socket.as_ref().map(|path| path.display().to_string()),
-            ),
-            ("server", "tcp", self.tcp.clone()),
-            ("model", "default", self.model.clone()),
-            (
-                "model",
-                "threads",
-                self.threads.map(|threads| threads.to_string()),
-            ),
-            ("model", "backend", self.backend.clone()),
-            ("log", "level", self.log_level.clone()),
-        ];
-        for (section, key, value) in options {
-            if let Some(value) = value {
-                let set = settings.set(section, key, &value);
-                set.map_err(|wanted| anyhow::anyhow!("{key} {value:?}: {wanted}"))?;
-            }
-        }
+        let socket = self.socket.as_ref().map(|path| path.display().to_string());
+        set(&mut settings, "server", "socket", socket.as_deref())?;
+        set(&mut settings, "server", "tcp", self.tcp.as_deref())?;
+        self.options.apply(&mut settings)?;
+        set(&mut settings, "log", "level", self.log_level.as_deref())?;
         settings.check().map_err(anyhow::Error::msg)?;
         Ok(settings)
     }

@@ -53,8 +53,7 @@ async fn embed(context: &Context, call: Call<EmbedParams>) -> Result<Done, WireE
     let vectors = loop {
         let event = tokio::select! {
             event = events.next() => event,
-            () = context.stopped.cancelled() => return Err(context.stop_error()),
-            () = context.worker.shared.killed.cancelled() => return Err(context.stop_error()),
+            () = context.told_to_stop() => return Err(context.stop_error()),
         };
         match event {
             Some(Event::Embedded(vectors)) => break vectors,

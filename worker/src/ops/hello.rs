@@ -1,6 +1,6 @@
 //! `hello`: who the worker is, what it can do and what it takes.
 
-use fazai_protocol::{Done, Secret, VERSION};
+use fazai_protocol::{ACTIONS, Done, Secret, VERSION};
 use serde_json::json;
 use subtle::ConstantTimeEq;
 
@@ -11,7 +11,7 @@ pub(super) fn answer(context: &Context) -> Done {
     let data = json!({
         "protocol": VERSION,
         "version": env!("CARGO_PKG_VERSION"),
-        "actions": ["hello", "ask", "cancel", "ping", "status", "observe", "models", "tokenize", "embed", "done"],
+        "actions": ACTIONS,
         "backends": backends(),
         "features": {
             "streaming": true,

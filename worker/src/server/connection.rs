@@ -54,7 +54,8 @@ pub(crate) async fn serve<S: Stream>(worker: Worker, stream: S, peer: Peer) {
 pub(super) async fn refuse<S: Stream>(stream: S, error: WireError) {
     let (_reading, writing) = stream.halves();
     let (outgoing, lines) = outgoing::queue();
-    outgoing.send(failed(ActionId::default(), error)).await;
+    let done = failed(ActionId::default(), error);
+    outgoing.send(Line::Done(Box::new(done))).await;
     drop(outgoing);
     let gone = CancellationToken::new();
     outgoing::write_lines(writing, lines, Duration::from_secs(1), gone).await;
@@ -165,7 +166,8 @@ impl Connection {
     }
 
     async fn refuse(&self, id: ActionId, error: WireError) {
-        self.outgoing.send(failed(id, error)).await;
+        let done = failed(id, error);
+        self.outgoing.send(Line::Done(Box::new(done))).await;
     }
 
     async fn begin(&mut self, request: Request, received: Instant, limits: &Limits) {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+use crate::hex::hex;
 use crate::store::files::Lock;
 
 /// What is read again in one go.
@@ -127,8 +128,7 @@ impl Part {
     /// Waits until the bytes are on the disk, and sums them up.
     pub(crate) fn sum(self) -> io::Result<String> {
         self.file.sync_all()?;
-        let digest = self.hasher.finalize();
-        Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(hex(&self.hasher.finalize()))
     }
 }
 
@@ -183,8 +183,7 @@ mod tests {
     }
 
     fn sum_of(bytes: &[u8]) -> String {
-        let digest = Sha256::digest(bytes);
-        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&Sha256::digest(bytes))
     }
 
     #[test]

@@ -132,8 +132,9 @@ impl Quality {
         let began = Instant::now();
         let mut figures = Vec::new();
         for (job, cases) in &sets {
+            let params = params(&job.task)?;
             let mut attempts = futures_util::stream::iter(cases)
-                .map(|case| attempt(&client, &job.task, case))
+                .map(|case| attempt(&client, &params, case))
                 .buffered(SLOTS as usize);
             let mut asked = cases.iter();
             while let (Some(attempt), Some(case)) = (attempts.next().await, asked.next()) {
@@ -166,17 +167,21 @@ fn create(path: &PathBuf) -> anyhow::Result<File> {
     File::create(path).with_context(|| path.display().to_string())
 }
 
-async fn attempt(client: &Client, task: &Task, case: &Case) -> anyhow::Result<Attempt> {
-    let schema = task.schema.map(serde_json::from_str).transpose()?;
+/// What every request of a job has in common.
+fn params(task: &Task) -> anyhow::Result<AskParams> {
+    Ok(AskParams {
+        system: task.prompt.map(|prompt| prompt.trim().to_owned()),
+        json_schema: task.schema.map(serde_json::from_str).transpose()?,
+        max_tokens: Some(OUTPUT_TOKENS),
+        temperature: Some(0.0),
+        think: Some(Think::Off),
+        ..AskParams::default()
+    })
+}
+
+async fn attempt(client: &Client, params: &AskParams, case: &Case) -> anyhow::Result<Attempt> {
     let ask = Ask {
-        params: AskParams {
-            system: task.prompt.map(|prompt| prompt.trim().to_owned()),
-            json_schema: schema,
-            max_tokens: Some(OUTPUT_TOKENS),
-            temperature: Some(0.0),
-            think: Some(Think::Off),
-            ..AskParams::default()
-        },
+        params: params.clone(),
         ..Ask::new(case.input.as_str())
     };
     match client.ask(ask).await?.done().await {

@@ -87,7 +87,7 @@ impl Streaming {
             let event = tokio::select! {
                 biased;
                 event = self.begun.events.next() => event,
-                () = stop(context), if !told_to_stop => {
+                () = context.told_to_stop(), if !told_to_stop => {
                     told_to_stop = true;
                     self.begun.events.cancel();
                     continue;
@@ -309,14 +309,6 @@ impl Streaming {
             finish_reason: Some(FinishReason::Error),
             ..context.fail(error)
         }
-    }
-}
-
-/// Until the request is cancelled, its client leaves, or the worker stops.
-async fn stop(context: &Context) {
-    tokio::select! {
-        () = context.stopped.cancelled() => {}
-        () = context.worker.shared.killed.cancelled() => {}
     }
 }
 
