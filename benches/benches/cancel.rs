@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, criterion_group, criterion_main};
 use fazai_benches::write_model;
 use fazai_models::engine::{self, EngineHandle, EngineOptions, EventStream, GateLimits, Request};
-use fazai_models::job::{Event, Generate, Priority, Thinking, Work};
+use fazai_models::job::{Event, Generate, Priority, Thinking, UserId, Work};
 use fazai_models::load::{LoadOptions, ModelSource, load};
 use fazai_models::sampler::Sampling;
 use fazai_models::synth::Quantization;
@@ -18,6 +18,7 @@ const PROMPT_TOKENS: u32 = 4_000;
 fn generate(prompt: Vec<u32>) -> Request {
     Request {
         priority: Priority::Normal,
+        user: UserId(0),
         deadline_ms: None,
         work: Work::Generate(Generate {
             prompt,
@@ -65,6 +66,8 @@ fn cancel(criterion: &mut Criterion) {
         name: shape.clone(),
         slots: 2,
         prefill_chunk_tokens: 128,
+        speculation: true,
+        paused_bytes_max: 0,
         gate: GateLimits {
             waiting_requests_max: 16,
             waiting_prompt_tokens_max: 100_000,

@@ -24,8 +24,8 @@ pub struct Run<'a> {
     pub start: u32,
     /// The tokens, at least one.
     pub tokens: &'a [Token],
-    /// Whether the logits behind the last token are wanted.
-    pub logits: bool,
+    /// Behind how many of its last tokens the logits are wanted.
+    pub outputs: u32,
 }
 
 /// What a backend can hold.
@@ -39,6 +39,12 @@ pub struct Capacity {
     pub context_tokens: u32,
     /// Tokens in one decode.
     pub batch_tokens: u32,
+    /// Rows of logits in one decode.
+    pub outputs: u32,
+    /// Whether a sequence can be cut anywhere. A sliding window or a recurrent state can't.
+    pub rolls_back: bool,
+    /// Whether a copy of a sequence shares its cells; otherwise it takes as many again.
+    pub shares_cells: bool,
 }
 
 /// Why a decode gave no logits. The sequences of the batch are then in an unknown state:
@@ -98,9 +104,21 @@ pub trait Backend: Send {
     /// See [`DecodeError`].
     fn decode(&mut self, runs: &[Run<'_>]) -> Result<(), DecodeError>;
 
-    /// The logits behind run number `run` of the last decode, one for each token of the
-    /// vocabulary. Only for runs that wanted them.
-    fn logits(&self, run: usize) -> &[f32];
+    /// A row of logits of the last decode, one for each token of the vocabulary: of run number
+    /// `run`, the row number `output` of those that it wanted, in the order of its tokens.
+    fn logits(&self, run: usize, output: usize) -> &[f32];
+
+    /// Makes the empty sequence `to` hold the first `len` tokens that `from` holds. A model that
+    /// can't go back copies whole sequences only.
+    fn copy(&mut self, from: SeqId, to: SeqId, len: u32);
+
+    /// What the sequence holds, as bytes for [`restore`](Self::restore) in a backend of the same
+    /// build and model. `None`: it can't be had.
+    fn save(&mut self, seq: SeqId) -> Option<Vec<u8>>;
+
+    /// Puts back what was saved into an empty sequence. `false`: it is not usable, and the
+    /// sequence is empty.
+    fn restore(&mut self, seq: SeqId, state: &[u8]) -> bool;
 
     /// Forgets what the sequence holds beyond its first `keep` tokens. `false`: this model can't
     /// go back; nothing was changed.

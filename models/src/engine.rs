@@ -5,14 +5,21 @@
 //! submit -> gate (full? overloaded at once) -> inbox -> queue -> slot -> events
 //! ```
 
+mod admission;
+mod batch;
+mod draft;
 mod gate;
+mod kv;
 mod outbox;
+mod pace;
+mod prefix;
 mod queue;
 mod slot;
 mod stats;
 #[cfg(test)]
 mod tests;
 mod turn;
+mod urgency;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -27,10 +34,11 @@ pub use self::stats::EngineStats;
 
 use self::gate::Gate;
 use self::outbox::{JobLink, Outbox};
-use self::turn::{Attachment, Engine, Envelope};
+use self::turn::{Attachment, Engine, Envelope, Shared};
+use self::urgency::Urgency;
 use crate::backend::{AbortSignal, Backend, Capacity};
 use crate::grammar::{GrammarCompiler, GrammarError};
-use crate::job::{Command, Event, Job, JobError, JobId, Priority, Work};
+use crate::job::{Command, Event, Job, JobError, JobId, Priority, UserId, Work};
 use crate::vocabulary::Vocabulary;
 
 /// Events of one job that may wait for their reader before its slot pauses.
@@ -46,6 +54,10 @@ pub struct EngineOptions {
     /// Most prompt tokens in one decode while other slots are writing: what a long prompt may
     /// delay them by.
     pub prefill_chunk_tokens: u32,
+    /// Whether to guess at tokens that were there before and check several at once.
+    pub speculation: bool,
+    /// Memory for the cells of paused jobs, when the KV cache has no room for them.
+    pub paused_bytes_max: usize,
     /// What may wait.
     pub gate: GateLimits,
 }
@@ -55,6 +67,8 @@ pub struct EngineOptions {
 pub struct Request {
     /// Who goes first.
     pub priority: Priority,
+    /// Whose it is.
+    pub user: UserId,
     /// Give up this long from now, in milliseconds.
     pub deadline_ms: Option<u64>,
     /// What to do.
@@ -92,6 +106,7 @@ pub struct EngineHandle {
     grammars: Arc<GrammarCompiler>,
     stats: Arc<EngineStats>,
     alive: Arc<AtomicBool>,
+    urgency: Arc<Urgency>,
     abort: AbortSignal,
     capacity: Capacity,
 }
@@ -122,6 +137,7 @@ pub fn start(
     let gate = Arc::new(Gate::new(options.gate, options.slots));
     let stats = Arc::new(EngineStats::new(options.slots, backend.capacity()));
     let alive = Arc::new(AtomicBool::new(true));
+    let urgency = Arc::new(Urgency::default());
     let handle = EngineHandle {
         inbox,
         gate: Arc::clone(&gate),
@@ -129,11 +145,18 @@ pub fn start(
         grammars: Arc::new(GrammarCompiler::new(Arc::clone(&vocabulary))),
         stats: Arc::clone(&stats),
         alive: Arc::clone(&alive),
+        urgency: Arc::clone(&urgency),
         abort: backend.abort_signal(),
         capacity: backend.capacity(),
     };
     let name = format!("engine {}", options.name);
-    let engine = Engine::new(backend, vocabulary, options, commands, gate, stats, alive);
+    let shared = Shared {
+        gate,
+        stats,
+        alive,
+        urgency,
+    };
+    let engine = Engine::new(backend, vocabulary, options, commands, shared);
     let thread = thread::Builder::new()
         .name(name)
         .spawn(move || engine.run())
@@ -186,6 +209,7 @@ impl EngineHandle {
         let job = Box::new(Job {
             id,
             priority: request.priority,
+            user: request.user,
             deadline_ms: request.deadline_ms,
             work: request.work,
         });
@@ -198,6 +222,7 @@ impl EngineHandle {
         let envelope = Envelope::submission(job, attachment);
         let sent = self.inbox.send(envelope);
         sent.map_err(|_| SubmitError::EngineGone)?;
+        self.urgency.arrived(request.priority, &self.abort);
         Ok(EventStream {
             id,
             events: receiver,

@@ -184,6 +184,11 @@ impl Constraint {
             .map_err(|fault| GrammarError(fault.to_string()))
     }
 
+    /// The tokens that can only come next; often none.
+    pub fn forced(&mut self) -> Vec<Token> {
+        self.matcher.compute_ff_tokens()
+    }
+
     /// Whether the answer is complete and nothing may follow.
     #[must_use]
     pub fn complete(&self) -> bool {

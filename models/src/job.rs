@@ -24,6 +24,12 @@ pub enum Command {
     Wake,
 }
 
+/// Whose job it is: slots are shared fairly between users.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct UserId(pub u64);
+
 /// Who goes first when slots are short.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
@@ -45,6 +51,8 @@ pub struct Job {
     pub id: JobId,
     /// Who goes first.
     pub priority: Priority,
+    /// Whose it is.
+    pub user: UserId,
     /// Give up this long after submission, in milliseconds.
     pub deadline_ms: Option<u64>,
     /// What to do.

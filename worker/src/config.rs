@@ -83,6 +83,10 @@ pub struct ModelSettings {
     pub batch_tokens: u32,
     /// Prompt tokens in one decode while others write.
     pub prefill_chunk_tokens: u32,
+    /// Whether to guess at tokens that were there before.
+    pub speculation: bool,
+    /// Memory for the KV cache of paused requests, when there is no room for it.
+    pub paused_bytes_max: usize,
     /// Unload a model that was not used for so long; 0: never.
     pub idle_unload_ms: u64,
     /// Refuse models that need more; 0: what is free.
@@ -154,6 +158,8 @@ impl Default for Settings {
                 kv_cache_bytes: 0,
                 batch_tokens: 512,
                 prefill_chunk_tokens: 128,
+                speculation: true,
+                paused_bytes_max: 256 << 20,
                 idle_unload_ms: 0,
                 memory_bytes_max: 0,
             },

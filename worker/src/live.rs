@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use fazai_models::job::UserId;
 use fazai_protocol::ActionId;
 use tokio_util::sync::CancellationToken;
 
@@ -13,6 +14,17 @@ pub enum User {
     Uid(u32),
     /// Whoever came over TCP: the token, if there is one, is the same for all.
     Tcp,
+}
+
+impl User {
+    /// The engine's number for the user.
+    pub(crate) fn id(self) -> UserId {
+        match self {
+            Self::Uid(uid) => UserId(uid.into()),
+            // Beyond every uid.
+            Self::Tcp => UserId(1 << 32),
+        }
+    }
 }
 
 impl std::fmt::Display for User {

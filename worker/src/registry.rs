@@ -430,6 +430,8 @@ impl Table {
             name: name.clone(),
             slots: settings.model.slots,
             prefill_chunk_tokens: settings.model.prefill_chunk_tokens,
+            speculation: settings.model.speculation,
+            paused_bytes_max: settings.model.paused_bytes_max,
             gate: GateLimits {
                 waiting_requests_max: settings.limits.waiting_requests_max,
                 waiting_prompt_tokens_max: settings.limits.waiting_prompt_tokens_max,

@@ -2,7 +2,7 @@
 //! faults on demand. What it says next depends on the sequence's tokens alone, as in a real
 //! model, so an engine that mixes sequences up or loses one is found out.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::thread;
@@ -52,8 +52,6 @@ pub struct Script {
     pub decode_step: Duration,
     /// What it can hold.
     pub capacity: Capacity,
-    /// Whether a sequence can be cut.
-    pub can_truncate: bool,
     /// Its chat template; none: ChatML.
     pub template: Option<&'static str>,
     /// What goes wrong, at which decode (counted from 0).
@@ -77,8 +75,10 @@ impl Default for Script {
                 sequences: 8,
                 context_tokens: 8_192,
                 batch_tokens: 512,
+                outputs: 512,
+                rolls_back: true,
+                shares_cells: true,
             },
-            can_truncate: true,
             template: None,
             faults: HashMap::new(),
         }
@@ -100,8 +100,11 @@ impl Script {
 #[derive(Debug)]
 pub struct Scripted {
     script: Script,
-    sequences: HashMap<SeqId, Vec<Token>>,
-    logits: Vec<Vec<f32>>,
+    /// What each sequence holds: cells, which copies share, with their tokens.
+    sequences: HashMap<SeqId, Vec<(u64, Token)>>,
+    next_cell: u64,
+    /// For each run of the last decode, its rows.
+    logits: Vec<Vec<Vec<f32>>>,
     decodes: u64,
     abort: AbortSignal,
 }
@@ -113,6 +116,7 @@ impl Scripted {
         Self {
             script,
             sequences: HashMap::new(),
+            next_cell: 0,
             logits: Vec::new(),
             decodes: 0,
             abort: AbortSignal::default(),
@@ -190,34 +194,68 @@ impl Backend for Scripted {
         for run in runs {
             let tokens = self.sequences.entry(run.seq).or_default();
             assert_eq!(tokens.len(), run.start as usize, "sequence {}", run.seq);
-            tokens.extend(run.tokens);
-            let tokens = tokens.clone();
-            let row = if run.logits {
-                self.row(&tokens, fault)
-            } else {
-                Vec::new()
-            };
-            self.logits.push(row);
+            for &token in run.tokens {
+                self.next_cell += 1;
+                tokens.push((self.next_cell, token));
+            }
+            let tokens: Vec<Token> = tokens.iter().map(|&(_, token)| token).collect();
+            let first = tokens.len() - run.outputs as usize;
+            let rows = (first..tokens.len()).map(|end| self.row(&tokens[..=end], fault));
+            let rows = rows.collect();
+            self.logits.push(rows);
         }
-        let held: usize = self.sequences.values().map(Vec::len).sum();
-        if held > self.script.capacity.cells as usize {
+        let cells: HashSet<u64> = self
+            .sequences
+            .values()
+            .flatten()
+            .map(|cell| cell.0)
+            .collect();
+        if cells.len() > self.script.capacity.cells as usize {
             return Err(DecodeError::CacheFull);
         }
         Ok(())
     }
 
-    fn logits(&self, run: usize) -> &[f32] {
-        &self.logits[run]
+    fn logits(&self, run: usize, output: usize) -> &[f32] {
+        &self.logits[run][output]
     }
 
     fn truncate(&mut self, seq: SeqId, keep: u32) -> bool {
-        if self.script.can_truncate {
+        if self.script.capacity.rolls_back {
             self.sequences
                 .entry(seq)
                 .or_default()
                 .truncate(keep as usize);
         }
-        self.script.can_truncate
+        self.script.capacity.rolls_back
+    }
+
+    fn copy(&mut self, from: SeqId, to: SeqId, len: u32) {
+        let mut cells = self.sequences[&from].clone();
+        let whole = cells.len() == len as usize;
+        assert!(
+            whole || self.script.capacity.rolls_back,
+            "a part was copied"
+        );
+        cells.truncate(len as usize);
+        let before = self.sequences.insert(to, cells);
+        assert!(before.is_none_or(|cells| cells.is_empty()), "not empty");
+    }
+
+    fn save(&mut self, seq: SeqId) -> Option<Vec<u8>> {
+        let tokens = self.sequences.get(&seq)?.iter();
+        Some(tokens.flat_map(|cell| cell.1.to_le_bytes()).collect())
+    }
+
+    fn restore(&mut self, seq: SeqId, state: &[u8]) -> bool {
+        let (tokens, rest) = state.as_chunks::<4>();
+        let cells = tokens.iter().map(|&token| {
+            self.next_cell += 1;
+            (self.next_cell, Token::from_le_bytes(token))
+        });
+        let cells = cells.collect();
+        self.sequences.insert(seq, cells);
+        rest.is_empty()
     }
 
     fn clear(&mut self, seq: SeqId) {

@@ -1,69 +1,136 @@
-//! Who gets the next slot: the highest priority first, and within one the oldest.
+//! Who gets the next slot: the higher class first; within one, users in fair shares; and who has
+//! waited long rises.
 
-use std::collections::VecDeque;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
-use crate::job::Priority;
+use crate::job::{Priority, UserId};
 
-/// Waiting jobs, in three lanes.
+/// After this time in the queue a job counts as one class higher.
+const RISE_AFTER: Duration = Duration::from_secs(20);
+
+/// A waiting job with what decides its turn.
+#[derive(Debug)]
+struct Entry<T> {
+    priority: Priority,
+    since: Instant,
+    /// When its user's share would be used up to here, on the class's virtual clock.
+    due: u64,
+    /// Order of arrival, for ties.
+    number: u64,
+    job: T,
+}
+
+impl<T> Entry<T> {
+    /// Smaller goes first.
+    fn key(&self, now: Instant) -> (u32, u64, u64) {
+        let rises = now.duration_since(self.since).as_secs() / RISE_AFTER.as_secs();
+        let rises = u32::try_from(rises).unwrap_or(u32::MAX);
+        // Another class has another clock: who comes from below goes first there.
+        let due = if rises == 0 { self.due } else { 0 };
+        (class(self.priority).saturating_sub(rises), due, self.number)
+    }
+}
+
+fn class(priority: Priority) -> u32 {
+    match priority {
+        Priority::High => 0,
+        Priority::Normal => 1,
+        Priority::Low => 2,
+    }
+}
+
+/// What users of one class have had.
+#[derive(Debug, Default)]
+struct Shares {
+    /// The virtual time of the job that was taken last.
+    now: u64,
+    /// Up to when each user's jobs are due. Those in the past are forgotten.
+    due: HashMap<UserId, u64>,
+}
+
+/// Waiting jobs.
 #[derive(Debug)]
 pub(super) struct Queue<T> {
-    lanes: [VecDeque<T>; 3],
+    entries: Vec<Entry<T>>,
+    shares: [Shares; 3],
+    arrivals: u64,
 }
 
 impl<T> Default for Queue<T> {
     fn default() -> Self {
         Self {
-            lanes: Default::default(),
+            entries: Vec::new(),
+            shares: Default::default(),
+            arrivals: 0,
         }
     }
 }
 
 impl<T> Queue<T> {
-    fn lane(priority: Priority) -> usize {
-        match priority {
-            Priority::High => 0,
-            Priority::Normal => 1,
-            Priority::Low => 2,
-        }
+    /// Adds a job that is expected to cost so many tokens.
+    pub(super) fn push(&mut self, priority: Priority, user: UserId, cost: u64, job: T) {
+        let shares = &mut self.shares[class(priority) as usize];
+        let due = shares
+            .due
+            .get(&user)
+            .map_or(shares.now, |&due| due.max(shares.now));
+        shares.due.insert(user, due + cost.max(1));
+        self.arrivals += 1;
+        self.entries.push(Entry {
+            priority,
+            since: Instant::now(),
+            due,
+            number: self.arrivals,
+            job,
+        });
     }
 
-    pub(super) fn push(&mut self, priority: Priority, job: T) {
-        self.lanes[Self::lane(priority)].push_back(job);
+    /// The next job and its class.
+    pub(super) fn peek(&self) -> Option<(Priority, &T)> {
+        let now = Instant::now();
+        let first = self.entries.iter().min_by_key(|entry| entry.key(now))?;
+        Some((first.priority, &first.job))
     }
 
-    /// Takes the first job.
+    /// Takes the next job.
     pub(super) fn pop(&mut self) -> Option<T> {
-        self.lanes.iter_mut().find_map(VecDeque::pop_front)
+        let now = Instant::now();
+        let entries = self.entries.iter().enumerate();
+        let (index, _) = entries.min_by_key(|(_, entry)| entry.key(now))?;
+        let entry = self.entries.swap_remove(index);
+        let shares = &mut self.shares[class(entry.priority) as usize];
+        shares.now = shares.now.max(entry.due);
+        let past = shares.now;
+        shares.due.retain(|_, due| *due > past);
+        Some(entry.job)
     }
 
     /// Takes out every job that `leaves`.
     pub(super) fn remove_if(&mut self, mut leaves: impl FnMut(&T) -> bool) -> Vec<T> {
-        let mut removed = Vec::new();
-        for lane in &mut self.lanes {
-            for job in std::mem::take(lane) {
-                if leaves(&job) {
-                    removed.push(job);
-                } else {
-                    lane.push_back(job);
-                }
-            }
-        }
-        removed
+        let leaving = self.entries.extract_if(.., |entry| leaves(&entry.job));
+        leaving.map(|entry| entry.job).collect()
     }
 
     /// All jobs, the next one first.
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.lanes.iter_mut().flatten()
+    pub(super) fn in_order(&mut self) -> impl Iterator<Item = &mut T> {
+        let now = Instant::now();
+        self.entries.sort_by_key(|entry| entry.key(now));
+        self.entries.iter_mut().map(|entry| &mut entry.job)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.lanes.iter().flatten()
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn drain<T>(queue: &mut Queue<T>) -> Vec<T> {
+        std::iter::from_fn(|| queue.pop()).collect()
+    }
 
     #[test]
     fn the_highest_and_then_the_oldest_goes_first() {
@@ -75,15 +142,55 @@ mod tests {
             (Priority::Normal, 4),
             (Priority::High, 5),
         ];
-        for (priority, job) in jobs {
-            queue.push(priority, job);
+        for (user, (priority, job)) in (0..).zip(jobs) {
+            queue.push(priority, UserId(user), 10, job);
         }
-        assert_eq!(queue.iter().copied().collect::<Vec<_>>(), [3, 5, 2, 4, 1]);
-        assert_eq!(queue.remove_if(|&job| job == 5 || job == 1), [5, 1]);
-        let mut order = Vec::new();
-        while let Some(job) = queue.pop() {
-            order.push(job);
+        assert_eq!(
+            queue.in_order().map(|job| *job).collect::<Vec<_>>(),
+            [3, 5, 2, 4, 1]
+        );
+        let mut removed = queue.remove_if(|&job| job == 5 || job == 1);
+        removed.sort_unstable();
+        assert_eq!(removed, [1, 5]);
+        assert_eq!(queue.peek(), Some((Priority::High, &3)));
+        assert_eq!(drain(&mut queue), [3, 2, 4]);
+        assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn users_take_turns_by_what_their_jobs_cost() {
+        let mut queue = Queue::default();
+        for job in 0..6 {
+            queue.push(Priority::Normal, UserId(1), 10, ("greedy", job));
         }
-        assert_eq!(order, [3, 2, 4]);
+        for job in 0..2 {
+            queue.push(Priority::Normal, UserId(2), 10, ("modest", job));
+        }
+        queue.push(Priority::Normal, UserId(3), 1_000, ("large", 0));
+        queue.push(Priority::Normal, UserId(3), 10, ("large", 1));
+        let order: Vec<_> = drain(&mut queue)
+            .into_iter()
+            .map(|(user, _)| user)
+            .collect();
+        assert_eq!(
+            &order[..5],
+            ["greedy", "modest", "large", "greedy", "modest"]
+        );
+        assert_eq!(order.last(), Some(&"large"), "it had its share");
+        // Having been idle is no credit.
+        queue.push(Priority::Normal, UserId(1), 10, ("greedy", 9));
+        queue.push(Priority::Normal, UserId(2), 10, ("modest", 9));
+        assert_eq!(drain(&mut queue).len(), 2);
+    }
+
+    #[test]
+    fn who_waits_long_rises() {
+        let mut queue = Queue::default();
+        queue.push(Priority::Low, UserId(1), 10, "old");
+        queue.entries[0].since -= RISE_AFTER * 2;
+        queue.push(Priority::High, UserId(2), 10, "urgent");
+        queue.push(Priority::Normal, UserId(3), 10, "usual");
+        // Risen to the highest class, where it came first.
+        assert_eq!(drain(&mut queue), ["old", "urgent", "usual"]);
     }
 }

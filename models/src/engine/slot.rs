@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::draft::Drafter;
 use super::outbox::{Delivery, Outbox};
 use crate::backend::SeqId;
 use crate::grammar::Constraint;
@@ -34,9 +35,16 @@ pub(super) struct Slot {
     /// is always at least one token.
     in_cache: usize,
     prompt_len: usize,
+    /// Prompt tokens that were computed for this job; the others were there.
+    prompt_computed: usize,
     generate: Generate,
     sampler: Sampler,
     constraint: Option<Constraint>,
+    drafter: Drafter,
+    /// Guessed tokens that are computed behind the pending ones.
+    draft: Vec<Token>,
+    /// Of the last guess, how many tokens were right.
+    last_hits: usize,
     text: TextStream,
     thinking_tokens: u32,
     started: Instant,
@@ -66,6 +74,10 @@ impl Slot {
             sampler: Sampler::new(generate.sampling.clone()),
             prompt_len: history.len(),
             in_cache: 0,
+            prompt_computed: 0,
+            drafter: Drafter::default(),
+            draft: Vec::new(),
+            last_hits: 0,
             thinking_tokens: 0,
             started: Instant::now(),
             stalled: None,
@@ -110,6 +122,11 @@ impl Slot {
         cells_needed(&self.generate, self.prompt_len)
     }
 
+    /// How many of them it does not have yet.
+    pub(super) fn cells_to_come(&self) -> u32 {
+        self.cells_reserved().saturating_sub(self.position())
+    }
+
     /// Whether the slot can be part of the next batch: a reader that is behind holds it back.
     pub(super) fn runnable(&self) -> bool {
         self.job.outbox.is_clear()
@@ -130,9 +147,12 @@ impl Slot {
         self.stalled.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
-    /// Takes note that the backend computed the next `count` pending tokens.
-    pub(super) fn computed(&mut self, count: usize) {
+    /// Takes note that the backend computed the next `count` pending tokens; returns how many
+    /// of them were the prompt's.
+    pub(super) fn computed(&mut self, count: usize) -> usize {
         let reading = self.prefilling();
+        let of_prompt = self.prompt_len.saturating_sub(self.in_cache).min(count);
+        self.prompt_computed += of_prompt;
         self.in_cache += count;
         if reading && self.prefilling() {
             self.job.outbox.send_news(Event::Prefill {
@@ -140,17 +160,84 @@ impl Slot {
                 total: to_u32(self.prompt_len),
             });
         }
+        of_prompt
     }
 
-    /// Takes note that the backend lost the sequence: all of it has to be computed again.
-    pub(super) fn cache_lost(&mut self) {
-        self.in_cache = 0;
+    /// Takes note that the backend holds the first `len` tokens, however it came to them.
+    pub(super) fn holds(&mut self, len: u32) {
+        self.in_cache = len as usize;
     }
 
-    /// Chooses the next token and says what can be said. `Some`: the job ended.
-    pub(super) fn step(&mut self, logits: &[f32], vocabulary: &Vocabulary) -> Option<Ending> {
-        self.try_step(logits, vocabulary)
-            .unwrap_or_else(|fault| Some(Err(fault)))
+    /// What the backend holds of the slot.
+    pub(super) fn held(&self) -> &[Token] {
+        &self.history[..self.in_cache]
+    }
+
+    /// What another sequence could give: one token always has to be computed, for its logits.
+    pub(super) fn adoptable(&self) -> &[Token] {
+        &self.history[..self.history.len() - 1]
+    }
+
+    /// Guesses up to `most` tokens that may follow the pending ones.
+    pub(super) fn guess(&mut self, most: usize) -> usize {
+        let left = self.generate.max_tokens - self.output_tokens();
+        let most = most.min(left.saturating_sub(1) as usize);
+        self.draft = self.drafter.guess(&self.history, most);
+        self.draft.len()
+    }
+
+    /// How many of the guessed tokens are likely to be right.
+    pub(super) fn expected_hits(&self) -> f64 {
+        self.drafter.expected(self.draft.len())
+    }
+
+    /// Begins a batch without a guess.
+    pub(super) fn forget_guess(&mut self) {
+        self.draft.clear();
+    }
+
+    /// Of the last guess, how many tokens were right.
+    pub(super) fn last_hits(&self) -> usize {
+        self.last_hits
+    }
+
+    /// Checking the guess would take longer than it could save.
+    pub(super) fn drop_guess(&mut self) {
+        self.draft.clear();
+        self.drafter.not_worth_it();
+    }
+
+    pub(super) fn draft(&self) -> &[Token] {
+        &self.draft
+    }
+
+    /// Chooses the next token and says what can be said; if tokens were guessed and computed, as
+    /// many as were guessed right and one more. `rows` are the logits behind the last pending
+    /// token and behind each guessed one. `Some`: the job ended.
+    pub(super) fn step(&mut self, rows: &[&[f32]], vocabulary: &Vocabulary) -> Option<Ending> {
+        let draft = std::mem::take(&mut self.draft);
+        let mut right = 0;
+        let ending = loop {
+            match self.try_step(rows[right], vocabulary) {
+                Ok(None) => {}
+                Ok(ending) => break ending,
+                Err(fault) => break Some(Err(fault)),
+            }
+            let chosen = &self.history[self.in_cache..];
+            if !draft[right..].starts_with(chosen) {
+                break None;
+            }
+            // These were computed already, as guesses.
+            right += chosen.len();
+            self.in_cache = self.history.len();
+        };
+        self.last_hits = right;
+        if draft.is_empty() {
+            self.drafter.skipped();
+        } else {
+            self.drafter.learn(draft.len(), right);
+        }
+        ending
     }
 
     fn try_step(
@@ -176,10 +263,6 @@ impl Slot {
         if ends {
             return Ok(Some(Ok(FinishReason::Stop)));
         }
-        if let Some(constraint) = self.constraint.as_mut().filter(|_| constrained) {
-            let accepted = constraint.accept(token);
-            accepted.map_err(|fault| JobError::Grammar(fault.0))?;
-        }
         let chosen = self.generate.logprobs.map(|alternatives| {
             let row = LogSoftmax::new(logits);
             ChosenToken {
@@ -188,7 +271,38 @@ impl Slot {
                 top: row.top(alternatives.into()),
             }
         });
-        Ok(self.append(token, chosen, vocabulary))
+        if !constrained || self.constraint.is_none() {
+            return Ok(self.append(token, chosen, vocabulary));
+        }
+        self.accept(token)?;
+        let ending = self.append(token, chosen, vocabulary);
+        // Who wants log-probabilities wants them of every token.
+        if ending.is_some() || self.generate.logprobs.is_some() {
+            return Ok(ending);
+        }
+        self.append_forced(vocabulary)
+    }
+
+    /// Tells the grammar about a token of the answer.
+    fn accept(&mut self, token: Token) -> Result<(), JobError> {
+        let accepted = self.constraint.as_mut().map(|state| state.accept(token));
+        accepted
+            .unwrap_or(Ok(()))
+            .map_err(|fault| JobError::Grammar(fault.0))
+    }
+
+    /// Adds the tokens that the grammar leaves no choice about: they are computed together with
+    /// the chosen one.
+    fn append_forced(&mut self, vocabulary: &Vocabulary) -> Result<Option<Ending>, JobError> {
+        let forced = self.constraint.as_mut().map(Constraint::forced);
+        for token in forced.unwrap_or_default() {
+            self.accept(token)?;
+            let ending = self.append(token, None, vocabulary);
+            if ending.is_some() {
+                return Ok(ending);
+            }
+        }
+        Ok(None)
     }
 
     /// Adds a token to the text. `Some`: the job ended.
@@ -285,6 +399,12 @@ impl Slot {
         self.started.elapsed()
     }
 
+    /// Prompt tokens that need not be computed for this job, as far as it has come.
+    pub(super) fn cached_tokens(&self) -> u32 {
+        let read = self.in_cache.min(self.prompt_len);
+        to_u32(read.saturating_sub(self.prompt_computed))
+    }
+
     /// Says the last words; what is left of the slot is its outbox.
     pub(super) fn end(mut self, ending: Ending) -> Outbox {
         let mut pieces = Vec::new();
@@ -297,7 +417,7 @@ impl Slot {
                 let first = self.first_token.unwrap_or(now);
                 Event::Finished(Outcome {
                     reason,
-                    cached_tokens: 0,
+                    cached_tokens: self.cached_tokens(),
                     output_tokens: self.output_tokens(),
                     thinking_tokens: self.thinking_tokens,
                     queue_ms: millis(self.started - self.job.submitted),

@@ -31,8 +31,12 @@ counters! {
     waiting: AtomicU32 => u32;
     /// Tokens that the KV cache can hold.
     cells: AtomicU32 => u32;
-    /// Tokens that it holds.
+    /// Tokens that it holds, for jobs or in case that they are of use again.
     cells_used: AtomicU32 => u32;
+    /// Tokens that it holds for jobs.
+    cells_live: AtomicU32 => u32;
+    /// Jobs that gave up their slot for the time being.
+    paused: AtomicU32 => u32;
     /// Jobs that were begun.
     jobs: AtomicU64 => u64;
     /// Jobs that ended early, because somebody cancelled them or left.
@@ -41,8 +45,14 @@ counters! {
     prompt_tokens: AtomicU64 => u64;
     /// Prompt tokens that were in the cache already.
     cached_tokens: AtomicU64 => u64;
+    /// How often a job was paused for a more urgent one.
+    pauses: AtomicU64 => u64;
     /// Tokens written.
     output_tokens: AtomicU64 => u64;
+    /// Tokens that were guessed.
+    guessed_tokens: AtomicU64 => u64;
+    /// Guessed tokens that were right.
+    guessed_right: AtomicU64 => u64;
     /// Decodes.
     decodes: AtomicU64 => u64;
     /// Decodes that were stopped for a cancelled prompt.

@@ -17,6 +17,8 @@ fn engine(script: Script, slots: u32) -> (EngineHandle, EngineThread) {
         name: "test".into(),
         slots,
         prefill_chunk_tokens: 64,
+        speculation: true,
+        paused_bytes_max: 1 << 20,
         gate: GateLimits {
             waiting_requests_max: 16,
             waiting_prompt_tokens_max: 100_000,
@@ -61,6 +63,7 @@ fn generate(text: &str) -> Generate {
 fn request(generate: Generate) -> Request {
     Request {
         priority: Priority::Normal,
+        user: UserId(1),
         deadline_ms: None,
         work: Work::Generate(generate),
     }
@@ -341,7 +344,10 @@ async fn a_panic_in_the_backend_is_an_error_for_everybody_and_not_a_hang() {
 #[tokio::test]
 async fn a_model_that_cannot_go_back_computes_again() {
     let script = Script {
-        can_truncate: false,
+        capacity: Capacity {
+            rolls_back: false,
+            ..Script::default().capacity
+        },
         prefill_token: Duration::from_millis(3),
         ..echo()
     };
@@ -504,6 +510,7 @@ async fn vectors_come_back_one_for_each_input() {
     let (handle, _thread) = engine(echo(), 1);
     let request = Request {
         priority: Priority::Normal,
+        user: UserId(1),
         deadline_ms: None,
         work: Work::Embed(vec![vec![1, 2], vec![7], vec![1, 2]]),
     };
@@ -552,4 +559,293 @@ async fn stalled_readers_give_their_slots_up_and_lose_nothing() {
             ("word ".repeat(60), 300)
         );
     }
+}
+
+/// Waits until the engine has noticed that all its jobs are over.
+async fn nothing_is_live(handle: &EngineHandle) {
+    let waited = tokio::time::timeout(Duration::from_secs(5), async {
+        while handle.stats().cells_live() > 0 || handle.stats().slots_busy() > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    });
+    waited.await.expect("nothing is leaked");
+}
+
+/// Runs one request to its end.
+async fn run(handle: &EngineHandle, request: Request) -> (String, Outcome) {
+    let stream = handle.submit(request).await.expect("taken");
+    let (text, outcome) = collect(stream).await;
+    (text, outcome.expect("answered"))
+}
+
+#[tokio::test]
+async fn what_was_read_once_is_not_read_again() {
+    let (handle, _thread) = engine(echo(), 2);
+    let head = "the same long instructions for everybody, ".repeat(10);
+    let first = run(&handle, request(generate(&format!("{head}one")))).await;
+    assert_eq!(first.1.cached_tokens, 0);
+    let computed = handle.stats().prompt_tokens();
+    let (text, outcome) = run(&handle, request(generate(&format!("{head}two")))).await;
+    assert_eq!(text, format!("{head}two is the question"));
+    assert!(outcome.cached_tokens as usize > head.len(), "{outcome:?}");
+    let again = handle.stats().prompt_tokens() - computed;
+    assert_eq!(
+        u64::from(outcome.cached_tokens) + again,
+        prompt(&format!("{head}two")).len() as u64
+    );
+    // The same once more: all but the token whose logits are needed.
+    let (text, outcome) = run(&handle, request(generate(&format!("{head}two")))).await;
+    assert_eq!(text, format!("{head}two is the question"));
+    assert_eq!(
+        outcome.cached_tokens as usize,
+        prompt(&format!("{head}two")).len() - 1
+    );
+}
+
+#[tokio::test]
+async fn requests_that_come_together_read_what_they_share_once() {
+    for rolls_back in [true, false] {
+        let script = Script {
+            capacity: Capacity {
+                rolls_back,
+                ..Script::default().capacity
+            },
+            // Slow enough that all are there before the first one is read.
+            decode_step: Duration::from_millis(5),
+            ..Script::answering(|prompt| {
+                let question = prompt.split("<|im_end|>").next().unwrap_or("");
+                question[question.len() - 4..].to_owned()
+            })
+        };
+        let (handle, _thread) = engine(script, 4);
+        let head = "x".repeat(1_000);
+        let mut streams = Vec::new();
+        for n in 0..8 {
+            let mut wanted = generate(&format!("{head}{n}"));
+            wanted.max_tokens = 1_100;
+            streams.push((n, handle.submit(request(wanted)).await.expect("taken")));
+        }
+        for (n, stream) in streams {
+            let (text, outcome) = collect(stream).await;
+            outcome.expect("answered");
+            assert_eq!(text, format!("xxx{n}"));
+        }
+        let read = handle.stats().prompt_tokens();
+        assert!(
+            (1_000..1_500).contains(&read),
+            "{read}, rolls back: {rolls_back}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_small_cache_gives_up_what_is_idle_and_stays_right() {
+    for shares_cells in [true, false] {
+        let script = Script {
+            capacity: Capacity {
+                cells: 900,
+                context_tokens: 900,
+                sequences: 3,
+                shares_cells,
+                ..Script::default().capacity
+            },
+            ..echo()
+        };
+        let (handle, _thread) = engine(script, 2);
+        for n in 0..30 {
+            let question = format!("{}{n}", "abc".repeat(n % 7 * 10));
+            let mut wanted = generate(&question);
+            wanted.max_tokens = 300;
+            let (text, _) = run(&handle, request(wanted)).await;
+            assert_eq!(text, format!("{question} is the question"));
+        }
+        assert!(handle.stats().cells_used() <= 900);
+        nothing_is_live(&handle).await;
+    }
+}
+
+#[tokio::test]
+async fn an_urgent_request_takes_a_slot_and_the_paused_one_goes_on_as_if_nothing_was() {
+    // With room for both in the cache, and with room for one.
+    for cells in [4_096, 300] {
+        let script = Script {
+            decode_step: Duration::from_millis(2),
+            capacity: Capacity {
+                cells,
+                context_tokens: 300,
+                ..Script::default().capacity
+            },
+            ..echo()
+        };
+        let (handle, _thread) = engine(script, 1);
+        let question = "w".repeat(60);
+        let mut patient = generate(&question);
+        patient.max_tokens = 120;
+        let patient = Request {
+            priority: Priority::Low,
+            ..request(patient)
+        };
+        let mut stream = handle.submit(patient).await.expect("taken");
+        while !matches!(stream.next().await, Some(Event::Text { .. })) {}
+        let reader = tokio::spawn(collect(stream));
+        let mut short = generate("now");
+        short.max_tokens = 60;
+        let urgent = Request {
+            priority: Priority::High,
+            ..request(short)
+        };
+        let (text, outcome) = run(&handle, urgent).await;
+        assert_eq!(text, "now is the question");
+        assert!(outcome.queue_ms < 50.0, "{outcome:?}");
+        assert!(!reader.is_finished(), "the other one still writes");
+        let (text, outcome) = reader.await.expect("no panic");
+        assert_eq!(format!("w{text}"), format!("{question} is the question"));
+        assert_eq!(outcome.expect("answered").reason, FinishReason::Stop);
+        assert_eq!(handle.stats().pauses(), 1);
+        nothing_is_live(&handle).await;
+    }
+}
+
+#[tokio::test]
+async fn an_urgent_request_does_not_wait_for_a_long_prompt() {
+    let script = Script {
+        prefill_token: Duration::from_millis(2),
+        ..echo()
+    };
+    let (handle, _thread) = engine(script, 2);
+    let mut long = generate(&"slow ".repeat(200));
+    long.max_tokens = 1_100;
+    let low = Request {
+        priority: Priority::Low,
+        ..request(long)
+    };
+    let stream = handle.submit(low).await.expect("taken");
+    while handle.stats().slots_busy() == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let urgent = Request {
+        priority: Priority::High,
+        ..request(generate("now"))
+    };
+    let (text, _) = run(&handle, urgent).await;
+    assert_eq!(text, "now is the question");
+    assert_eq!(handle.stats().decodes_aborted(), 1, "stopped at once");
+    let (text, outcome) = collect(stream).await;
+    outcome.expect("answered");
+    assert_eq!(text, format!("{} is the question", "slow ".repeat(200)));
+}
+
+#[tokio::test]
+async fn forced_tokens_cost_no_decodes_of_their_own() {
+    let (handle, _thread) = engine(Script::answering(|_| "zzz".into()), 1);
+    let schema = serde_json::json!({
+        "type": "object",
+        "properties": {
+            "a_rather_long_name_of_a_field": { "enum": ["left", "right"] },
+            "another_rather_long_name": { "enum": ["left", "right"] },
+        },
+        "required": ["a_rather_long_name_of_a_field", "another_rather_long_name"],
+        "additionalProperties": false,
+    });
+    let mut constrained = generate("json please");
+    constrained.grammar = Some(GrammarSource::JsonSchema(schema));
+    let (text, outcome) = run(&handle, request(constrained.clone())).await;
+    let value: serde_json::Value = serde_json::from_str(&text).expect("valid JSON");
+    assert_eq!(value.as_object().map(serde_json::Map::len), Some(2));
+    let decodes = handle.stats().decodes();
+    assert!(
+        decodes < 12,
+        "{decodes} decodes for {} tokens",
+        outcome.output_tokens
+    );
+
+    // With log-probabilities every token is the model's own, and the text the same.
+    constrained.logprobs = Some(1);
+    let (same, _) = run(&handle, request(constrained)).await;
+    assert_eq!(same, text);
+}
+
+#[tokio::test]
+async fn guesses_save_decodes_and_change_nothing() {
+    let answer = "key = value\n".repeat(20);
+    for (temperature, shape) in [(0.0, "greedy"), (0.8, "by chance")] {
+        let mut texts = Vec::new();
+        let mut decodes = Vec::new();
+        for speculation in [false, true] {
+            let said = answer.clone();
+            let script = Script {
+                // What a decode costs decides whether guesses pay.
+                decode_step: Duration::from_millis(2),
+                ..Script::answering(move |_| said.clone())
+            };
+            let backend = Box::new(Scripted::new(script));
+            let options = EngineOptions {
+                name: "test".into(),
+                slots: 1,
+                prefill_chunk_tokens: 64,
+                speculation,
+                paused_bytes_max: 0,
+                gate: GateLimits {
+                    waiting_requests_max: 16,
+                    waiting_prompt_tokens_max: 100_000,
+                },
+            };
+            let (handle, _thread) = start(backend, Arc::new(vocabulary()), options);
+            let mut wanted = generate("repeat");
+            wanted.sampling.temperature = temperature;
+            let (text, outcome) = run(&handle, request(wanted)).await;
+            assert_eq!(outcome.output_tokens as usize, answer.len());
+            texts.push(text);
+            decodes.push(handle.stats().decodes());
+        }
+        assert_eq!(texts[0], answer);
+        assert_eq!(texts[1], answer);
+        assert!(decodes[1] * 2 < decodes[0], "{shape}: {decodes:?}");
+    }
+}
+
+#[tokio::test]
+async fn readers_may_come_one_after_the_other() {
+    let (handle, _thread) = engine(Script::answering(|_| "word ".repeat(60)), 1);
+    let mut streams = Vec::new();
+    for _ in 0..3 {
+        streams.push(handle.submit(request(generate("x"))).await.expect("taken"));
+    }
+    // Long enough for each to have had the slot, stalled and lost it.
+    tokio::time::sleep(Duration::from_millis(1_800)).await;
+    for stream in streams {
+        let (text, outcome) = collect(stream).await;
+        outcome.expect("answered");
+        assert_eq!(text, "word ".repeat(60));
+    }
+}
+
+#[tokio::test]
+async fn one_users_flood_does_not_shut_the_others_out() {
+    let slow = Script {
+        decode_step: Duration::from_millis(1),
+        ..echo()
+    };
+    let (handle, _thread) = engine(slow, 1);
+    let mut flood = Vec::new();
+    for _ in 0..10 {
+        flood.push(
+            handle
+                .submit(request(generate("flood")))
+                .await
+                .expect("taken"),
+        );
+    }
+    let modest = Request {
+        user: UserId(2),
+        ..request(generate("modest"))
+    };
+    let (_, outcome) = run(&handle, modest).await;
+    let mut before = 0;
+    for stream in flood {
+        let (_, flooded) = collect(stream).await;
+        before += u32::from(flooded.expect("answered").queue_ms < outcome.queue_ms);
+    }
+    assert!(before <= 2, "{before} of the flood went first");
 }

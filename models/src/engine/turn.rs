@@ -1,4 +1,4 @@
-//! The engine's loop. One turn: take commands, admit, deliver, build one batch, compute it,
+//! The engine's loop. One turn: take commands, deliver, admit, build one batch, compute it,
 //! choose a token for each slot.
 
 use std::collections::VecDeque;
@@ -7,18 +7,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
-use rayon::prelude::*;
 use tracing::{debug, warn};
 
 use super::EngineOptions;
+use super::admission::Aside;
 use super::gate::{Gate, Ticket};
+use super::kv::KvCache;
 use super::outbox::{Delivery, Outbox};
+use super::pace::Pace;
 use super::queue::Queue;
 use super::slot::{Ending, Slot, Ticketed, cells_needed, millis};
 use super::stats::EngineStats;
-use crate::backend::{AbortSignal, Backend, DecodeError, Run, SeqId};
+use super::urgency::Urgency;
+use crate::backend::{AbortSignal, Backend, DecodeError};
 use crate::grammar::Constraint;
-use crate::job::{Command, Event, FinishReason, Generate, Job, JobError, JobId, Outcome, Work};
+use crate::job::{Command, Event, FinishReason, Job, JobError, JobId, Outcome, Work};
 use crate::vocabulary::{Token, Vocabulary};
 
 /// A command with what can't be plain data.
@@ -55,60 +58,52 @@ impl Envelope {
 
 /// A job that waits for a slot.
 #[derive(Debug)]
-struct Waiting {
-    job: Ticketed,
-    work: Work,
-    constraint: Option<Constraint>,
+pub(super) struct Waiting {
+    pub(super) job: Ticketed,
+    pub(super) work: Work,
+    pub(super) constraint: Option<Constraint>,
     /// Frees the place in the gate when the job leaves the queue.
     _ticket: Ticket,
 }
 
 /// A job that wants vectors, between two of them.
 #[derive(Debug)]
-struct Embedding {
-    job: Ticketed,
-    inputs: VecDeque<Vec<Token>>,
-    vectors: Vec<Vec<f32>>,
+pub(super) struct Embedding {
+    pub(super) job: Ticketed,
+    pub(super) inputs: VecDeque<Vec<Token>>,
+    pub(super) vectors: Vec<Vec<f32>>,
+}
+
+/// What the engine's thread shares with its handles.
+pub(super) struct Shared {
+    pub(super) gate: Arc<Gate>,
+    pub(super) stats: Arc<EngineStats>,
+    pub(super) alive: Arc<AtomicBool>,
+    pub(super) urgency: Arc<Urgency>,
 }
 
 /// The state that one engine thread owns.
 pub(super) struct Engine {
     /// First, so that a panic is known before the jobs' channels close.
     _alive: AliveGuard,
-    backend: Box<dyn Backend>,
-    abort: AbortSignal,
-    vocabulary: Arc<Vocabulary>,
-    options: EngineOptions,
+    pub(super) kv: KvCache,
+    pub(super) abort: AbortSignal,
+    pub(super) urgency: Arc<Urgency>,
+    pub(super) vocabulary: Arc<Vocabulary>,
+    pub(super) options: EngineOptions,
     inbox: Receiver<Envelope>,
     gate: Arc<Gate>,
-    stats: Arc<EngineStats>,
-    queue: Queue<Waiting>,
+    pub(super) stats: Arc<EngineStats>,
+    pub(super) pace: Pace,
+    pub(super) queue: Queue<Waiting>,
     /// Occupied slots, in the order of admission.
-    slots: Vec<Slot>,
-    free_sequences: Vec<SeqId>,
-    /// Jobs whose readers stopped reading and whose slots others needed. Their cells were given
-    /// up; they are computed again when the reader goes on.
-    parked: Vec<Slot>,
-    embedding: VecDeque<Embedding>,
+    pub(super) slots: Vec<Slot>,
+    /// Jobs that had a slot and will have one again.
+    pub(super) aside: Vec<Aside>,
+    pub(super) embedding: VecDeque<Embedding>,
     /// Ended jobs whose last events have not been taken.
     leaving: Vec<Outbox>,
 }
-
-/// One slot's part of a batch.
-struct Share {
-    slot: usize,
-    tokens: usize,
-    prefilling: bool,
-}
-
-/// Below this much work, waking other threads costs more than it saves.
-const PARALLEL_LOGITS_MIN: usize = 65_536;
-
-/// A reader that took nothing for so long gives its slot up if others wait.
-const PARK_AFTER: Duration = Duration::from_millis(500);
-
-/// Parked jobs for each slot: beyond that, stalled ones keep their slots.
-const PARKED_PER_SLOT_MAX: u32 = 4;
 
 /// Tells the handles when the thread ends, also by a panic.
 struct AliveGuard(Arc<AtomicBool>);
@@ -128,26 +123,27 @@ impl Engine {
         vocabulary: Arc<Vocabulary>,
         options: EngineOptions,
         inbox: Receiver<Envelope>,
-        gate: Arc<Gate>,
-        stats: Arc<EngineStats>,
-        alive: Arc<AtomicBool>,
+        shared: Shared,
     ) -> Self {
-        let slots = options.slots.min(backend.capacity().sequences);
+        let kv = KvCache::new(backend);
+        let slots = options.slots.clamp(1, kv.capacity().sequences.max(1));
+        let options = EngineOptions { slots, ..options };
         Self {
-            _alive: AliveGuard(alive),
-            abort: backend.abort_signal(),
-            free_sequences: (0..slots).rev().collect(),
+            _alive: AliveGuard(shared.alive),
+            abort: kv.abort_signal(),
+            urgency: shared.urgency,
             queue: Queue::default(),
             slots: Vec::new(),
-            parked: Vec::new(),
+            aside: Vec::new(),
             embedding: VecDeque::new(),
             leaving: Vec::new(),
-            backend,
+            pace: Pace::default(),
+            kv,
             vocabulary,
             options,
             inbox,
-            gate,
-            stats,
+            gate: shared.gate,
+            stats: shared.stats,
         }
     }
 
@@ -170,6 +166,7 @@ impl Engine {
     /// Takes every command there is, waiting for one if there is nothing else to do. `false`:
     /// nobody can send any more, and nothing is left to do.
     fn take_commands(&mut self) -> bool {
+        self.urgency.looked();
         if !self.has_work() {
             match self.wait_time() {
                 None => match self.inbox.recv() {
@@ -196,41 +193,15 @@ impl Engine {
 
     /// Whether there is something to compute now.
     fn has_work(&self) -> bool {
-        self.can_admit()
-            || self.can_resume().is_some()
+        self.next_up().is_some()
             || self.slots.iter().any(Slot::runnable)
             || !self.embedding.is_empty()
     }
 
-    /// Whether the first job of the queue could begin now. A job reserves the cells that it may
-    /// come to need, so that one that has begun can always end.
-    fn can_admit(&self) -> bool {
-        match self.queue.iter().next().map(|waiting| &waiting.work) {
-            None => false,
-            Some(Work::Embed(_)) => true,
-            Some(Work::Generate(generate)) => {
-                self.has_room(cells_needed(generate, generate.prompt.len()))
-            }
-        }
-    }
-
-    /// Whether a sequence and so many cells are free.
-    fn has_room(&self, cells: u32) -> bool {
-        let reserved: u32 = self.slots.iter().map(Slot::cells_reserved).sum();
-        !self.free_sequences.is_empty()
-            && reserved.saturating_add(cells) <= self.backend.capacity().cells
-    }
-
-    /// The first parked job whose reader goes on and for which there is room.
-    fn can_resume(&self) -> Option<usize> {
-        let ready = |slot: &Slot| slot.runnable() && self.has_room(slot.cells_reserved());
-        self.parked.iter().position(ready)
-    }
-
     /// How long the thread may sleep while nothing can be computed; `None`: until it is told.
     fn wait_time(&self) -> Option<Duration> {
-        let waits = !self.leaving.is_empty() || !self.slots.is_empty() || !self.parked.is_empty();
-        (waits || self.queue.iter().next().is_some()).then_some(GONE_CHECK)
+        let waits = !self.leaving.is_empty() || !self.slots.is_empty() || !self.aside.is_empty();
+        (waits || !self.queue.is_empty()).then_some(GONE_CHECK)
     }
 
     fn obey(&mut self, envelope: Envelope) {
@@ -262,7 +233,8 @@ impl Engine {
             constraint: attachment.constraint,
             _ticket: attachment.ticket,
         };
-        self.queue.push(job.priority, waiting);
+        let cost = waiting.cost();
+        self.queue.push(job.priority, job.user, cost, waiting);
         self.announce_positions();
     }
 
@@ -271,7 +243,7 @@ impl Engine {
         let Work::Generate(generate) = work else {
             return None;
         };
-        let capacity = self.backend.capacity();
+        let capacity = self.kv.capacity();
         let needed = cells_needed(generate, generate.prompt.len());
         if generate.prompt.is_empty() || generate.max_tokens == 0 {
             return Some(JobError::Backend("an empty prompt or answer".into()));
@@ -284,8 +256,8 @@ impl Engine {
         })
     }
 
-    fn announce_positions(&mut self) {
-        for (waiting, position) in self.queue.iter_mut().zip(0..) {
+    pub(super) fn announce_positions(&mut self) {
+        for (waiting, position) in self.queue.in_order().zip(0..) {
             waiting.job.outbox.send_news(Event::Queued { position });
         }
     }
@@ -333,63 +305,6 @@ impl Engine {
         });
     }
 
-    /// Gives free slots to the first jobs of the queue.
-    fn admit(&mut self) {
-        self.park_stalled();
-        while let Some(index) = self.can_resume() {
-            let mut slot = self.parked.remove(index);
-            slot.seq = self.free_sequences.pop().expect("there is room");
-            self.slots.push(slot);
-        }
-        let mut admitted = false;
-        while self.can_admit()
-            && let Some(waiting) = self.queue.pop()
-        {
-            admitted = true;
-            self.stats.jobs.fetch_add(1, Ordering::Relaxed);
-            match waiting.work {
-                Work::Generate(generate) => self.begin(waiting.job, generate, waiting.constraint),
-                Work::Embed(inputs) => self.embedding.push_back(Embedding {
-                    job: waiting.job,
-                    inputs: inputs.into(),
-                    vectors: Vec::new(),
-                }),
-            }
-        }
-        if admitted {
-            self.announce_positions();
-        }
-    }
-
-    /// While jobs wait for room, takes slots from readers that have not read for a while.
-    fn park_stalled(&mut self) {
-        while self.queue.iter().next().is_some()
-            && !self.can_admit()
-            && self.parked.len() < (self.options.slots * PARKED_PER_SLOT_MAX) as usize
-            && let Some(index) = self
-                .slots
-                .iter()
-                .position(|slot| slot.stalled_for() >= PARK_AFTER)
-        {
-            let mut slot = self.slots.remove(index);
-            self.backend.clear(slot.seq);
-            self.free_sequences.push(slot.seq);
-            slot.cache_lost();
-            self.parked.push(slot);
-        }
-    }
-
-    fn begin(&mut self, mut job: Ticketed, generate: Generate, constraint: Option<Constraint>) {
-        let seq = self.free_sequences.pop().expect("there is room");
-        job.outbox.send_news(Event::Started {
-            cached_tokens: 0,
-            queue_ms: millis(job.submitted.elapsed()),
-        });
-        self.backend.clear(seq);
-        let slot = Slot::new(job, seq, generate, constraint, &self.vocabulary);
-        self.slots.push(slot);
-    }
-
     /// Computes one vector, so that many of them do not hold up the slots.
     fn embed_one(&mut self) {
         let Some(mut embedding) = self.embedding.pop_front() else {
@@ -397,7 +312,7 @@ impl Engine {
         };
         let cancelled = embedding.job.outbox.link().cancelled();
         let computed = match embedding.inputs.pop_front().filter(|_| !cancelled) {
-            Some(input) => self.backend.embed(&input).map(Some),
+            Some(input) => self.kv.embed(&input).map(Some),
             None => Ok(None),
         };
         let event = match computed {
@@ -417,183 +332,26 @@ impl Engine {
         self.leaving.push(embedding.job.outbox);
     }
 
-    /// Builds one batch, computes it and takes each slot one step further.
-    fn compute(&mut self) {
-        let shares = self.plan();
-        if shares.is_empty() {
-            return;
-        }
-        let computed = self.decode(&shares);
-        match computed {
-            Ok(()) => self.step(&shares),
-            Err(fault) => self.recover(&shares, &fault),
-        }
-    }
-
-    /// Who takes part in the next batch: first the slots that write, each with all it has to
-    /// compute, then prompts in the order of priority and age, up to the chunk's size.
-    fn plan(&self) -> Vec<Share> {
-        let mut room = self.backend.capacity().batch_tokens as usize;
-        let mut shares = Vec::new();
-        let mut reading: Vec<usize> = Vec::new();
-        for (index, slot) in self.slots.iter().enumerate() {
-            if !slot.runnable() || slot.job.outbox.link().cancelled() {
-                continue;
-            }
-            let tokens = slot.pending().len();
-            if slot.prefilling() || tokens > room {
-                reading.push(index);
-            } else {
-                room -= tokens;
-                shares.push(Share {
-                    slot: index,
-                    tokens,
-                    prefilling: false,
-                });
-            }
-        }
-        if !shares.is_empty() {
-            room = room.min(self.options.prefill_chunk_tokens as usize);
-        }
-        // Stable: within a priority the order of admission stays.
-        reading.sort_by_key(|&index| std::cmp::Reverse(self.slots[index].job.priority));
-        for index in reading {
-            let tokens = self.slots[index].pending().len().min(room);
-            if tokens > 0 {
-                room -= tokens;
-                shares.push(Share {
-                    slot: index,
-                    tokens,
-                    prefilling: true,
-                });
-            }
-        }
-        shares
-    }
-
-    fn decode(&mut self, shares: &[Share]) -> Result<(), DecodeError> {
-        let runs: Vec<Run<'_>> = shares
-            .iter()
-            .map(|share| {
-                let slot = &self.slots[share.slot];
-                let pending = slot.pending();
-                Run {
-                    seq: slot.seq,
-                    start: slot.position(),
-                    tokens: &pending[..share.tokens],
-                    logits: share.tokens == pending.len(),
-                }
-            })
-            .collect();
-        let reading = || {
-            let prefilling = shares.iter().filter(|share| share.prefilling);
-            prefilling.map(|share| self.slots[share.slot].job.outbox.link())
-        };
-        // See JobLink::cancel for the order.
-        self.abort.clear();
-        reading().for_each(|link| link.set_prefilling(true));
-        let computed = if reading().any(|link| link.cancelled()) {
-            Err(DecodeError::Aborted)
-        } else {
-            self.backend.decode(&runs)
-        };
-        reading().for_each(|link| link.set_prefilling(false));
-        self.stats.decodes.fetch_add(1, Ordering::Relaxed);
-        computed
-    }
-
-    fn step(&mut self, shares: &[Share]) {
-        let mut prompt_tokens = 0;
-        for share in shares {
-            if share.prefilling {
-                prompt_tokens += share.tokens as u64;
-            }
-            self.slots[share.slot].computed(share.tokens);
-        }
-        let stats = &self.stats;
-        stats
-            .prompt_tokens
-            .fetch_add(prompt_tokens, Ordering::Relaxed);
-
-        // What was computed up to its end has logits now.
-        let vocabulary = &*self.vocabulary;
-        let backend = &*self.backend;
-        let mut rows: Vec<Option<&[f32]>> = vec![None; self.slots.len()];
-        for (run, share) in shares.iter().enumerate() {
-            if self.slots[share.slot].pending().is_empty() {
-                rows[share.slot] = Some(backend.logits(run));
-            }
-        }
-        let ready = rows.iter().flatten().count();
-        let choose = |(slot, row): (&mut Slot, &Option<&[f32]>)| {
-            row.and_then(|logits| slot.step(logits, vocabulary))
-        };
-        let endings: Vec<Option<Ending>> =
-            if ready > 1 && ready * vocabulary.size() >= PARALLEL_LOGITS_MIN {
-                let slots = self.slots.par_iter_mut().zip(&rows);
-                slots.map(choose).collect()
-            } else {
-                self.slots.iter_mut().zip(&rows).map(choose).collect()
-            };
-        stats
-            .output_tokens
-            .fetch_add(ready as u64, Ordering::Relaxed);
-        for (index, ending) in endings.into_iter().enumerate().rev() {
-            if let Some(ending) = ending {
-                self.end_slot(index, ending);
-            }
-        }
-    }
-
-    /// After a failed decode nobody knows what the backend kept: the sequences go back to where
-    /// they were, or to nothing if the model can't go back.
-    fn recover(&mut self, shares: &[Share], fault: &DecodeError) {
-        for share in shares {
-            let slot = &mut self.slots[share.slot];
-            if !self.backend.truncate(slot.seq, slot.position()) {
-                self.backend.clear(slot.seq);
-                slot.cache_lost();
-            }
-        }
-        match fault {
-            DecodeError::Aborted => {
-                self.stats.decodes_aborted.fetch_add(1, Ordering::Relaxed);
-            }
-            DecodeError::CacheFull => {
-                // The reservations make this a defect; the youngest job pays for it.
-                warn!("the KV cache is full in spite of the reservations");
-                if let Some(share) = shares.iter().max_by_key(|share| share.slot) {
-                    let fault = JobError::Backend(fault.to_string());
-                    self.end_slot(share.slot, Err(fault));
-                }
-            }
-            DecodeError::Failed(reason) => {
-                warn!(reason, jobs = shares.len(), "a decode failed");
-                let mut failed: Vec<usize> = shares.iter().map(|share| share.slot).collect();
-                failed.sort_unstable();
-                for index in failed.into_iter().rev() {
-                    self.end_slot(index, Err(JobError::Backend(reason.clone())));
-                }
-            }
-        }
-    }
-
-    /// Ends every job, in a slot or parked, that is `meant`.
+    /// Ends every job, in a slot or set aside, that is `meant`.
     fn end_where(&mut self, reason: FinishReason, mut meant: impl FnMut(&mut Slot) -> bool) {
         while let Some(index) = self.slots.iter_mut().position(&mut meant) {
             self.end_slot(index, Ok(reason));
         }
-        while let Some(index) = self.parked.iter_mut().position(&mut meant) {
-            let slot = self.parked.remove(index);
+        while let Some(index) = self
+            .aside
+            .iter_mut()
+            .position(|aside| meant(&mut aside.slot))
+        {
+            let aside = self.aside.remove(index);
+            let slot = self.drop_aside(aside);
             self.end(slot, Ok(reason));
         }
     }
 
-    fn end_slot(&mut self, index: usize, ending: Ending) {
+    pub(super) fn end_slot(&mut self, index: usize, ending: Ending) {
         let slot = self.slots.remove(index);
         self.gate.observe(slot.service_time());
-        self.backend.clear(slot.seq);
-        self.free_sequences.push(slot.seq);
+        self.kv.retire(slot.seq);
         self.end(slot, ending);
     }
 
@@ -605,11 +363,29 @@ impl Engine {
     }
 
     fn publish_stats(&self) {
-        let used: u32 = self.slots.iter().map(Slot::position).sum();
         let busy = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
+        let paused = u32::try_from(self.aside.len()).unwrap_or(u32::MAX);
         let waiting = u32::try_from(self.gate.waiting()).unwrap_or(u32::MAX);
-        self.stats.cells_used.store(used, Ordering::Relaxed);
-        self.stats.slots_busy.store(busy, Ordering::Relaxed);
-        self.stats.waiting.store(waiting, Ordering::Relaxed);
+        let stats = &self.stats;
+        stats
+            .cells_used
+            .store(self.kv.cells_used(), Ordering::Relaxed);
+        stats
+            .cells_live
+            .store(self.kv.cells_live(), Ordering::Relaxed);
+        stats.slots_busy.store(busy, Ordering::Relaxed);
+        stats.paused.store(paused, Ordering::Relaxed);
+        stats.waiting.store(waiting, Ordering::Relaxed);
+    }
+}
+
+impl Waiting {
+    /// What the job is expected to cost, in tokens to compute.
+    fn cost(&self) -> u64 {
+        let output = match &self.work {
+            Work::Generate(generate) => u64::from(generate.max_tokens),
+            Work::Embed(_) => 0,
+        };
+        self.work.prompt_tokens() as u64 + output
     }
 }

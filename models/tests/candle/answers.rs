@@ -65,13 +65,13 @@ fn together(backend: &mut dyn Backend, prompts: &[Vec<Token>]) -> Vec<Vec<Token>
                 seq,
                 start: u32::try_from(held).expect("short"),
                 tokens: &history[held..],
-                logits: true,
+                outputs: 1,
             })
             .collect();
         backend.decode(&runs).expect("decoded");
         for (run, history) in histories.iter_mut().enumerate() {
             held[run] = history.len();
-            history.push(best(backend.logits(run)));
+            history.push(best(backend.logits(run, 0)));
         }
     }
     (0..).zip(prompts).for_each(|(seq, _)| backend.clear(seq));

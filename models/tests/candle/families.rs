@@ -357,14 +357,14 @@ fn sequences_in_one_batch_do_not_disturb_each_other() {
                         seq,
                         start: u32::try_from(start).expect("short"),
                         tokens: if logits { tail } else { head },
-                        logits,
+                        outputs: u32::from(logits),
                     }
                 })
                 .collect();
             backend.decode(&runs).expect("decoded");
         }
         for (run, alone) in alone.iter().enumerate() {
-            let difference = difference(alone, backend.logits(run));
+            let difference = difference(alone, backend.logits(run, 0));
             assert!(difference < SAME, "{family}, sequence {run}: {difference}");
         }
     }
@@ -398,7 +398,7 @@ fn an_aborted_decode_leaves_no_trace_after_a_truncate() {
         seq: 0,
         start: 10,
         tokens: &tokens[10..],
-        logits: true,
+        outputs: 1,
     };
     assert_eq!(backend.decode(&[rest]), Err(DecodeError::Aborted));
     abort.clear();
@@ -437,7 +437,7 @@ fn an_abort_stops_a_running_decode() {
         seq: 0,
         start: 0,
         tokens: &tokens,
-        logits: true,
+        outputs: 1,
     };
     assert_eq!(backend.decode(&[run]), Err(DecodeError::Aborted));
     let late = raiser.join().expect("no panic").elapsed();
@@ -453,7 +453,7 @@ fn wrong_runs_are_refused() {
         seq,
         start,
         tokens,
-        logits: true,
+        outputs: 1,
     };
     let mut check = |run: Run<'_>, expected: &str| match backend.decode(&[run]) {
         Err(DecodeError::Failed(reason)) => assert!(reason.contains(expected), "{reason}"),
@@ -488,7 +488,7 @@ fn a_full_cache_is_told_from_a_failure() {
         seq: 1,
         start: 0,
         tokens: &tokens,
-        logits: true,
+        outputs: 1,
     };
     assert_eq!(backend.decode(&[run]), Err(DecodeError::CacheFull));
     backend.clear(0);

@@ -28,10 +28,10 @@ fn decode(backend: &mut dyn Backend, seq: u32, start: u32, tokens: &[Token]) -> 
         seq,
         start,
         tokens,
-        logits: true,
+        outputs: 1,
     };
     backend.decode(&[run]).expect("decoded");
-    backend.logits(0).to_vec()
+    backend.logits(0, 0).to_vec()
 }
 
 /// The likeliest token.

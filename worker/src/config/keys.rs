@@ -50,6 +50,18 @@ fn bytes(text: &str) -> Result<u64, String> {
     count.checked_mul(1 << shift).ok_or_else(wanted)
 }
 
+fn on_off(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("on or off is needed".to_owned()),
+    }
+}
+
+fn show_on_off(value: bool) -> &'static str {
+    if value { "on" } else { "off" }
+}
+
 fn optional(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
@@ -122,6 +134,10 @@ keys! {
             |s, v| s.model.batch_tokens = number(v, 16, 4_096)?, s.model.batch_tokens;
         "prefill_chunk_tokens", "Prompt tokens in one decode while other requests are writing.":
             |s, v| s.model.prefill_chunk_tokens = number(v, 1, 4_096)?, s.model.prefill_chunk_tokens;
+        "speculation", "on or off: guess at tokens that were there before, and check several in one decode.":
+            |s, v| s.model.speculation = on_off(v)?, show_on_off(s.model.speculation);
+        "paused_bytes_max", "Memory for the KV cache of requests that are paused for more urgent ones, when there is no room.":
+            |s, v| s.model.paused_bytes_max = usize::try_from(bytes(v)?).unwrap_or(usize::MAX), s.model.paused_bytes_max;
         "idle_unload_ms", "Unload a model that was not used for so long; 0: never.":
             |s, v| s.model.idle_unload_ms = number(v, 0, u64::MAX)?, s.model.idle_unload_ms;
         "memory_bytes_max", "Refuse models that need more than this; 0: what is free.":

@@ -65,6 +65,7 @@ async fn begin(context: &Context, ask: Ask) -> Result<Streaming, WireError> {
     let waited_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
     let request = Request {
         priority: priority(ask.priority),
+        user: context.user.id(),
         // The deadline counts from the request, of which some time has gone.
         deadline_ms: ask
             .deadline_ms

@@ -45,6 +45,7 @@ async fn embed(context: &Context, call: Call<EmbedParams>) -> Result<Done, WireE
     let tokens: usize = inputs.iter().map(Vec::len).sum();
     let request = Request {
         priority: Priority::Normal,
+        user: context.user.id(),
         deadline_ms: None,
         work: Work::Embed(inputs),
     };

@@ -80,6 +80,47 @@ impl Sequence {
         self.len = self.len.min(keep);
     }
 
+    /// All of it, position counts first.
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let numbers: usize = self.heads.iter().map(|head| head.keys.len() * 2).sum();
+        let mut bytes = Vec::with_capacity(8 + numbers * 2);
+        bytes.extend((self.len as u64).to_le_bytes());
+        for head in &self.heads {
+            for number in head.keys.iter().chain(&head.values) {
+                bytes.extend(number.to_le_bytes());
+            }
+        }
+        bytes
+    }
+
+    /// Takes over what [`to_bytes`](Self::to_bytes) gave. `false`: it is of another shape, and
+    /// the sequence is empty.
+    pub(super) fn set_bytes(&mut self, bytes: &[u8]) -> bool {
+        self.clear();
+        let Some((len, bytes)) = bytes.split_first_chunk::<8>() else {
+            return false;
+        };
+        let len = usize::try_from(u64::from_le_bytes(*len)).unwrap_or(usize::MAX);
+        let each = len.checked_mul(self.head_width * 2);
+        let total = each.and_then(|each| each.checked_mul(self.heads.len() * 2));
+        if total != Some(bytes.len()) {
+            return false;
+        }
+        let mut parts = bytes.chunks_exact(each.unwrap_or(0).max(1)).map(|part| {
+            let (numbers, _) = part.as_chunks::<2>();
+            numbers
+                .iter()
+                .map(|&number| f16::from_le_bytes(number))
+                .collect()
+        });
+        for head in &mut self.heads {
+            head.keys = parts.next().unwrap_or_default();
+            head.values = parts.next().unwrap_or_default();
+        }
+        self.len = len;
+        true
+    }
+
     /// Forgets everything and gives its memory back: what one sequence no longer needs, the
     /// others may use.
     pub(super) fn clear(&mut self) {
@@ -130,6 +171,15 @@ mod tests {
         assert_eq!(sequence.len(), 1);
         assert_eq!(numbers(&sequence, 0, 1), [2.0, 3.0]);
         assert_eq!(numbers(&sequence, 1, 1), [2.0, 3.0]);
+
+        let bytes = sequence.to_bytes();
+        let mut other = Sequence::new(2, 2, 2);
+        assert!(other.set_bytes(&bytes));
+        assert_eq!(numbers(&other, 1, 1), [2.0, 3.0]);
+        assert!(!other.set_bytes(&bytes[..bytes.len() - 1]));
+        assert!(!Sequence::new(3, 2, 2).set_bytes(&bytes));
+        assert_eq!(other.len(), 0);
+
         sequence.clear();
         assert_eq!(sequence.head(0, 0).keys.capacity(), 0);
     }

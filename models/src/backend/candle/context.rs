@@ -16,8 +16,8 @@ pub(super) struct Context {
     abort: AbortSignal,
     /// The logits of the last decode, row after row.
     logits: Vec<f32>,
-    /// For each run of the last decode, which row is its own.
-    rows: Vec<Option<usize>>,
+    /// For each run of the last decode, which row is its first.
+    rows: Vec<usize>,
 }
 
 impl Context {
@@ -47,10 +47,9 @@ impl Context {
                 start: run.start as usize,
                 rows: first..batch.tokens.len(),
             });
-            self.rows.push(run.logits.then_some(batch.outputs.len()));
-            if run.logits {
-                batch.outputs.push(to_u32(batch.tokens.len() - 1));
-            }
+            self.rows.push(batch.outputs.len());
+            let end = to_u32(batch.tokens.len());
+            batch.outputs.extend(end - run.outputs..end);
         }
         let (tokens, most) = (batch.tokens.len(), self.capacity.batch_tokens);
         if tokens > most as usize {
@@ -103,8 +102,8 @@ impl Backend for Context {
         Ok(())
     }
 
-    fn logits(&self, run: usize) -> &[f32] {
-        let row = self.rows[run].expect("the run wanted logits");
+    fn logits(&self, run: usize, output: usize) -> &[f32] {
+        let row = self.rows[run] + output;
         let size = self.model.vocabulary_size();
         &self.logits[row * size..(row + 1) * size]
     }
@@ -116,6 +115,20 @@ impl Backend for Context {
 
     fn clear(&mut self, seq: SeqId) {
         self.sequences[seq as usize].clear();
+    }
+
+    fn copy(&mut self, from: SeqId, to: SeqId, len: u32) {
+        let mut copy = self.sequences[from as usize].clone();
+        copy.truncate(len as usize);
+        self.sequences[to as usize] = copy;
+    }
+
+    fn save(&mut self, seq: SeqId) -> Option<Vec<u8>> {
+        Some(self.sequences[seq as usize].to_bytes())
+    }
+
+    fn restore(&mut self, seq: SeqId, state: &[u8]) -> bool {
+        self.sequences[seq as usize].set_bytes(state)
     }
 
     fn embed(&mut self, _input: &[Token]) -> Result<Vec<f32>, DecodeError> {

@@ -38,9 +38,12 @@ pub(crate) fn load(plan: Plan, progress: Progress<'_>) -> Result<Parts, LoadErro
     }
     let capacity = Capacity {
         cells: plan.cells,
-        sequences: plan.slots,
+        sequences: plan.slots * 2,
         context_tokens: plan.context_tokens,
         batch_tokens: plan.batch_tokens,
+        outputs: plan.batch_tokens,
+        rolls_back: true,
+        shares_cells: false,
     };
     Ok(Parts {
         vocabulary,

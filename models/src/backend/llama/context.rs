@@ -21,12 +21,15 @@ use crate::vocabulary::Token;
 /// Longest input that can become a vector: it has to fit one micro-batch.
 const EMBED_TOKENS_MAX: u32 = 2_048;
 
+/// llama.cpp's own limit.
+const MAX_SEQUENCES: u32 = 256;
+
 /// A model's context with its threads.
 pub(super) struct Context {
     raw: RawContext,
     batch: Batch,
-    /// For each run of the last decode, where its logits are.
-    outputs: Vec<Option<i32>>,
+    /// For each run of the last decode, which token its first row of logits is behind.
+    outputs: Vec<usize>,
     capacity: Capacity,
     vocabulary_size: usize,
     threads: Arc<ThreadPool>,
@@ -103,18 +106,17 @@ impl Batch {
         self.wants_logits.clear();
     }
 
-    /// Appends a run; returns where its last token is.
-    fn push(&mut self, run: &Run<'_>) -> i32 {
+    /// Appends a run; returns which token its first row of logits is behind.
+    fn push(&mut self, run: &Run<'_>) -> usize {
         for (&token, position) in run.tokens.iter().zip(run.start..) {
             self.tokens.push(token.cast_signed());
             self.positions.push(position.cast_signed());
             self.sequences.push(run.seq.cast_signed());
             self.wants_logits.push(0);
         }
-        if let Some(last) = self.wants_logits.last_mut() {
-            *last = i8::from(run.logits);
-        }
-        i32::try_from(self.tokens.len()).unwrap_or(i32::MAX) - 1
+        let first_output = self.tokens.len() - run.outputs as usize;
+        self.wants_logits[first_output..].fill(1);
+        first_output
     }
 
     /// The C view of the arrays. Valid until they change.
@@ -183,12 +185,14 @@ impl Context {
         let threads = ThreadPool::new(thread_count)
             .ok_or_else(|| LoadError::Backend("no threads left".into()))?;
         let abort = AbortSignal::default();
+        let rolls_back = rolls_back(&model);
+        let sequences = plan.slots + held_sequences(plan.slots, rolls_back);
         let raw = new_context(&model, &threads, &abort, |params| {
             params.n_ctx = plan.cells;
             params.n_batch = plan.batch_tokens;
             params.n_ubatch = plan.batch_tokens;
-            params.n_seq_max = plan.slots;
-            params.n_outputs_max = plan.slots;
+            params.n_seq_max = sequences;
+            params.n_outputs_max = sequences;
             params.n_threads = thread_count;
             params.n_threads_batch = thread_count;
             // One pool of cells for all sequences: a long one may use what others don't.
@@ -203,9 +207,13 @@ impl Context {
             outputs: Vec::new(),
             capacity: Capacity {
                 cells,
-                sequences: plan.slots,
+                sequences,
                 context_tokens: plan.context_tokens,
                 batch_tokens: plan.batch_tokens,
+                // llama.cpp has a row for each sequence anyway.
+                outputs: sequences,
+                rolls_back,
+                shares_cells: true,
             },
             vocabulary_size,
             threads,
@@ -220,6 +228,26 @@ impl Context {
         // SAFETY: the context is valid.
         unsafe { sys::llama_get_memory(self.raw.0.as_ptr()) }
     }
+}
+
+/// Whether a sequence of the model can be cut anywhere.
+fn rolls_back(model: &LlamaModel) -> bool {
+    // SAFETY: `LlamaModel` is `repr(transparent)` over the pointer, and the model is valid.
+    unsafe {
+        let model = std::ptr::from_ref(model)
+            .cast::<*const sys::llama_model>()
+            .read();
+        sys::llama_model_n_swa(model) == 0
+            && !sys::llama_model_is_recurrent(model)
+            && !sys::llama_model_is_hybrid(model)
+    }
+}
+
+/// How many sequences beside the slots' own may hold what was computed. Each costs a row of
+/// logits, and where the model has a recurrent state, one of those.
+fn held_sequences(slots: u32, rolls_back: bool) -> u32 {
+    let most = if rolls_back { slots + 8 } else { 6 };
+    most.min(MAX_SEQUENCES.saturating_sub(slots))
 }
 
 /// Names what `llama_decode` returned.
@@ -250,8 +278,8 @@ impl Backend for Context {
         self.batch.clear();
         self.outputs.clear();
         for run in runs {
-            let last = self.batch.push(run);
-            self.outputs.push(run.logits.then_some(last));
+            let first_output = self.batch.push(run);
+            self.outputs.push(first_output);
         }
         let tokens = self.batch.tokens.len();
         if tokens > self.capacity.batch_tokens as usize {
@@ -267,8 +295,8 @@ impl Backend for Context {
         decoded(unsafe { sys::llama_decode(self.raw.0.as_ptr(), batch) })
     }
 
-    fn logits(&self, run: usize) -> &[f32] {
-        let output = self.outputs[run].expect("the run wanted logits");
+    fn logits(&self, run: usize, output: usize) -> &[f32] {
+        let output = i32::try_from(self.outputs[run] + output).unwrap_or(i32::MAX);
         // SAFETY: the context is valid, and `output` is a token of the last batch that asked
         // for logits; then llama.cpp returns `n_vocab` floats that stay until the next decode,
         // which needs `&mut self`.
@@ -289,6 +317,53 @@ impl Backend for Context {
     fn clear(&mut self, seq: SeqId) {
         // Removing a whole sequence never fails.
         self.truncate(seq, 0);
+    }
+
+    fn copy(&mut self, from: SeqId, to: SeqId, len: u32) {
+        // SAFETY: the memory belongs to the valid context.
+        unsafe {
+            sys::llama_memory_seq_cp(
+                self.memory(),
+                from.cast_signed(),
+                to.cast_signed(),
+                0,
+                if self.capacity.rolls_back {
+                    len.cast_signed()
+                } else {
+                    -1
+                },
+            );
+        }
+    }
+
+    fn save(&mut self, seq: SeqId) -> Option<Vec<u8>> {
+        let raw = self.raw.0.as_ptr();
+        // SAFETY: the context is valid, and the buffer has the size that is told.
+        unsafe {
+            let mut state = vec![0; sys::llama_state_seq_get_size(raw, seq.cast_signed())];
+            let (start, size) = (state.as_mut_ptr(), state.len());
+            let written = sys::llama_state_seq_get_data(raw, start, size, seq.cast_signed());
+            state.truncate(written);
+            Some(state).filter(|state| !state.is_empty())
+        }
+    }
+
+    fn restore(&mut self, seq: SeqId, state: &[u8]) -> bool {
+        log::take_errors();
+        // SAFETY: the context is valid, and llama.cpp reads at most as many bytes as there are.
+        let read = unsafe {
+            sys::llama_state_seq_set_data(
+                self.raw.0.as_ptr(),
+                state.as_ptr(),
+                state.len(),
+                seq.cast_signed(),
+            )
+        };
+        let usable = read == state.len();
+        if !usable {
+            self.clear(seq);
+        }
+        usable
     }
 
     fn embed(&mut self, input: &[Token]) -> Result<Vec<f32>, DecodeError> {
@@ -354,7 +429,7 @@ impl Embedder {
             seq: 0,
             start: 0,
             tokens: input,
-            logits: true,
+            outputs: 0,
         });
         // With pooling, every token is an output.
         self.batch.wants_logits.fill(1);
