@@ -20,16 +20,17 @@ fn generate(prompt: Vec<u32>) -> Request {
         priority: Priority::Normal,
         user: UserId(0),
         deadline_ms: None,
-        work: Work::Generate(Generate {
+        work: Work::Generate(Box::new(Generate {
             prompt,
             max_tokens: 1,
             sampling: Sampling::default(),
             stop: Vec::new(),
+            choices: Vec::new(),
             grammar: None,
             thinking: Thinking::default(),
             logprobs: None,
             ignore_end: true,
-        }),
+        })),
     }
 }
 

@@ -14,6 +14,7 @@ mod outbox;
 mod pace;
 mod prefix;
 mod queue;
+mod score;
 mod slot;
 mod stats;
 #[cfg(test)]
@@ -259,7 +260,7 @@ impl EventStream {
         let event = event.unwrap_or(Event::Failed(JobError::EngineGone));
         self.ended = matches!(
             event,
-            Event::Finished(_) | Event::Embedded(_) | Event::Failed(_)
+            Event::Finished(_) | Event::Scored { .. } | Event::Embedded(_) | Event::Failed(_)
         );
         Some(event)
     }

@@ -1,7 +1,8 @@
 //! Constrained output: a schema, a regular expression or a Lark grammar becomes a token mask
 //! for each step, by llguidance.
 
-use std::sync::{Arc, OnceLock};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use llguidance::api::TopLevelGrammar;
 use llguidance::{Matcher, ParserFactory};
@@ -32,7 +33,12 @@ pub struct GrammarCompiler {
     vocabulary: Arc<Vocabulary>,
     /// Built at the first use: it takes a third of a second for 150,000 tokens.
     factory: OnceLock<Result<ParserFactory, GrammarError>>,
+    /// What was compiled lately, the latest first: agents send the same few schemas.
+    compiled: Mutex<VecDeque<(GrammarSource, Matcher)>>,
 }
+
+/// How many compiled grammars are kept.
+const COMPILED_MAX: usize = 32;
 
 impl std::fmt::Debug for GrammarCompiler {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -56,6 +62,7 @@ impl GrammarCompiler {
         Self {
             vocabulary,
             factory: OnceLock::new(),
+            compiled: Mutex::default(),
         }
     }
 
@@ -65,6 +72,9 @@ impl GrammarCompiler {
     /// # Errors
     /// The grammar is not valid, uses something that is not supported, or is too large.
     pub fn compile(&self, source: &GrammarSource) -> Result<Constraint, GrammarError> {
+        if let Some(matcher) = self.recall(source) {
+            return Ok(Constraint { matcher });
+        }
         let factory = self.factory.get_or_init(|| build_factory(&self.vocabulary));
         let factory = factory.as_ref().map_err(Clone::clone)?;
         let grammar = match source {
@@ -77,10 +87,30 @@ impl GrammarCompiler {
             Some(fault) => Err(GrammarError(fault)),
             // A grammar that allows nothing at all shows here and not at the first token.
             None => match matcher.compute_mask() {
-                Ok(_) => Ok(Constraint { matcher }),
+                Ok(_) => {
+                    self.remember(source, &matcher);
+                    Ok(Constraint { matcher })
+                }
                 Err(fault) => Err(GrammarError(fault.to_string())),
             },
         }
+    }
+
+    /// A copy of what was compiled before, at its beginning.
+    fn recall(&self, source: &GrammarSource) -> Option<Matcher> {
+        let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = compiled.iter().position(|(known, _)| known == source)?;
+        let entry = compiled.remove(place)?;
+        let matcher = entry.1.deep_clone();
+        compiled.push_front(entry);
+        Some(matcher)
+    }
+
+    fn remember(&self, source: &GrammarSource, matcher: &Matcher) {
+        let entry = (source.clone(), matcher.deep_clone());
+        let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        compiled.push_front(entry);
+        compiled.truncate(COMPILED_MAX);
     }
 }
 

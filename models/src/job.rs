@@ -63,7 +63,7 @@ pub struct Job {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Work {
     /// Text.
-    Generate(Generate),
+    Generate(Box<Generate>),
     /// A vector for each list of tokens.
     Embed(Vec<Vec<Token>>),
 }
@@ -90,6 +90,9 @@ pub struct Generate {
     pub sampling: Sampling,
     /// Texts that end the answer and are not part of it.
     pub stop: Vec<String>,
+    /// Instead of writing, tell how likely each of these answers is; each has at least one token.
+    /// `max_tokens` is then what they have together.
+    pub choices: Vec<Vec<Token>>,
     /// What the answer has to match; thinking is free.
     pub grammar: Option<GrammarSource>,
     /// The model's thinking.
@@ -114,7 +117,7 @@ pub struct Thinking {
     pub budget_tokens: Option<u32>,
 }
 
-/// What an engine says of a job. The last one is `Finished`, `Embedded` or `Failed`.
+/// What an engine says of a job. The last one is `Finished`, `Scored`, `Embedded` or `Failed`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Event {
     /// So many jobs go first.
@@ -147,6 +150,13 @@ pub enum Event {
     },
     /// The vectors, one for each input, of unit length.
     Embedded(Vec<Vec<f32>>),
+    /// The choices are read.
+    Scored {
+        /// For each choice, the natural logarithm of its probability.
+        logprobs: Vec<f32>,
+        /// What it cost.
+        outcome: Outcome,
+    },
     /// The text is complete.
     Finished(Outcome),
     /// The job can't be done.
@@ -205,6 +215,17 @@ pub enum JobError {
     /// The backend failed; other jobs go on if they can.
     #[error("the model failed: {0}")]
     Backend(String),
+    /// The first token is not to be expected before the deadline.
+    #[error("the first token is expected in {expected_ms} ms, {late_ms} ms after the deadline")]
+    WouldMissDeadline {
+        /// When it is expected, from now.
+        expected_ms: u64,
+        /// How much too late that is.
+        late_ms: u64,
+        /// When the wait is likely to be short enough. `None`: never, the prompt alone takes too
+        /// long.
+        retry_after_ms: Option<u64>,
+    },
     /// The backend can't do this kind of work.
     #[error("{0}")]
     Unsupported(String),

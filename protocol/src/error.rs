@@ -92,6 +92,10 @@ error_codes! {
     SessionLimit = "session_limit", Load, true;
     /// The deadline passed before there was an answer.
     DeadlineExceeded = "deadline_exceeded", Load, true;
+    /// By the measured speed the first token would come after the deadline; nothing was computed.
+    WouldMissDeadline = "would_miss_deadline", Load, true;
+    /// The user has had its requests or tokens for this minute, or as many at once as it may.
+    QuotaExceeded = "quota_exceeded", Load, true;
     /// The connection must name its token in `hello` first, or the token is wrong.
     Unauthorized = "unauthorized", Client, false;
     /// This user may not do that.

@@ -38,6 +38,12 @@ pub struct Limits {
     pub session_bytes_max: usize,
     /// A session that is idle for longer is forgotten.
     pub session_idle_ms_max: u64,
+    /// `ask` requests of one user at once; 0: no limit.
+    pub user_requests_at_once_max: u64,
+    /// `ask` requests of one user for each minute; 0: no limit.
+    pub user_requests_per_minute_max: u64,
+    /// Tokens of one user for each minute, computed and written; 0: no limit.
+    pub user_tokens_per_minute_max: u64,
     /// A client that takes nothing for longer, while lines wait for it, is disconnected.
     pub write_stall_ms_max: u64,
 }
@@ -61,6 +67,9 @@ impl Default for Limits {
             sessions_max: 256,
             session_bytes_max: 1 << 20,
             session_idle_ms_max: 3_600_000,
+            user_requests_at_once_max: 0,
+            user_requests_per_minute_max: 0,
+            user_tokens_per_minute_max: 0,
             write_stall_ms_max: 60_000,
         }
     }

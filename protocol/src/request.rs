@@ -281,6 +281,10 @@ pub struct AskParams {
     /// The answer matches this Lark grammar.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lark: Option<String>,
+    /// Instead of writing, tell how likely each of these answers is: `result` is the likeliest,
+    /// and `data.choices` has their probabilities.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub choices: Vec<String>,
     /// Whether the model may think before it answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub think: Option<Think>,

@@ -8,6 +8,7 @@ use fazai_models::load::LoadError;
 use fazai_models::store::StoreError;
 use fazai_protocol::{ErrorCode, WireError};
 
+use crate::quota::QuotaExceeded;
 use crate::sessions::SessionError;
 
 pub(crate) fn from_store(fault: &StoreError) -> WireError {
@@ -55,10 +56,29 @@ pub(crate) fn from_submit(fault: &SubmitError) -> WireError {
     }
 }
 
+pub(crate) fn from_quota(fault: &QuotaExceeded) -> WireError {
+    let error = WireError::new(ErrorCode::QuotaExceeded, fault.to_string());
+    match fault.retry_after {
+        Some(wait) => {
+            error.with_retry_after_ms(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX))
+        }
+        None => error.with_hint("wait until one of them is done"),
+    }
+}
+
 pub(crate) fn from_job(fault: &JobError) -> WireError {
     match fault {
         JobError::Grammar(_) => WireError::new(ErrorCode::InvalidGrammar, fault.to_string())
             .with_hint("make the grammar simpler: fewer alternatives, shorter repetitions"),
+        JobError::WouldMissDeadline { retry_after_ms, .. } => {
+            let error = WireError::new(ErrorCode::WouldMissDeadline, fault.to_string());
+            match retry_after_ms {
+                Some(retry_after_ms) => error.with_retry_after_ms(*retry_after_ms),
+                None => {
+                    error.with_hint("the prompt alone takes longer: shorten it, or wait longer")
+                }
+            }
+        }
         JobError::Backend(_) => WireError::new(ErrorCode::EngineFailed, fault.to_string()),
         JobError::Unsupported(_) => WireError::new(ErrorCode::NotSupported, fault.to_string()),
         JobError::EngineGone => engine_gone(),

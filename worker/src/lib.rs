@@ -23,6 +23,7 @@ mod errors;
 mod live;
 pub mod ops;
 mod outgoing;
+mod quota;
 pub mod registry;
 pub mod server;
 pub mod sessions;

@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Settings;
 use crate::live::{LiveRequests, User};
+use crate::quota::Quotas;
 use crate::registry::{Loader, Registry};
 use crate::server::{self, Peer};
 use crate::sessions::Sessions;
@@ -30,6 +31,7 @@ pub(crate) struct Shared {
     pub(crate) registry: Registry,
     pub(crate) sessions: Sessions,
     pub(crate) live: LiveRequests,
+    pub(crate) quotas: Quotas,
     pub(crate) counters: Counters,
     pub(crate) started: Instant,
     /// Places for connections.
@@ -90,6 +92,7 @@ impl Worker {
             registry: Registry::start(receiver, loader),
             sessions: Sessions::default(),
             live: LiveRequests::default(),
+            quotas: Quotas::default(),
             counters: Counters::default(),
             started: Instant::now(),
             connections,

@@ -1,12 +1,12 @@
 //! Who has a slot: jobs get one, give one up for something more urgent, and get one again.
 
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::slot::{Slot, Ticketed, cells_needed, millis};
 use super::turn::{Embedding, Engine, Waiting};
 use crate::grammar::Constraint;
-use crate::job::{Event, Generate, Priority, Work};
+use crate::job::{Event, Generate, JobError, Priority, Work};
 
 /// A job that had a slot and will have one again.
 pub(super) struct Aside {
@@ -44,6 +44,23 @@ const STALLED_AFTER: Duration = Duration::from_millis(500);
 
 /// Jobs set aside for each slot: beyond that, stalled ones keep their slots and nobody is paused.
 const ASIDE_PER_SLOT_MAX: usize = 4;
+
+/// Sooner than this nothing will have changed.
+const RETRY_MS_MIN: u64 = 50;
+
+#[expect(clippy::cast_precision_loss, reason = "estimates")]
+fn to_f64(count: usize) -> f64 {
+    count as f64
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "an estimate, not negative"
+)]
+fn to_millis(millis: f64) -> u64 {
+    millis.ceil() as u64
+}
 
 impl Engine {
     /// Gives free slots to those whose turn it is, and takes some from others.
@@ -130,6 +147,50 @@ impl Engine {
         needed - shared
     }
 
+    /// Why the job would only waste its time: by the measured speed its first token comes after
+    /// its deadline.
+    pub(super) fn would_be_late(&self, job: &Ticketed, work: &Work) -> Option<JobError> {
+        let (deadline, Work::Generate(generate)) = (job.deadline?, work) else {
+            return None;
+        };
+        let millis_left = millis(deadline.saturating_duration_since(Instant::now()));
+        let per_token = 1e3 / self.pace.prompt_tokens_per_second()?;
+        let adoptable = &generate.prompt[..generate.prompt.len().saturating_sub(1)];
+        let cached = self
+            .kv
+            .find(adoptable)
+            .map_or(0, |found| found.len as usize);
+        let own = to_f64(generate.prompt.len() - cached) * per_token;
+
+        // Prompts that are read first, and a slot.
+        let not_below = |priority: Priority| priority >= job.priority;
+        let reading = self.slots.iter().filter(|slot| slot.prefilling());
+        let reading = reading.filter(|slot| not_below(slot.job.priority));
+        let reading: usize = reading.map(|slot| slot.pending().len()).sum();
+        let ahead = || {
+            self.queue
+                .iter()
+                .filter(|waiting| not_below(waiting.job.priority))
+        };
+        let queued: usize = ahead().map(|waiting| waiting.work.prompt_tokens()).sum();
+        let holders = self
+            .slots
+            .iter()
+            .filter(|slot| not_below(slot.job.priority))
+            .count();
+        let slots = self.options.slots as usize;
+        // Those ahead take the free slots first; then whole rounds have to end.
+        let rounds = (holders + ahead().count()) / slots;
+        let wait = to_f64(reading + queued) * per_token
+            + to_f64(rounds) * millis(self.gate.service_time());
+        let expected = wait + own;
+        (expected > millis_left).then(|| JobError::WouldMissDeadline {
+            expected_ms: to_millis(expected),
+            late_ms: to_millis(expected - millis_left),
+            retry_after_ms: (own < millis_left).then(|| to_millis(wait).max(RETRY_MS_MIN)),
+        })
+    }
+
     fn take_waiting(&mut self) {
         let Some(waiting) = self.queue.pop() else {
             return;
@@ -142,7 +203,7 @@ impl Engine {
             ..
         } = waiting;
         match work {
-            Work::Generate(generate) => self.begin(job, generate, constraint),
+            Work::Generate(generate) => self.begin(job, *generate, constraint),
             Work::Embed(inputs) => self.embedding.push_back(Embedding {
                 job,
                 inputs: inputs.into(),

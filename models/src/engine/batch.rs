@@ -265,6 +265,10 @@ impl Engine {
             if rows.is_empty() {
                 return (None, 0);
             }
+            if !slot.choices().is_empty() {
+                slot.score_first(rows[0]);
+                return (None, 0);
+            }
             let before = slot.output_tokens();
             let ending = slot.step(rows, vocabulary);
             (ending, slot.output_tokens() - before)
@@ -277,6 +281,9 @@ impl Engine {
             } else {
                 self.slots.iter_mut().zip(&rows).map(choose).collect()
             };
+        let scored: Vec<usize> = (0..self.slots.len())
+            .filter(|&index| !rows[index].is_empty() && !self.slots[index].choices().is_empty())
+            .collect();
         for (index, (ending, written)) in stepped.into_iter().enumerate().rev() {
             let stats = &self.stats;
             stats
@@ -295,6 +302,8 @@ impl Engine {
             }
             if let Some(ending) = ending {
                 self.end_slot(index, ending);
+            } else if scored.contains(&index) {
+                self.score(index);
             }
         }
     }

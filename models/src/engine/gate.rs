@@ -15,6 +15,9 @@ pub struct GateLimits {
     pub waiting_prompt_tokens_max: usize,
 }
 
+/// What a job may take, while none has ended.
+const SERVICE_MS_GUESS: u64 = 1_000;
+
 /// Counts what waits and refuses what is too much.
 #[derive(Debug)]
 pub(super) struct Gate {
@@ -22,7 +25,7 @@ pub(super) struct Gate {
     slots: u32,
     requests: AtomicUsize,
     tokens: AtomicUsize,
-    /// Smoothed time that a job keeps a slot, in milliseconds.
+    /// Smoothed time that a job keeps a slot, in milliseconds; 0 until one was seen.
     service_ms: AtomicU64,
 }
 
@@ -47,7 +50,7 @@ impl Gate {
             slots: slots.max(1),
             requests: AtomicUsize::new(0),
             tokens: AtomicUsize::new(0),
-            service_ms: AtomicU64::new(1_000),
+            service_ms: AtomicU64::new(0),
         }
     }
 
@@ -80,16 +83,29 @@ impl Gate {
 
     /// Learns how long a job kept its slot.
     pub(super) fn observe(&self, service: Duration) {
-        let sample = u64::try_from(service.as_millis()).unwrap_or(u64::MAX);
+        let sample = u64::try_from(service.as_millis())
+            .unwrap_or(u64::MAX)
+            .max(1);
         let old = self.service_ms.load(Ordering::Relaxed);
-        let smoothed = (old.saturating_mul(7).saturating_add(sample)) / 8;
+        let smoothed = match old {
+            0 => sample,
+            old => (old.saturating_mul(7).saturating_add(sample)).div_ceil(8),
+        };
         self.service_ms.store(smoothed, Ordering::Relaxed);
+    }
+
+    /// How long a job keeps its slot, smoothed; zero until one was seen.
+    pub(super) fn service_time(&self) -> Duration {
+        Duration::from_millis(self.service_ms.load(Ordering::Relaxed))
     }
 
     /// When a quarter of those that wait will have had their turn, by the measured speed.
     fn retry_after_ms(&self, waiting: usize) -> u64 {
         let rounds = (waiting as u64 / 4 + 1).div_ceil(u64::from(self.slots));
-        let service_ms = self.service_ms.load(Ordering::Relaxed);
+        let service_ms = match self.service_ms.load(Ordering::Relaxed) {
+            0 => SERVICE_MS_GUESS,
+            known => known,
+        };
         rounds.saturating_mul(service_ms).clamp(50, 60_000)
     }
 }

@@ -106,13 +106,28 @@ impl KvCache {
         found.len
     }
 
+    /// Another live sequence that holds what this one holds.
+    pub(super) fn fork(&mut self, seq: SeqId) -> Option<SeqId> {
+        let len = self.tree.len(seq);
+        if !self.capacity.shares_cells && self.capacity.cells - self.cells_used() < len {
+            return None;
+        }
+        let copy = self.begin()?;
+        self.backend.copy(seq, copy, len);
+        if self.capacity.shares_cells {
+            self.tree.share(seq, copy, len);
+        } else {
+            let tokens = self.tree.tokens(seq);
+            self.tree.extend(copy, &tokens);
+        }
+        Some(copy)
+    }
+
     /// Keeps a copy of what the sequence holds now, for a model that can't go back to it.
     pub(super) fn keep_copy(&mut self, seq: SeqId) {
-        let Some(copy) = self.begin() else { return };
-        let len = self.tree.len(seq);
-        self.backend.copy(seq, copy, len);
-        self.tree.share(seq, copy, len);
-        self.retire(copy);
+        if let Some(copy) = self.fork(seq) {
+            self.retire(copy);
+        }
     }
 
     /// The sequence's job is over: what it holds may be of use to another one.

@@ -84,6 +84,15 @@ impl PrefixTree {
         self.paths.get(&seq).map_or(0, |path| path.len)
     }
 
+    /// The tokens that the sequence holds.
+    pub(super) fn tokens(&self, seq: SeqId) -> Vec<Token> {
+        let last = self.paths.get(&seq).map_or(ROOT, |path| path.last);
+        let mut nodes: Vec<NodeId> = self.path_up(last).collect();
+        nodes.reverse();
+        let runs = nodes.iter().map(|&node| &self.nodes[node].tokens[..]);
+        runs.collect::<Vec<_>>().concat()
+    }
+
     /// Begins an empty live sequence.
     pub(super) fn begin(&mut self, seq: SeqId) {
         self.remove(seq);
@@ -559,7 +568,9 @@ mod tests {
                 prop_assert_eq!(tree.cells() as usize, plain.count(false));
                 prop_assert_eq!(tree.live_cells() as usize, plain.count(true));
                 for (&seq, (cells, _)) in &plain.sequences {
+                    let tokens: Vec<Token> = cells.iter().map(|cell| cell.1).collect();
                     prop_assert_eq!(tree.len(seq) as usize, cells.len());
+                    prop_assert_eq!(tree.tokens(seq), tokens);
                 }
                 let agree = |cells: &[(u64, Token)]| {
                     cells.iter().zip(&probe).take_while(|(cell, token)| cell.1 == **token).count()

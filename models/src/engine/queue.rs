@@ -119,6 +119,11 @@ impl<T> Queue<T> {
         self.entries.iter_mut().map(|entry| &mut entry.job)
     }
 
+    /// All jobs, in no order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.entries.iter().map(|entry| &entry.job)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

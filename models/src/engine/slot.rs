@@ -45,6 +45,10 @@ pub(super) struct Slot {
     draft: Vec<Token>,
     /// Of the last guess, how many tokens were right.
     last_hits: usize,
+    /// Tokens of the answer that are computed with the prompt and not said yet.
+    owed: Vec<Token>,
+    /// Log-probabilities of the choices, as far as they are read.
+    scores: Vec<f32>,
     text: TextStream,
     thinking_tokens: u32,
     started: Instant,
@@ -78,6 +82,8 @@ impl Slot {
             drafter: Drafter::default(),
             draft: Vec::new(),
             last_hits: 0,
+            owed: Vec::new(),
+            scores: Vec::new(),
             thinking_tokens: 0,
             started: Instant::now(),
             stalled: None,
@@ -99,7 +105,41 @@ impl Slot {
                 .map(|tags| format!("{}\n", tags.open));
             slot.force(&open.unwrap_or_default(), vocabulary);
         }
+        slot.begin_forced();
         slot
+    }
+
+    /// Puts what the grammar's answer can only begin with behind the prompt, to be computed with
+    /// it; it is said when the model has had its first word.
+    fn begin_forced(&mut self) {
+        if self.text.channel() == Channel::Thinking || self.generate.logprobs.is_some() {
+            return;
+        }
+        let Some(constraint) = &mut self.constraint else {
+            return;
+        };
+        let mut forced = constraint.forced();
+        forced.truncate(self.generate.max_tokens as usize);
+        for token in forced {
+            // What can't be accepted is left to the choice, where the fault is reported.
+            if constraint.accept(token).is_err() {
+                break;
+            }
+            self.history.push(token);
+            self.sampler.accept(token);
+            self.owed.push(token);
+        }
+    }
+
+    /// Says what the answer had to begin with.
+    fn say_owed(&mut self, vocabulary: &Vocabulary) -> Option<Ending> {
+        for token in std::mem::take(&mut self.owed) {
+            self.show(token, None, vocabulary);
+            if self.text.stopped() {
+                break;
+            }
+        }
+        self.is_over()
     }
 
     /// The tokens that have to be computed next.
@@ -245,6 +285,13 @@ impl Slot {
         logits: &[f32],
         vocabulary: &Vocabulary,
     ) -> Result<Option<Ending>, JobError> {
+        if !self.owed.is_empty() {
+            self.first_token.get_or_insert_with(Instant::now);
+            let over = self.say_owed(vocabulary);
+            if over.is_some() {
+                return Ok(over);
+            }
+        }
         let constrained = self.text.channel() == Channel::Answer;
         let constraint = self.constraint.as_mut().filter(|_| constrained);
         let allowed = constraint.map(Constraint::allowed).transpose();
@@ -318,18 +365,10 @@ impl Slot {
         if before == Channel::Thinking {
             self.thinking_tokens += 1;
         }
-        let mut pieces = Vec::new();
-        if self.shows(token, vocabulary) {
-            self.text.push(vocabulary.piece(token), &mut pieces);
-        }
-        self.say(pieces, chosen);
-
-        let complete = self.constraint.as_ref().is_some_and(Constraint::complete);
-        if self.text.stopped() || complete {
-            return Some(Ok(FinishReason::Stop));
-        }
-        if self.output_tokens() >= self.generate.max_tokens {
-            return Some(Ok(FinishReason::Length));
+        self.show(token, chosen, vocabulary);
+        let over = self.is_over();
+        if over.is_some() {
+            return over;
         }
         let after = self.text.channel();
         if before == Channel::Thinking && after == Channel::Answer && self.constraint.is_some() {
@@ -341,6 +380,24 @@ impl Slot {
             return self.close_thinking(vocabulary);
         }
         None
+    }
+
+    /// Adds a token's text to what is said.
+    fn show(&mut self, token: Token, chosen: Option<ChosenToken>, vocabulary: &Vocabulary) {
+        let mut pieces = Vec::new();
+        if self.shows(token, vocabulary) {
+            self.text.push(vocabulary.piece(token), &mut pieces);
+        }
+        self.say(pieces, chosen);
+    }
+
+    /// Whether nothing may follow.
+    fn is_over(&self) -> Option<Ending> {
+        let complete = self.constraint.as_ref().is_some_and(Constraint::complete);
+        if self.text.stopped() || complete {
+            return Some(Ok(FinishReason::Stop));
+        }
+        (self.output_tokens() >= self.generate.max_tokens).then_some(Ok(FinishReason::Length))
     }
 
     fn close_thinking(&mut self, vocabulary: &Vocabulary) -> Option<Ending> {
@@ -405,6 +462,48 @@ impl Slot {
         to_u32(read.saturating_sub(self.prompt_computed))
     }
 
+    /// The answers that are to be scored; empty for a request that writes.
+    pub(super) fn choices(&self) -> &[Vec<Token>] {
+        &self.generate.choices
+    }
+
+    /// Scores the first token of each choice, by the logits behind the prompt.
+    pub(super) fn score_first(&mut self, logits: &[f32]) {
+        self.first_token.get_or_insert_with(Instant::now);
+        let row = LogSoftmax::new(logits);
+        let choices = self.generate.choices.iter();
+        self.scores = choices.map(|choice| row.of(choice[0])).collect();
+    }
+
+    /// Adds what the other tokens of each choice are worth.
+    pub(super) fn add_scores(&mut self, rest: &[f32]) {
+        for (score, rest) in self.scores.iter_mut().zip(rest) {
+            *score += rest;
+        }
+    }
+
+    /// Tells the scores; what is left of the slot is its outbox.
+    pub(super) fn end_scored(mut self) -> Outbox {
+        let logprobs = std::mem::take(&mut self.scores);
+        let outcome = self.outcome(FinishReason::Stop);
+        self.job.outbox.send(Event::Scored { logprobs, outcome });
+        self.job.outbox
+    }
+
+    fn outcome(&self, reason: FinishReason) -> Outcome {
+        let now = Instant::now();
+        let first = self.first_token.unwrap_or(now);
+        Outcome {
+            reason,
+            cached_tokens: self.cached_tokens(),
+            output_tokens: self.output_tokens(),
+            thinking_tokens: self.thinking_tokens,
+            queue_ms: millis(self.started - self.job.submitted),
+            prefill_ms: millis(first - self.started),
+            decode_ms: millis(now - first),
+        }
+    }
+
     /// Says the last words; what is left of the slot is its outbox.
     pub(super) fn end(mut self, ending: Ending) -> Outbox {
         let mut pieces = Vec::new();
@@ -412,19 +511,7 @@ impl Slot {
         self.say(pieces, None);
         let event = match ending {
             Err(fault) => Event::Failed(fault),
-            Ok(reason) => {
-                let now = Instant::now();
-                let first = self.first_token.unwrap_or(now);
-                Event::Finished(Outcome {
-                    reason,
-                    cached_tokens: self.cached_tokens(),
-                    output_tokens: self.output_tokens(),
-                    thinking_tokens: self.thinking_tokens,
-                    queue_ms: millis(self.started - self.job.submitted),
-                    prefill_ms: millis(first - self.started),
-                    decode_ms: millis(now - first),
-                })
-            }
+            Ok(reason) => Event::Finished(self.outcome(reason)),
         };
         self.job.outbox.send(event);
         self.job.outbox

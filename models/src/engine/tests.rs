@@ -53,6 +53,7 @@ fn generate(text: &str) -> Generate {
         max_tokens: 800,
         sampling: Sampling::default(),
         stop: Vec::new(),
+        choices: Vec::new(),
         grammar: None,
         thinking: Thinking::default(),
         logprobs: None,
@@ -65,7 +66,7 @@ fn request(generate: Generate) -> Request {
         priority: Priority::Normal,
         user: UserId(1),
         deadline_ms: None,
-        work: Work::Generate(generate),
+        work: Work::Generate(Box::new(generate)),
     }
 }
 
@@ -353,10 +354,11 @@ async fn a_model_that_cannot_go_back_computes_again() {
     };
     let (handle, _thread) = engine(script, 2);
     // The second one's long prompt is aborted while the first one writes in the same batch.
-    let first = handle
+    let mut first = handle
         .submit(request(generate("steady")))
         .await
         .expect("taken");
+    while !matches!(first.next().await, Some(Event::Text { .. })) {}
     let second = handle
         .submit(request(generate(&"z".repeat(900))))
         .await
@@ -369,7 +371,7 @@ async fn a_model_that_cannot_go_back_computes_again() {
     );
     let (answer, outcome) = collect(first).await;
     outcome.expect("answered");
-    assert_eq!(answer, "steady is the question");
+    assert_eq!(answer, "teady is the question");
     assert!(handle.stats().decodes_aborted() >= 1);
 }
 
@@ -848,4 +850,110 @@ async fn one_users_flood_does_not_shut_the_others_out() {
         before += u32::from(flooded.expect("answered").queue_ms < outcome.queue_ms);
     }
     assert!(before <= 2, "{before} of the flood went first");
+}
+
+/// Scores choices; the log-probabilities.
+async fn score(handle: &EngineHandle, text: &str, choices: &[&str]) -> (Vec<f32>, Outcome) {
+    let choices: Vec<Vec<u32>> = choices
+        .iter()
+        .map(|choice| vocabulary().encode(choice, false))
+        .collect();
+    let total: usize = choices.iter().map(Vec::len).sum();
+    let mut wanted = generate(text);
+    wanted.max_tokens = total.try_into().expect("short");
+    wanted.choices = choices;
+    let mut stream = handle.submit(request(wanted)).await.expect("taken");
+    loop {
+        match stream.next().await {
+            Some(Event::Scored { logprobs, outcome }) => return (logprobs, outcome),
+            Some(Event::Failed(fault)) => panic!("{fault}"),
+            Some(_) => {}
+            None => panic!("no last event"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn choices_are_scored_on_the_prompt_that_they_share() {
+    for (sequences, shares_cells) in [(8, true), (2, true), (8, false)] {
+        let script = Script {
+            capacity: Capacity {
+                sequences,
+                shares_cells,
+                outputs: 3,
+                ..Script::default().capacity
+            },
+            ..Script::answering(|_| "high".into())
+        };
+        let (handle, _thread) = engine(script, 1);
+        let choices = ["low", "high", "highest of all", "h", "none"];
+        let (logprobs, outcome) = score(&handle, "how bad?", &choices).await;
+        assert_eq!(outcome.output_tokens, 0);
+        let each = logprobs[1] / 4.0;
+        assert!(
+            each > -0.1,
+            "every byte of it was what the model wanted: {logprobs:?}"
+        );
+        assert!((logprobs[3] - each).abs() < 1e-3, "{logprobs:?}");
+        assert!(logprobs[0] < -20.0 && logprobs[4] < -20.0, "{logprobs:?}");
+        assert!(logprobs[2] < logprobs[1] - 50.0, "{logprobs:?}");
+        nothing_is_live(&handle).await;
+        // And again, from the cache.
+        let (again, outcome) = score(&handle, "how bad?", &choices).await;
+        assert_eq!(again, logprobs);
+        assert!(outcome.cached_tokens > 20, "{outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_deadline_that_can_not_be_met_is_refused_at_once() {
+    let slow = Script {
+        prefill_token: Duration::from_millis(1),
+        ..echo()
+    };
+    let (handle, _thread) = engine(slow, 1);
+    // Nothing is known yet, so it is tried.
+    ask(&handle, &"learn the speed ".repeat(20)).await;
+    let mut long = generate(&"z".repeat(1_000));
+    long.max_tokens = 1_100;
+    let late = Request {
+        deadline_ms: Some(200),
+        ..request(long)
+    };
+    let (_, outcome) = collect(handle.submit(late.clone()).await.expect("taken")).await;
+    let Err(JobError::WouldMissDeadline {
+        expected_ms,
+        late_ms,
+        retry_after_ms,
+    }) = outcome
+    else {
+        panic!("{outcome:?}");
+    };
+    assert!((500..5_000).contains(&expected_ms), "{expected_ms}");
+    assert!(
+        late_ms > 300 && retry_after_ms.is_none(),
+        "{late_ms} {retry_after_ms:?}"
+    );
+    // With the time it needs, it is taken; and one behind it that could do it alone is told when.
+    let patient = Request {
+        deadline_ms: Some(60_000),
+        ..late
+    };
+    let patient = handle.submit(patient).await.expect("taken");
+    let hasty = Request {
+        deadline_ms: Some(900),
+        ..request(generate("short"))
+    };
+    let (_, outcome) = collect(handle.submit(hasty).await.expect("taken")).await;
+    assert!(
+        matches!(
+            outcome,
+            Err(JobError::WouldMissDeadline {
+                retry_after_ms: Some(_),
+                ..
+            })
+        ),
+        "{outcome:?}"
+    );
+    collect(patient).await.1.expect("answered");
 }

@@ -92,7 +92,7 @@ pub(super) struct Engine {
     pub(super) vocabulary: Arc<Vocabulary>,
     pub(super) options: EngineOptions,
     inbox: Receiver<Envelope>,
-    gate: Arc<Gate>,
+    pub(super) gate: Arc<Gate>,
     pub(super) stats: Arc<EngineStats>,
     pub(super) pace: Pace,
     pub(super) queue: Queue<Waiting>,
@@ -222,7 +222,9 @@ impl Engine {
             deadline: deadline.and_then(|after| attachment.submitted.checked_add(after)),
             outbox: attachment.outbox,
         };
-        if let Some(fault) = self.misfit(&job.work) {
+        let fault = self.misfit(&job.work);
+        let fault = fault.or_else(|| self.would_be_late(&job_parts, &job.work));
+        if let Some(fault) = fault {
             job_parts.outbox.send(Event::Failed(fault));
             self.leaving.push(job_parts.outbox);
             return;
@@ -353,6 +355,14 @@ impl Engine {
         self.gate.observe(slot.service_time());
         self.kv.retire(slot.seq);
         self.end(slot, ending);
+    }
+
+    /// Ends a job whose choices are scored.
+    pub(super) fn end_scored(&mut self, index: usize) {
+        let slot = self.slots.remove(index);
+        self.gate.observe(slot.service_time());
+        self.kv.retire(slot.seq);
+        self.leaving.push(slot.end_scored());
     }
 
     fn end(&mut self, slot: Slot, ending: Ending) {

@@ -108,10 +108,13 @@ impl Setup {
     }
 }
 
+/// Puts a question into the model's chat template.
+type PromptMaker = Box<dyn Fn(&str) -> Vec<Token>>;
+
 /// An engine with what makes its prompts.
 struct Running {
     handle: EngineHandle,
-    prompt: Box<dyn Fn(&str) -> Vec<Token>>,
+    prompt: PromptMaker,
 }
 
 impl Running {
@@ -120,17 +123,18 @@ impl Running {
             priority: Priority::Normal,
             user: UserId(0),
             deadline_ms: None,
-            work: Work::Generate(Generate {
+            work: Work::Generate(Box::new(Generate {
                 prompt: (self.prompt)(text),
                 max_tokens,
                 sampling: Sampling::default(),
                 stop: Vec::new(),
+                choices: Vec::new(),
                 grammar: None,
                 thinking: Thinking::default(),
                 // The runner-up shows how near a tie was.
                 logprobs: Some(2),
                 ignore_end: true,
-            }),
+            })),
         }
     }
 

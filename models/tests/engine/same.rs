@@ -1,8 +1,10 @@
 //! Alone, together, on a shared prefix, guessed, paused: the same tokens.
 
-use fazai_models::job::{ChosenToken, Event, Priority};
+use fazai_models::grammar::GrammarSource;
+use fazai_models::job::{ChosenToken, Event, Priority, Work};
 use fazai_models::load::ModelSource;
 use fazai_models::synth::{self, Shape};
+use fazai_models::vocabulary::Token;
 
 use crate::{Running, Setup, Synthetic, collect};
 
@@ -192,6 +194,49 @@ async fn a_pause_outside_the_cache_changes_nothing() {
             ..Setup::default()
         };
         paused(&format!("{name}, moved out"), source, small).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_choice_is_worth_what_its_tokens_are() {
+    on_every_model(async |name, source| {
+        let running = Setup::default().start(source);
+        let question = question(LINES[3]);
+        let mut choices = Vec::new();
+        let mut worth = Vec::new();
+        for answer in ["killed", "the disk is full", "SIGKILL, exit code 137", "ok"] {
+            let mut forced = running.request(&question, 64);
+            if let Work::Generate(generate) = &mut forced.work {
+                generate.grammar = Some(GrammarSource::Regex(answer.to_owned()));
+                generate.ignore_end = false;
+            }
+            let (chosen, _) = running.run(forced).await;
+            // The last one is the mark that the grammar ends with, if there is one.
+            let tokens: Vec<Token> = chosen.iter().map(|chosen| chosen.token).collect();
+            worth.push(chosen.iter().map(|chosen| chosen.logprob).sum::<f32>());
+            choices.push(tokens);
+        }
+        let mut scored = running.request(&question, 64);
+        if let Work::Generate(generate) = &mut scored.work {
+            generate.logprobs = None;
+            generate.choices = choices;
+        }
+        let mut stream = running.submit(scored).await;
+        let logprobs = loop {
+            match stream.next().await {
+                Some(Event::Scored { logprobs, .. }) => break logprobs,
+                Some(Event::Failed(fault)) => panic!("{fault}"),
+                Some(_) => {}
+                None => panic!("no last event"),
+            }
+        };
+        for (logprob, worth) in logprobs.iter().zip(&worth) {
+            assert!(
+                (logprob - worth).abs() < 0.02 * worth.abs().max(5.0),
+                "{name}: {logprobs:?} {worth:?}"
+            );
+        }
     })
     .await;
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fazai_models::grammar::GrammarSource;
-use fazai_models::job::{Event, FinishReason, Priority, UserId, Work};
+use fazai_models::job::{Event, FinishReason, JobError, Priority, UserId, Work};
 use fazai_models::load::ModelSource;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -89,15 +89,20 @@ async fn one(running: &Running, rng: &mut ChaCha8Rng, seen: &mut Seen, tasks: &m
         }
         // Cancels, and reads to the end.
         1 => {
-            stream.next().await;
+            if let Some(Event::Failed(fault)) = stream.next().await {
+                seen.add(&refused(&fault));
+                return;
+            }
             stream.cancel();
             tasks.spawn(async move {
                 let (_, outcome) = try_collect(stream).await;
-                let reason = outcome.expect("ended").reason;
-                Seen {
-                    cancelled: usize::from(reason == FinishReason::Cancelled),
-                    finished: usize::from(reason != FinishReason::Cancelled),
-                    ..Seen::default()
+                match outcome {
+                    Ok(outcome) if outcome.reason == FinishReason::Cancelled => Seen {
+                        cancelled: 1,
+                        ..Seen::default()
+                    },
+                    Ok(outcome) => ended(outcome.reason, false, ""),
+                    Err(fault) => refused(&fault),
                 }
             });
         }
@@ -109,7 +114,7 @@ async fn one(running: &Running, rng: &mut ChaCha8Rng, seen: &mut Seen, tasks: &m
                     match event {
                         Event::Text { text: piece, .. } => text.push_str(&piece),
                         Event::Finished(outcome) => return ended(outcome.reason, object, &text),
-                        Event::Failed(fault) => panic!("{fault}"),
+                        Event::Failed(fault) => return refused(&fault),
                         _ => {}
                     }
                     if slow {
@@ -119,6 +124,18 @@ async fn one(running: &Running, rng: &mut ChaCha8Rng, seen: &mut Seen, tasks: &m
                 panic!("no last event");
             });
         }
+    }
+}
+
+/// A deadline that can't be met is refused; nothing else may fail.
+fn refused(fault: &JobError) -> Seen {
+    assert!(
+        matches!(fault, JobError::WouldMissDeadline { .. }),
+        "{fault}"
+    );
+    Seen {
+        late: 1,
+        ..Seen::default()
     }
 }
 

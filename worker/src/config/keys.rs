@@ -192,6 +192,12 @@ keys! {
             |s, v| s.limits.session_bytes_max = number(v, 1_024, 64 << 20)?, s.limits.session_bytes_max;
         "session_idle_ms_max", "A session that is idle for longer is forgotten.":
             |s, v| s.limits.session_idle_ms_max = number(v, 1_000, u64::MAX)?, s.limits.session_idle_ms_max;
+        "user_requests_at_once_max", "Requests of one user at once; 0: no limit.":
+            |s, v| s.limits.user_requests_at_once_max = number(v, 0, u64::MAX)?, s.limits.user_requests_at_once_max;
+        "user_requests_per_minute_max", "Requests of one user for each minute; 0: no limit.":
+            |s, v| s.limits.user_requests_per_minute_max = number(v, 0, u64::MAX)?, s.limits.user_requests_per_minute_max;
+        "user_tokens_per_minute_max", "Tokens of one user for each minute, computed and written; 0: no limit.":
+            |s, v| s.limits.user_tokens_per_minute_max = number(v, 0, u64::MAX)?, s.limits.user_tokens_per_minute_max;
         "write_stall_ms_max", "A client that takes nothing for longer is disconnected.":
             |s, v| s.limits.write_stall_ms_max = number(v, 100, 86_400_000)?, s.limits.write_stall_ms_max;
     }

@@ -6,6 +6,7 @@ mod valid;
 
 use fazai_models::engine::Request;
 use fazai_models::job::{Generate, Priority as EnginePriority, Thinking, Work};
+use fazai_models::vocabulary::Token;
 use fazai_protocol::{
     Accepted, Ask, Done, ErrorCode, FinishReason, Line, Metadata, Priority, Status, Think,
     WireError,
@@ -40,6 +41,12 @@ pub(super) async fn answer(context: &Context, ask: Ask) -> Done {
 async fn begin(context: &Context, ask: Ask) -> Result<Streaming, WireError> {
     let settings = context.worker.settings();
     let ask = ValidAsk::new(ask, &settings)?;
+    let quota = context
+        .worker
+        .shared
+        .quotas
+        .enter(context.user, &settings.limits);
+    let quota = quota.map_err(|fault| errors::from_quota(&fault))?;
     let session = session(context, &ask)?;
     let model = context.lease(ask.model.clone(), ask.stream).await?;
     let turns = session
@@ -49,12 +56,17 @@ async fn begin(context: &Context, ask: Ask) -> Result<Streaming, WireError> {
     let prompt = fit::prompt(context, &ask, turns, &model).await?;
     let prompt_tokens = u32::try_from(prompt.tokens.len()).unwrap_or(u32::MAX);
     let room = model.info.context_tokens.saturating_sub(prompt_tokens);
-    let max_tokens = ask.max_tokens.min(room);
+    let choices = choices(&ask, &model, room)?;
+    let max_tokens = match choices.iter().map(Vec::len).sum() {
+        0 => ask.max_tokens.min(room),
+        tokens => u32::try_from(tokens).unwrap_or(u32::MAX),
+    };
 
     let generate = Generate {
         max_tokens,
         sampling: ask.sampling.clone(),
         stop: ask.stop.clone(),
+        choices,
         grammar: ask.grammar.clone(),
         thinking: thinking(&ask, &model, prompt.opens_thinking),
         logprobs: ask.logprobs,
@@ -70,7 +82,7 @@ async fn begin(context: &Context, ask: Ask) -> Result<Streaming, WireError> {
         deadline_ms: ask
             .deadline_ms
             .map(|deadline| deadline.saturating_sub(waited_ms)),
-        work: Work::Generate(generate),
+        work: Work::Generate(Box::new(generate)),
     };
     let submitted = model.engine.submit(request).await;
     let events = submitted.map_err(|fault| errors::from_submit(&fault))?;
@@ -90,8 +102,34 @@ async fn begin(context: &Context, ask: Ask) -> Result<Streaming, WireError> {
         events,
         prompt_tokens,
         cut_tokens: prompt.cut_tokens,
+        quota,
         waited,
     }))
+}
+
+/// The choices as the model would write them, with the mark that ends an answer: so that one
+/// which begins like another is told from it.
+fn choices(ask: &ValidAsk, model: &ModelLease, room: u32) -> Result<Vec<Vec<Token>>, WireError> {
+    let vocabulary = &model.vocabulary;
+    let choices: Vec<Vec<Token>> = ask
+        .choices
+        .iter()
+        .map(|choice| {
+            let mut tokens = vocabulary.encode(choice, false);
+            if !ask.raw {
+                tokens.push(vocabulary.end());
+            }
+            tokens
+        })
+        .collect();
+    let longest = choices.iter().map(Vec::len).max().unwrap_or(0);
+    let total: usize = choices.iter().map(Vec::len).sum();
+    if total > room as usize || choices.iter().any(Vec::is_empty) {
+        let message = format!("the choices have {total} tokens, the longest {longest}; {room} fit");
+        return Err(WireError::new(ErrorCode::ContextOverflow, message)
+            .with_hint("give fewer or shorter choices, or a shorter prompt"));
+    }
+    Ok(choices)
 }
 
 fn session(context: &Context, ask: &ValidAsk) -> Result<Option<Lease>, WireError> {

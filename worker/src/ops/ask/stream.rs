@@ -10,10 +10,12 @@ use fazai_protocol::{
     Done, ErrorCode, FinishReason, Line, Metadata, Phase, Progress, Source, Status, TextLine,
     TokenLogprob, TopLogprob, Usage, WireError,
 };
+use serde_json::{Value, json};
 
 use super::super::{Context, HEARTBEAT};
 use super::valid::ValidAsk;
 use crate::errors;
+use crate::quota::Permit;
 use crate::registry::ModelLease;
 use crate::sessions::Lease;
 
@@ -28,6 +30,7 @@ pub(super) struct Started {
     pub(super) events: EventStream,
     pub(super) prompt_tokens: u32,
     pub(super) cut_tokens: u32,
+    pub(super) quota: Permit,
     /// From reading the request to its submission.
     pub(super) waited: Duration,
 }
@@ -106,6 +109,9 @@ impl Streaming {
                     self.text(context, channel, text, &tokens).await;
                 }
                 Event::Finished(outcome) => break Ok(outcome),
+                Event::Scored { logprobs, outcome } => {
+                    return self.scored(context, &logprobs, &outcome);
+                }
                 Event::Failed(fault) => break Err(errors::from_job(&fault)),
                 Event::Embedded(_) => {}
                 news => self.news(context, &news).await,
@@ -223,6 +229,8 @@ impl Streaming {
             EngineReason::Cancelled => FinishReason::Cancelled,
         };
         let usage = self.usage(context, outcome);
+        let computed = usage.prompt_tokens.saturating_sub(usage.cached_tokens);
+        self.begun.quota.charge(computed + usage.output_tokens);
         if reason == FinishReason::Deadline && outcome.output_tokens == 0 {
             let message = "the deadline passed before the first token";
             let error = WireError::new(ErrorCode::DeadlineExceeded, message);
@@ -254,6 +262,35 @@ impl Streaming {
             session,
             logprobs: self.logprobs,
             ..context.done(None)
+        }
+    }
+
+    /// The likeliest choice, and how likely each is among them.
+    fn scored(mut self, context: &Context, logprobs: &[f32], outcome: &Outcome) -> Done {
+        self.first_token.get_or_insert_with(Instant::now);
+        let choices = std::mem::take(&mut self.begun.ask.choices);
+        let best = choices
+            .iter()
+            .zip(logprobs)
+            .max_by(|a, b| a.1.total_cmp(b.1));
+        self.answer = best.map_or_else(String::new, |(choice, _)| choice.clone());
+        let most = best.map_or(0.0, |(_, logprob)| *logprob);
+        let weight = |logprob: &f32| f64::from(logprob - most).exp();
+        let total: f64 = logprobs.iter().map(weight).sum();
+        let table: Vec<Value> = choices
+            .iter()
+            .zip(logprobs)
+            .map(|(choice, logprob)| {
+                json!({
+                    "text": choice,
+                    "logprob": logprob,
+                    "probability": round(weight(logprob) / total * 1e3) / 1e3,
+                })
+            })
+            .collect();
+        Done {
+            data: Some(json!({ "choices": table })),
+            ..self.finished(context, outcome)
         }
     }
 

@@ -23,6 +23,7 @@ pub(super) struct ValidAsk {
     /// Whether the answer depends on chance, so that its seed is worth telling.
     pub(super) by_chance: bool,
     pub(super) stop: Vec<String>,
+    pub(super) choices: Vec<String>,
     pub(super) grammar: Option<GrammarSource>,
     pub(super) think: Think,
     pub(super) logprobs: Option<u8>,
@@ -56,6 +57,7 @@ impl ValidAsk {
             ));
         }
         check_stops(&params.stop, limits)?;
+        check_choices(params, limits)?;
         Ok(Self {
             max_tokens: max_tokens(params, settings)?,
             by_chance: sampling.temperature > 0.0 && sampling.top_k != 1,
@@ -67,6 +69,7 @@ impl ValidAsk {
             deadline_ms: deadline(params, defaults)?,
             overflow: params.overflow.unwrap_or_default(),
             stop: ask.params.stop.clone(),
+            choices: ask.params.choices.clone(),
             ignore_eos: params.ignore_eos,
             raw,
             turns: turns(&ask, limits)?,
@@ -200,6 +203,41 @@ fn check_stops(stops: &[String], limits: &Limits) -> Result<(), WireError> {
     Ok(())
 }
 
+const CHOICES_MAX: usize = 64;
+
+fn check_choices(params: &AskParams, limits: &Limits) -> Result<(), WireError> {
+    let choices = &params.choices;
+    if choices.is_empty() {
+        return Ok(());
+    }
+    let count = choices.len();
+    if !(2..=CHOICES_MAX).contains(&count) {
+        return Err(bad(format!(
+            "choices must be 2 to {CHOICES_MAX}, not {count}"
+        )));
+    }
+    let most = limits.stop_bytes_max;
+    if choices
+        .iter()
+        .any(|choice| choice.is_empty() || choice.len() > most)
+    {
+        return Err(bad(format!("a choice must have 1 to {most} bytes")));
+    }
+    let writes = params.json_schema.is_some()
+        || params.regex.is_some()
+        || params.lark.is_some()
+        || params.logprobs.is_some()
+        || params.ignore_eos
+        || !params.stop.is_empty()
+        || params.think.unwrap_or_default() != Think::Off;
+    if writes {
+        return Err(bad(
+            "choices are read and not written: no grammar, stop, logprobs, think or ignore_eos goes with them",
+        ));
+    }
+    Ok(())
+}
+
 fn grammar(params: &AskParams, limits: &Limits) -> Result<Option<GrammarSource>, WireError> {
     let schema = params.json_schema.clone().map(GrammarSource::JsonSchema);
     let regex = params.regex.clone().map(GrammarSource::Regex);
@@ -298,6 +336,10 @@ mod tests {
             (json!({ "deadline_ms": 0 }), "deadline_ms"),
             (json!({ "regex": "a", "lark": "b" }), "only one"),
             (json!({ "regex": "a", "ignore_eos": true }), "ignore_eos"),
+            (json!({ "choices": ["a"] }), "2 to 64, not 1"),
+            (json!({ "choices": vec!["a"; 65] }), "2 to 64, not 65"),
+            (json!({ "choices": ["a", ""] }), "1 to 256 bytes"),
+            (json!({ "choices": ["a", "b"], "regex": "a" }), "no grammar"),
         ] {
             check_refused(params(bad_params), InvalidParams, says);
         }
