@@ -123,6 +123,15 @@ impl Quantization {
         }
     }
 
+    /// The name that people write in file names.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Q8_0 => "q8_0",
+            Self::Q4_0 => "q4_0",
+        }
+    }
+
     /// ggml's number of the type.
     fn kind(self) -> u32 {
         match self {

@@ -545,6 +545,8 @@ fn help_has_examples_and_the_small_commands_work() {
         &["ask", "--help"],
         &["models", "--help"],
         &["bench", "--help"],
+        &["bench", "serve", "--help"],
+        &["bench", "synth", "--help"],
     ] {
         let help = String::from_utf8(fazai(command).stdout).unwrap();
         assert!(
@@ -592,6 +594,70 @@ fn bench_measures_the_builtin_model() {
     }
     assert_eq!(report["model"]["title"], "fazai-builtin");
     assert!(report["model"]["threads"].as_u64().unwrap() >= 1);
+}
+
+#[test]
+fn bench_serve_measures_every_case_and_a_running_worker() {
+    let arguments = ["bench", "serve", "--repeats", "1", "--config", "/dev/null"];
+    let output = fazai(&arguments);
+    let report: Value = serde_json::from_str(&stdout(output)).unwrap();
+    let figures = report["figures"].as_array().unwrap();
+    assert_eq!(figures.len(), 14, "{report}");
+    for figure in figures {
+        assert!(figure["ours"]["median"].as_f64().unwrap() > 0.0, "{figure}");
+        assert!(figure.get("ratio").is_none(), "there is no peer: {figure}");
+    }
+    assert_eq!(report["failures"], json!([]));
+
+    let served = Served::start();
+    let socket = path(&served.socket);
+    let case = ["--case", "stream", "--format", "markdown"];
+    let output = fazai(&[&arguments[..4], &["--socket", socket], &case].concat());
+    let table = stdout(output);
+    assert!(
+        table.contains("| generation, 128 tokens | tokens/s |"),
+        "{table}"
+    );
+    let status = served.ask_status().unwrap();
+    assert_eq!(
+        status["models"][0]["jobs"], 4,
+        "that worker was asked: {status}"
+    );
+}
+
+#[test]
+fn bench_serve_says_what_is_wrong_with_a_peer() {
+    let arguments = ["bench", "serve", "--config", "/dev/null", "--repeats", "1"];
+    let peer = ["--peer", "http://127.0.0.1:9", "--case", "stream"];
+    let output = fazai(&[&arguments[..], &peer].concat());
+    assert!(!output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        said.contains("http://127.0.0.1:9 does not answer"),
+        "{said}"
+    );
+}
+
+#[test]
+fn bench_synth_writes_a_model_that_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("tiny.gguf");
+    let written = fazai(&["bench", "synth", "tiny", "--output", path(&file)]);
+    let written: Value = serde_json::from_str(&stdout(written)).unwrap();
+    assert_eq!(written["bytes"], file.metadata().unwrap().len());
+    let asked = [
+        "ask",
+        "--local",
+        "--config",
+        "/dev/null",
+        "--model",
+        path(&file),
+        "hello",
+    ];
+    assert!(fazai(&asked).status.success());
+    let unknown = fazai(&["bench", "synth", "huge"]);
+    let said = String::from_utf8_lossy(&unknown.stderr).into_owned();
+    assert!(said.contains("qwen3-0.6b"), "{said}");
 }
 
 #[test]

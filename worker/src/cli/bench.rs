@@ -1,14 +1,19 @@
 //! `fazai bench`: how fast and how good a model is here, measured through the worker itself.
 
+mod machine;
 mod quality;
+mod series;
+mod serve;
 mod speed;
+mod synth;
 
 use clap::{Args, Subcommand, ValueEnum};
 use fazai::Worker;
 use fazai_protocol::client::Client;
-use fazai_protocol::{Call, ModelsParams, Operation};
+use fazai_protocol::{Call, ModelsParams, Operation, TokenizeParams};
 use serde_json::Value;
 
+use self::machine::Machine;
 use super::{ModelOptions, SettingsFile, output};
 
 /// Measure a model: how fast it is, and how well it does the worker's own jobs
@@ -22,7 +27,8 @@ Examples:
   fazai bench
   fazai bench --model ./model.gguf --prompt-tokens 512 --output-tokens 128 --repeats 9
   fazai bench --format markdown
-  fazai bench quality --model builtin"
+  fazai bench quality --model builtin
+  fazai bench serve --model ./model.gguf --peer http://127.0.0.1:8080"
 )]
 pub(crate) struct Bench {
     #[command(subcommand)]
@@ -34,6 +40,8 @@ pub(crate) struct Bench {
 #[derive(Debug, Subcommand)]
 enum Other {
     Quality(quality::Quality),
+    Serve(serve::Serve),
+    Synth(synth::Synth),
 }
 
 /// What is measured, and how the result looks.
@@ -68,6 +76,8 @@ impl Bench {
         match &self.other {
             None => self.speed.run(),
             Some(Other::Quality(quality)) => quality.run(),
+            Some(Other::Serve(serve)) => serve.run(),
+            Some(Other::Synth(synth)) => synth.run(),
         }
     }
 }
@@ -106,6 +116,31 @@ async fn describe(client: &Client) -> anyhow::Result<Value> {
     };
     let done = client.call(Operation::Models(call)).await?;
     Ok(done.data.unwrap_or_default())
+}
+
+/// The first so many tokens of a text, which is said again if it is too short.
+async fn exactly(client: &Client, tokens: u32, text: String) -> anyhow::Result<String> {
+    let mut long = text.clone();
+    loop {
+        let call = Call {
+            input: long.clone(),
+            params: TokenizeParams {
+                special: false,
+                pieces: true,
+            },
+            ..Call::default()
+        };
+        let done = client.call(Operation::Tokenize(call)).await?;
+        let data = done.data.unwrap_or_default();
+        let pieces = data["pieces"].as_array().cloned().unwrap_or_default();
+        anyhow::ensure!(!pieces.is_empty(), "the text has no tokens: {text:?}");
+        if pieces.len() >= tokens as usize {
+            let kept = pieces.iter().take(tokens as usize);
+            return Ok(kept.filter_map(Value::as_str).collect());
+        }
+        let missing = (tokens as usize - pieces.len()).div_ceil(pieces.len());
+        long.push_str(&text.repeat(missing));
+    }
 }
 
 /// A table whose first column is text and whose others are figures.

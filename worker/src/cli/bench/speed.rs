@@ -3,12 +3,11 @@
 mod report;
 
 use clap::Args;
-use fazai_models::cpu;
 use fazai_protocol::client::Client;
-use fazai_protocol::{Ask, AskParams, Call, Operation, TokenizeParams, Usage};
+use fazai_protocol::{Ask, AskParams, Usage};
 
 use self::report::Measured;
-use super::{Subject, describe};
+use super::{Machine, Subject, describe, exactly};
 
 #[derive(Debug, Args)]
 pub(super) struct Speed {
@@ -35,20 +34,18 @@ impl Speed {
     pub(super) fn run(&self) -> anyhow::Result<()> {
         let measured = super::super::block_on(self.measure())?;
         self.subject.print(&measured.report());
-        if !measured.comparable() {
-            eprintln!("fazai: {}", measured.warning());
-        }
+        measured.machine.warn();
         Ok(())
     }
 
     async fn measure(&self) -> anyhow::Result<Measured> {
         let worker = self.subject.worker(1, self.output_tokens).await?;
         let client = worker.client();
-        let prompt = long_prompt(&client, self.prompt_tokens).await?;
+        let filler = FILLER.repeat(self.prompt_tokens as usize / 8 + 1);
+        let prompt = exactly(&client, self.prompt_tokens, filler).await?;
         let mut measured = Measured {
             model: describe(&client).await?,
-            cpu: cpu::model_name(),
-            unused_features: cpu::unused_features(),
+            machine: Machine::here(),
             prompt_tokens: self.prompt_tokens,
             output_tokens: self.output_tokens,
             ..Measured::default()
@@ -102,40 +99,6 @@ impl Speed {
         let done = client.ask(ask).await?.done().await?;
         done.usage
             .ok_or_else(|| anyhow::anyhow!("the answer has no usage"))
-    }
-}
-
-/// Text of exactly so many tokens, as far as the tokenizer allows.
-async fn long_prompt(client: &Client, tokens: u32) -> anyhow::Result<String> {
-    let mut text = String::new();
-    loop {
-        text.push_str(FILLER);
-        let call = Call {
-            input: text.clone(),
-            params: TokenizeParams {
-                special: false,
-                pieces: true,
-            },
-            ..Call::default()
-        };
-        let done = client.call(Operation::Tokenize(call)).await?;
-        let data = done.data.unwrap_or_default();
-        let count = data["count"].as_u64().unwrap_or(0);
-        if count < u64::from(tokens) {
-            // Close the gap in one or two steps.
-            let missing = u64::from(tokens) - count;
-            let each = count / (text.len() / FILLER.len()).max(1) as u64;
-            for _ in 0..(missing / each.max(1)) {
-                text.push_str(FILLER);
-            }
-            continue;
-        }
-        let pieces = data["pieces"].as_array().cloned().unwrap_or_default();
-        let kept = pieces
-            .iter()
-            .take(tokens as usize)
-            .filter_map(|piece| piece.as_str());
-        return Ok(kept.collect());
     }
 }
 

@@ -1,0 +1,229 @@
+//! `fazai bench serve`: what clients of a worker get, beside what another server gives them.
+
+mod cases;
+mod ours;
+mod peer;
+mod prompts;
+mod report;
+mod round;
+mod side;
+mod sse;
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use fazai::Worker;
+use fazai_protocol::client::{Client, Endpoint};
+use indicatif::ProgressBar;
+
+use self::cases::{Case, Sizes};
+use self::peer::{Api, Peer};
+use self::prompts::Prompts;
+use self::report::{Compared, Measured};
+use self::round::{Round, Turn};
+use self::side::Side;
+use super::{Machine, Subject, describe};
+
+/// Measure what many clients get, and compare it with another server
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Both sides get the same prompts, without a chat template and at temperature 0, and take turns:
+ours, theirs, ours, theirs. Every prompt is new in every round and in every run. Times are the
+client's, from sending a request to the first text or to the end. `streams` counts the tokens of
+all streams from the first request to the last answer. A server without priorities gets the
+requests of `priority` as plain ones, with all its slots busy if it has 8.
+
+The worker runs inside this program unless --socket names a running one. Run the peer with the
+same model, threads and slots, and with a context for each slot that is as long:
+
+  llama-server -m model.gguf -t 2 -np 8 -c 16384 --kv-unified --host 127.0.0.1 --port 18080
+
+Examples:
+  fazai bench serve --model ./model.gguf
+  fazai bench serve --model ./model.gguf --peer http://127.0.0.1:18080
+  fazai bench serve --socket /run/fazai/gemma.sock --case stream --case shared --repeats 9
+  fazai bench serve --peer http://127.0.0.1:8000 --peer-api openai --format markdown")]
+pub(super) struct Serve {
+    #[command(flatten)]
+    subject: Subject,
+    /// Requests that the worker serves at once
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=64))]
+    slots: u32,
+    /// Measure the worker on this Unix socket, as it was started
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["model", "threads", "backend", "slots"])]
+    socket: Option<PathBuf>,
+    /// Compare with the server at this address
+    #[arg(long, value_name = "URL")]
+    peer: Option<String>,
+    /// How the peer is asked [default: as llama-server if it has /props]
+    #[arg(long, value_enum, requires = "peer")]
+    peer_api: Option<Api>,
+    /// The model's name at a peer that wants one [default: the first of /v1/models]
+    #[arg(long, value_name = "NAME", requires = "peer")]
+    peer_model: Option<String>,
+    /// What is measured; may be given several times [default: everything]
+    #[arg(long = "case", value_name = "NAME", value_enum)]
+    cases: Vec<Case>,
+    /// How often each is measured, after one round to warm up
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    repeats: u32,
+    /// Ask the same texts as the run that had this seed [default: new ones]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+}
+
+/// The sides in the order of their turns, with their names in notes.
+struct Sides {
+    ours: Side,
+    theirs: Option<Side>,
+}
+
+impl Serve {
+    pub(super) fn run(&self) -> anyhow::Result<()> {
+        let measured = super::super::block_on(self.measure())?;
+        self.subject.print(&measured.report());
+        measured.machine.warn();
+        match measured.failures.len() {
+            0 => Ok(()),
+            count => Err(anyhow::anyhow!("{count} cases could not be measured")),
+        }
+    }
+
+    async fn measure(&self) -> anyhow::Result<Measured> {
+        // First, because it fails sooner than a model is loaded.
+        let peer = match &self.peer {
+            Some(url) => Some(Peer::connect(url, self.peer_api, self.peer_model.clone()).await?),
+            None => None,
+        };
+        let (client, worker) = self.ours().await?;
+        let mut measured = Measured {
+            machine: Machine::here(),
+            model: describe(&client).await?,
+            peer: peer
+                .as_ref()
+                .map(|peer| (peer.heading(), peer.about.clone())),
+            repeats: self.repeats,
+            seed: self.seed.unwrap_or_else(rand::random),
+            ..Measured::default()
+        };
+        let ours = measured.model["context_tokens"].as_u64();
+        let theirs = peer.as_ref().and_then(Peer::context_tokens);
+        let sizes = Sizes::within(ours.into_iter().chain(theirs).min().unwrap_or(u64::MAX));
+        let prompts = Prompts::new(client.clone(), measured.seed);
+        let sides = Sides {
+            ours: Side::Ours(client),
+            theirs: peer.map(Side::Theirs),
+        };
+        self.compare(&sides, &prompts, &sizes, &mut measured)
+            .await?;
+        drop((sides, prompts));
+        if let Some(worker) = worker {
+            worker.stop().await;
+        }
+        Ok(measured)
+    }
+
+    /// The worker that is measured, and what must be stopped afterwards.
+    async fn ours(&self) -> anyhow::Result<(Client, Option<Worker>)> {
+        if let Some(path) = &self.socket {
+            let endpoint = Endpoint::Unix(path.clone());
+            let client = Client::connect(&endpoint).await;
+            let client = client.map_err(|fault| {
+                anyhow::Error::new(fault).context(format!("no worker answers on {endpoint}"))
+            })?;
+            return Ok((client, None));
+        }
+        let worker = self.subject.worker(self.slots, 0).await?;
+        Ok((worker.client(), Some(worker)))
+    }
+
+    async fn compare(
+        &self,
+        sides: &Sides,
+        prompts: &Prompts,
+        sizes: &Sizes,
+        measured: &mut Measured,
+    ) -> anyhow::Result<()> {
+        let cases = if self.cases.is_empty() {
+            Case::value_variants()
+        } else {
+            &self.cases
+        };
+        let steps = cases.len() as u64 * u64::from(self.repeats + 1);
+        let bar = ProgressBar::new(steps);
+        for &case in cases {
+            let rows = case.rows(sizes).into_iter().map(Compared::new);
+            let mut comparison = Comparison {
+                case,
+                rows: rows.collect(),
+                failed: [false; 2],
+            };
+            for round in 0..=self.repeats {
+                let questions = Round::prepare(case, round, prompts, sizes).await?;
+                comparison
+                    .round(&questions, sides, round > 0, measured)
+                    .await;
+                bar.inc(1);
+            }
+            measured.rows.extend(comparison.rows);
+        }
+        bar.finish_and_clear();
+        Ok(())
+    }
+}
+
+/// A case while it is measured.
+struct Comparison {
+    case: Case,
+    rows: Vec<Compared>,
+    /// Which sides, ours first, could not do it; they are not asked again.
+    failed: [bool; 2],
+}
+
+impl Comparison {
+    /// Asks both sides. The first round only warms up.
+    async fn round(
+        &mut self,
+        questions: &Round,
+        sides: &Sides,
+        counts: bool,
+        measured: &mut Measured,
+    ) {
+        let ours = self.turn(0, questions, Some(&sides.ours), measured).await;
+        let theirs = self
+            .turn(1, questions, sides.theirs.as_ref(), measured)
+            .await;
+        if !counts {
+            return;
+        }
+        for (index, row) in self.rows.iter_mut().enumerate() {
+            let figure = |turn: &Option<Turn>| turn.as_ref()?.figures.get(index).copied();
+            row.push(figure(&ours), figure(&theirs));
+        }
+    }
+
+    async fn turn(
+        &mut self,
+        which: usize,
+        questions: &Round,
+        side: Option<&Side>,
+        measured: &mut Measured,
+    ) -> Option<Turn> {
+        let side = side.filter(|_| !self.failed[which])?;
+        let name = ["ours", "theirs"][which];
+        match questions.ask(side).await {
+            Ok(turn) => {
+                for note in &turn.notes {
+                    measured.note(format!("{}, {name}: {note}", self.case.name()));
+                }
+                Some(turn)
+            }
+            Err(fault) => {
+                self.failed[which] = true;
+                let case = self.case.name();
+                measured.failures.push(format!("{case}, {name}: {fault:#}"));
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! The texts that are asked: of known lengths, and new in every round.
+
+use fazai_protocol::client::Client;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{Rng, SeedableRng};
+
+use super::super::exactly;
+use super::cases::Case;
+
+/// What texts are made of. They say nothing, and hardly repeat themselves, so that neither a
+/// cache nor a guess at the next words makes them cheaper than a stranger's text.
+const WORDS: &[&str] = &[
+    "service",
+    "stopped",
+    "because",
+    "its",
+    "disk",
+    "was",
+    "full",
+    "when",
+    "kernel",
+    "killed",
+    "a",
+    "process",
+    "after",
+    "memory",
+    "ran",
+    "out",
+    "and",
+    "the",
+    "log",
+    "says",
+    "that",
+    "node",
+    "restarted",
+    "twice",
+    "before",
+    "backup",
+    "began",
+    "network",
+    "link",
+    "went",
+    "down",
+    "while",
+    "users",
+    "were",
+    "reading",
+    "mail",
+    "from",
+    "an",
+    "old",
+    "server",
+    "with",
+    "too",
+    "many",
+    "open",
+    "files",
+    "timer",
+    "fired",
+    "late",
+    "certificate",
+    "expired",
+    "during",
+    "night",
+    "proxy",
+    "refused",
+    "connections",
+    "until",
+    "somebody",
+    "cleared",
+    "cache",
+    "queue",
+    "grew",
+    "slowly",
+    "database",
+    "index",
+    "lock",
+    "waited",
+    "for",
+    "another",
+    "transaction",
+    "to",
+    "end",
+];
+
+/// Which text of a run: the same one has the same words again.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Which {
+    pub(super) case: Case,
+    pub(super) round: u32,
+    pub(super) group: u32,
+    pub(super) index: u32,
+}
+
+impl Which {
+    pub(super) fn new(case: Case, round: u32) -> Self {
+        Self {
+            case,
+            round,
+            group: 0,
+            index: 0,
+        }
+    }
+
+    fn number(self) -> u64 {
+        let case = self.case as u64;
+        let parts = [self.round, self.group, self.index].map(u64::from);
+        parts
+            .iter()
+            .fold(case, |number, part| number << 16 | (part & 0xffff))
+    }
+}
+
+/// Makes texts.
+pub(super) struct Prompts {
+    client: Client,
+    seed: u64,
+}
+
+impl Prompts {
+    /// Texts that another seed does not give again. The worker counts their tokens.
+    pub(super) fn new(client: Client, seed: u64) -> Self {
+        Self { client, seed }
+    }
+
+    fn random(&self, which: Which) -> StdRng {
+        StdRng::seed_from_u64(self.seed.rotate_left(17) ^ which.number())
+    }
+
+    /// So many words.
+    pub(super) fn words(&self, which: Which, count: usize) -> String {
+        let mut random = self.random(which);
+        let mut text = format!("{:06}", random.random_range(0..1_000_000));
+        for _ in 0..count {
+            text.push(' ');
+            text.push_str(WORDS.choose(&mut random).copied().unwrap_or_default());
+        }
+        text
+    }
+
+    /// So many tokens of words, by the worker's own count.
+    pub(super) async fn tokens(&self, which: Which, count: u32) -> anyhow::Result<String> {
+        // A word has a token at least.
+        exactly(&self.client, count, self.words(which, count as usize)).await
+    }
+
+    /// A line of a log, to be told as JSON.
+    pub(super) fn event(&self, which: Which) -> String {
+        let mut random = self.random(which);
+        let process = random.random_range(300..60_000);
+        let kilobytes = random.random_range(100_000..4_000_000);
+        format!(
+            "Nov 21 03:12:{:02} web{} kernel: Out of memory: Killed process {process} \
+             (postgres) total-vm:{kilobytes}kB, oom_score_adj:0\n\
+             The same as JSON: ",
+            random.random_range(10..60),
+            random.random_range(1..90),
+        )
+    }
+
+    /// A file of settings, to be written again with one change.
+    pub(super) fn rewriting(&self, which: Which) -> String {
+        let mut random = self.random(which);
+        let mut file = String::new();
+        let first = random.random_range(2_000..9_000);
+        for place in 0..8 {
+            file.push_str(&format!(
+                "[server.node{place}]\nlisten = 10.0.{}.{place}\nport = {}\nworkers = 4\n\
+                 log = /var/log/node{place}.log\n\n",
+                random.random_range(0..250),
+                first + place,
+            ));
+        }
+        format!(
+            "A file of settings:\n```\n{file}```\n\
+             The same file, complete, with workers = 8 for node7 and nothing else changed:\n\
+             ```\n[server.node0]\n"
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fazai_models::backend::scripted::{self, Script};
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn prompts(seed: u64) -> Prompts {
+        let worker = fazai::Worker::with_loader(
+            fazai::config::Settings::default(),
+            Arc::new(|_, _, _| Ok(scripted::loaded(Script::answering(|_| String::new())))),
+        );
+        Prompts::new(worker.client(), seed)
+    }
+
+    #[tokio::test]
+    async fn a_text_has_the_length_and_is_new_in_each_round() {
+        let prompts = prompts(1);
+        let which = Which::new(Case::Shared, 1);
+        let text = prompts.tokens(which, 100).await.expect("a text");
+        // The scripted model has a token for each byte.
+        assert_eq!(text.len(), 100);
+        let again = prompts.tokens(which, 100).await.expect("a text");
+        assert_eq!(text, again);
+        let next = Which { round: 2, ..which };
+        let next = prompts.tokens(next, 100).await.expect("a text");
+        assert_ne!(text[..12], next[..12], "nothing of it may be cached");
+    }
+
+    #[tokio::test]
+    async fn another_run_asks_other_texts() {
+        let which = Which::new(Case::Cancel, 1);
+        assert_ne!(prompts(1).words(which, 9), prompts(2).words(which, 9));
+        let other = Which { index: 1, ..which };
+        assert_ne!(prompts(1).words(which, 9), prompts(1).words(other, 9));
+    }
+}
