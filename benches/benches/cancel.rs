@@ -25,6 +25,7 @@ fn generate(prompt: Vec<u32>) -> Request {
             max_tokens: 1,
             sampling: Sampling::default(),
             stop: Vec::new(),
+            keep: None,
             choices: Vec::new(),
             grammar: None,
             thinking: Thinking::default(),
@@ -69,6 +70,7 @@ fn cancel(criterion: &mut Criterion) {
         prefill_chunk_tokens: 128,
         speculation: true,
         paused_bytes_max: 0,
+        prompts: None,
         gate: GateLimits {
             waiting_requests_max: 16,
             waiting_prompt_tokens_max: 100_000,

@@ -13,6 +13,7 @@ mod kv;
 mod outbox;
 mod pace;
 mod prefix;
+mod prompts;
 mod queue;
 mod score;
 mod slot;
@@ -35,11 +36,13 @@ pub use self::stats::EngineStats;
 
 use self::gate::Gate;
 use self::outbox::{JobLink, Outbox};
+use self::prompts::Prompts;
 use self::turn::{Attachment, Engine, Envelope, Shared};
 use self::urgency::Urgency;
 use crate::backend::{AbortSignal, Backend, Capacity};
 use crate::grammar::{GrammarCompiler, GrammarError};
 use crate::job::{Command, Event, Job, JobError, JobId, Priority, UserId, Work};
+use crate::prompts::PromptStore;
 use crate::vocabulary::Vocabulary;
 
 /// Events of one job that may wait for their reader before its slot pauses.
@@ -59,6 +62,8 @@ pub struct EngineOptions {
     pub speculation: bool,
     /// Memory for the cells of paused jobs, when the KV cache has no room for them.
     pub paused_bytes_max: usize,
+    /// Where named prompts are kept across restarts.
+    pub prompts: Option<PromptStore>,
     /// What may wait.
     pub gate: GateLimits,
 }
@@ -108,6 +113,7 @@ pub struct EngineHandle {
     stats: Arc<EngineStats>,
     alive: Arc<AtomicBool>,
     urgency: Arc<Urgency>,
+    prompts: Arc<Prompts>,
     abort: AbortSignal,
     capacity: Capacity,
 }
@@ -139,6 +145,7 @@ pub fn start(
     let stats = Arc::new(EngineStats::new(options.slots, backend.capacity()));
     let alive = Arc::new(AtomicBool::new(true));
     let urgency = Arc::new(Urgency::default());
+    let prompts = Arc::new(Prompts::new(options.prompts.clone()));
     let handle = EngineHandle {
         inbox,
         gate: Arc::clone(&gate),
@@ -147,6 +154,7 @@ pub fn start(
         stats: Arc::clone(&stats),
         alive: Arc::clone(&alive),
         urgency: Arc::clone(&urgency),
+        prompts: Arc::clone(&prompts),
         abort: backend.abort_signal(),
         capacity: backend.capacity(),
     };
@@ -156,6 +164,7 @@ pub fn start(
         stats,
         alive,
         urgency,
+        prompts,
     };
     let engine = Engine::new(backend, vocabulary, options, commands, shared);
     let thread = thread::Builder::new()
@@ -204,6 +213,10 @@ impl EngineHandle {
             },
             Work::Embed(_) => None,
         };
+        let kept = match &request.work {
+            Work::Generate(generate) => Prompts::recall(&self.prompts, generate).await,
+            Work::Embed(_) => None,
+        };
         let id = JobId(self.next_job.fetch_add(1, Ordering::Relaxed));
         let (sender, receiver) = events::channel(EVENTS_WAITING_MAX);
         let link = Arc::new(JobLink::default());
@@ -217,6 +230,7 @@ impl EngineHandle {
         let attachment = Attachment {
             outbox: Outbox::new(sender, Arc::clone(&link)),
             constraint,
+            kept,
             ticket,
             submitted,
         };

@@ -84,6 +84,8 @@ impl Work {
 pub struct Generate {
     /// At least one token.
     pub prompt: Vec<Token>,
+    /// Keep what is computed of the prompt's beginning, across restarts.
+    pub keep: Option<Keep>,
     /// Most tokens to write, at least 1.
     pub max_tokens: u32,
     /// How tokens are chosen.
@@ -101,6 +103,15 @@ pub struct Generate {
     pub logprobs: Option<u8>,
     /// Go on past end marks.
     pub ignore_end: bool,
+}
+
+/// The beginning of a prompt that is worth keeping.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Keep {
+    /// The user's name for it.
+    pub name: String,
+    /// How many tokens.
+    pub tokens: u32,
 }
 
 /// How the model's thinking is treated.

@@ -18,6 +18,7 @@ mod hex;
 pub mod job;
 pub mod load;
 pub mod memory;
+pub mod prompts;
 pub mod sampler;
 pub mod store;
 pub mod synth;

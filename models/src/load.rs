@@ -2,14 +2,18 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
 
 use crate::backend::Backend;
 use crate::builtin;
 use crate::chat::{ChatTemplate, TemplateError};
 use crate::gguf::{Gguf, GgufError, Lists};
 use crate::memory::{self, Needs};
+use crate::prompts::Fingerprint;
 use crate::vocabulary::Vocabulary;
 
 /// Where a model's bytes are.
@@ -140,6 +144,8 @@ pub struct Loaded {
     pub vocabulary: Arc<Vocabulary>,
     /// Its chat template.
     pub template: Arc<ChatTemplate>,
+    /// What a state of its cells is good for.
+    pub fingerprint: Fingerprint,
     /// What computes it.
     pub backend: Box<dyn Backend>,
 }
@@ -236,6 +242,7 @@ pub fn load(
     let info = |parts: &Parts, plan_info: PlanInfo| plan_info.finish(parts, options.backend);
     let plan_info = PlanInfo::of(&plan);
     let template_source = plan.gguf.text("tokenizer.chat_template").map(str::to_owned);
+    let fingerprint = fingerprint(&plan, options.backend)?;
     let parts = match options.backend {
         #[cfg(feature = "llama")]
         BackendKind::Llama => crate::backend::llama::load(&plan, progress)?,
@@ -249,8 +256,43 @@ pub fn load(
         info: info(&parts, plan_info),
         vocabulary: Arc::new(parts.vocabulary),
         template: Arc::new(template),
+        fingerprint,
         backend: parts.backend,
     })
+}
+
+/// Parts of a model's file that its fingerprint is made of: the header, and samples of the rest.
+const FINGERPRINT_HEAD_BYTES: u64 = 4 << 20;
+const FINGERPRINT_SAMPLES: u64 = 64;
+const FINGERPRINT_SAMPLE_BYTES: u64 = 64 << 10;
+
+/// Tells models, builds and kernels apart whose states are of no use to each other. Of a large
+/// file it sees samples: that is enough to tell models apart, and reading all of it would take
+/// as long as loading it.
+fn fingerprint(plan: &Plan, backend: BackendKind) -> io::Result<Fingerprint> {
+    let mut hash = Sha256::new();
+    hash.update(env!("CARGO_PKG_VERSION"));
+    hash.update(backend.name());
+    hash.update(crate::cpu::model_name());
+    let length = plan.gguf.file_bytes;
+    hash.update(length.to_le_bytes());
+    match &plan.bytes {
+        ModelBytes::Builtin(bytes) => hash.update(bytes),
+        ModelBytes::File(file) => {
+            let mut buffer =
+                vec![0; usize::try_from(FINGERPRINT_HEAD_BYTES.min(length)).unwrap_or(0)];
+            file.read_exact_at(&mut buffer, 0)?;
+            hash.update(&buffer);
+            buffer.truncate(usize::try_from(FINGERPRINT_SAMPLE_BYTES).unwrap_or(0));
+            for sample in 0..FINGERPRINT_SAMPLES {
+                let at =
+                    length.saturating_sub(FINGERPRINT_SAMPLE_BYTES) / FINGERPRINT_SAMPLES * sample;
+                let read = file.read_at(&mut buffer, at)?;
+                hash.update(&buffer[..read]);
+            }
+        }
+    }
+    Ok(hash.finalize().into())
 }
 
 /// The vocabulary of a file, without its weights: there need not be any.

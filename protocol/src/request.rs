@@ -281,6 +281,10 @@ pub struct AskParams {
     /// The answer matches this Lark grammar.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lark: Option<String>,
+    /// Keep what the model computes of the prompt before the last message under this name: it is
+    /// then there for other requests, also after a restart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_name: Option<String>,
     /// Instead of writing, tell how likely each of these answers is: `result` is the likeliest,
     /// and `data.choices` has their probabilities.
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -38,7 +38,9 @@ fn the_example_settings_are_committed() {
     let committed: String = example
         .lines()
         .map(|line| match line.split_once(" = ") {
-            Some((key @ ("#socket" | "#dir" | "#backend"), _)) => format!("{key} = ...\n"),
+            Some((key @ ("#socket" | "#dir" | "#prompt_store" | "#backend"), _)) => {
+                format!("{key} = ...\n")
+            }
             _ => format!("{line}\n"),
         })
         .collect();

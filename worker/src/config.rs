@@ -87,6 +87,10 @@ pub struct ModelSettings {
     pub speculation: bool,
     /// Memory for the KV cache of paused requests, when there is no room for it.
     pub paused_bytes_max: usize,
+    /// Where named prompts are kept across restarts.
+    pub prompt_store: PathBuf,
+    /// How much of that; 0: none.
+    pub prompt_store_bytes_max: u64,
     /// Unload a model that was not used for so long; 0: never.
     pub idle_unload_ms: u64,
     /// Refuse models that need more; 0: what is free.
@@ -150,6 +154,8 @@ impl Default for Settings {
                 default: fazai_models::builtin::NAME.to_owned(),
                 // Without a home there is still the built-in model.
                 dir: Store::default_dir().unwrap_or_default(),
+                prompt_store: default_prompt_store(),
+                prompt_store_bytes_max: 1 << 30,
                 backend: BackendKind::default(),
                 threads: 0,
                 gpu_layers: GpuLayers::Auto,
@@ -229,6 +235,14 @@ impl Settings {
         file::apply(text, path, &mut settings)?;
         Ok(settings)
     }
+}
+
+/// Beside the models.
+fn default_prompt_store() -> PathBuf {
+    let models = Store::default_dir().unwrap_or_default();
+    models
+        .parent()
+        .map_or_else(PathBuf::new, |dir| dir.join("prompts"))
 }
 
 /// `/run/fazai/gemma.sock` for root; other users have one in their runtime directory.

@@ -12,6 +12,7 @@ use fazai_models::builtin;
 use fazai_models::chat::ChatTemplate;
 use fazai_models::engine::{self, EngineHandle, EngineOptions, EngineThread, GateLimits};
 use fazai_models::load::{LoadError, LoadOptions, Loaded, ModelInfo, ModelSource};
+use fazai_models::prompts::{Fingerprint, PromptStore};
 use fazai_models::store::Store;
 use fazai_models::vocabulary::Vocabulary;
 use fazai_protocol::{ErrorCode, WireError};
@@ -19,7 +20,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
-use crate::config::Settings;
+use crate::config::{ModelSettings, Settings};
 use crate::errors;
 
 /// Loads a model; the last argument is told the progress and says whether to go on. Programs
@@ -432,6 +433,7 @@ impl Table {
             prefill_chunk_tokens: settings.model.prefill_chunk_tokens,
             speculation: settings.model.speculation,
             paused_bytes_max: settings.model.paused_bytes_max,
+            prompts: prompt_store(&settings.model, loaded.fingerprint),
             gate: GateLimits {
                 waiting_requests_max: settings.limits.waiting_requests_max,
                 waiting_prompt_tokens_max: settings.limits.waiting_prompt_tokens_max,
@@ -574,4 +576,11 @@ fn load_options(settings: &Settings) -> LoadOptions {
         gpu_layers: model.gpu_layers,
         memory_bytes_max: (model.memory_bytes_max > 0).then_some(model.memory_bytes_max),
     }
+}
+
+/// Where the model's named prompts are kept, if they are.
+fn prompt_store(settings: &ModelSettings, fingerprint: Fingerprint) -> Option<PromptStore> {
+    let dir = &settings.prompt_store;
+    let wanted = settings.prompt_store_bytes_max > 0 && !dir.as_os_str().is_empty();
+    wanted.then(|| PromptStore::new(dir.clone(), fingerprint, settings.prompt_store_bytes_max))
 }

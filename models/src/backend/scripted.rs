@@ -366,6 +366,7 @@ pub fn loaded(script: Script) -> Loaded {
         },
         vocabulary,
         template: Arc::new(template.expect("a script's template compiles")),
+        fingerprint: [0; 32],
         backend: Box::new(Scripted::new(script)),
     }
 }

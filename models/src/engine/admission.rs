@@ -200,10 +200,14 @@ impl Engine {
             job,
             work,
             constraint,
+            kept,
             ..
         } = waiting;
         match work {
-            Work::Generate(generate) => self.begin(job, *generate, constraint),
+            Work::Generate(generate) => {
+                self.put_back(&generate, kept.as_deref());
+                self.begin(job, *generate, constraint);
+            }
             Work::Embed(inputs) => self.embedding.push_back(Embedding {
                 job,
                 inputs: inputs.into(),

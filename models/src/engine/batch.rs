@@ -182,7 +182,10 @@ impl Engine {
             let shared = common_prefix(wanted, self.slots[other].adoptable());
             (shared >= held + WAIT_TOKENS_MIN).then_some((shared - held, true))
         });
-        shared.chain(known).min()
+        // What is to be kept ends at a place of its own.
+        let kept = slot.keep_at().map(|at| at as usize);
+        let kept = kept.filter(|&at| at > held).map(|at| (at - held, false));
+        shared.chain(known).chain(kept).min()
     }
 
     fn decode(&mut self, shares: &[Share]) -> Result<(), DecodeError> {
@@ -242,6 +245,9 @@ impl Engine {
             prompt_tokens += self.slots[share.slot].computed(share.tokens);
             if share.keep_copy {
                 self.kv.keep_copy(self.slots[share.slot].seq);
+            }
+            if self.slots[share.slot].keep_at().is_some() {
+                self.keep_prompt(share.slot);
             }
         }
         let stats = &self.stats;

@@ -203,6 +203,21 @@ impl KvCache {
         Some(state)
     }
 
+    /// A copy of the state of the sequence's first `len` tokens.
+    pub(super) fn snapshot(&mut self, seq: SeqId, len: u32) -> Option<Vec<u8>> {
+        if self.tree.len(seq) == len {
+            return self.backend.save(seq);
+        }
+        if !self.capacity.rolls_back {
+            return None;
+        }
+        let copy = self.fork(seq)?;
+        self.truncate(copy, len);
+        let state = self.backend.save(copy);
+        self.release(copy);
+        state
+    }
+
     /// Moves it back into a live sequence; `tokens` are those that it held.
     pub(super) fn move_in(&mut self, state: &[u8], tokens: &[Token]) -> Option<SeqId> {
         let seq = self.begin()?;

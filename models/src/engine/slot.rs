@@ -6,7 +6,9 @@ use super::draft::Drafter;
 use super::outbox::{Delivery, Outbox};
 use crate::backend::SeqId;
 use crate::grammar::Constraint;
-use crate::job::{ChosenToken, Event, FinishReason, Generate, JobError, JobId, Outcome, Priority};
+use crate::job::{
+    ChosenToken, Event, FinishReason, Generate, JobError, JobId, Keep, Outcome, Priority,
+};
 use crate::sampler::{LogSoftmax, Sampler};
 use crate::text::{Channel, Piece, TextStream};
 use crate::vocabulary::{Token, TokenKind, Vocabulary};
@@ -460,6 +462,19 @@ impl Slot {
     pub(super) fn cached_tokens(&self) -> u32 {
         let read = self.in_cache.min(self.prompt_len);
         to_u32(read.saturating_sub(self.prompt_computed))
+    }
+
+    /// The beginning of the prompt that is to be kept and is not yet.
+    pub(super) fn keep_at(&self) -> Option<u32> {
+        self.generate.keep.as_ref().map(|keep| keep.tokens)
+    }
+
+    /// Takes the order to keep the prompt's beginning, once that much is read.
+    pub(super) fn take_keep(&mut self) -> Option<Keep> {
+        let read = self
+            .keep_at()
+            .is_some_and(|tokens| tokens <= self.position());
+        read.then(|| self.generate.keep.take()).flatten()
     }
 
     /// The answers that are to be scored; empty for a request that writes.

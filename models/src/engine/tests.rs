@@ -19,6 +19,7 @@ fn engine(script: Script, slots: u32) -> (EngineHandle, EngineThread) {
         prefill_chunk_tokens: 64,
         speculation: true,
         paused_bytes_max: 1 << 20,
+        prompts: None,
         gate: GateLimits {
             waiting_requests_max: 16,
             waiting_prompt_tokens_max: 100_000,
@@ -53,6 +54,7 @@ fn generate(text: &str) -> Generate {
         max_tokens: 800,
         sampling: Sampling::default(),
         stop: Vec::new(),
+        keep: None,
         choices: Vec::new(),
         grammar: None,
         thinking: Thinking::default(),
@@ -788,6 +790,7 @@ async fn guesses_save_decodes_and_change_nothing() {
                 prefill_chunk_tokens: 64,
                 speculation,
                 paused_bytes_max: 0,
+                prompts: None,
                 gate: GateLimits {
                     waiting_requests_max: 16,
                     waiting_prompt_tokens_max: 100_000,

@@ -15,6 +15,7 @@ use super::gate::{Gate, Ticket};
 use super::kv::KvCache;
 use super::outbox::{Delivery, Outbox};
 use super::pace::Pace;
+use super::prompts::Prompts;
 use super::queue::Queue;
 use super::slot::{Ending, Slot, Ticketed, cells_needed, millis};
 use super::stats::EngineStats;
@@ -36,6 +37,8 @@ pub(super) struct Envelope {
 pub(super) struct Attachment {
     pub(super) outbox: Outbox,
     pub(super) constraint: Option<Constraint>,
+    /// What was kept of the prompt's beginning.
+    pub(super) kept: Option<Vec<u8>>,
     pub(super) ticket: Ticket,
     pub(super) submitted: Instant,
 }
@@ -62,6 +65,7 @@ pub(super) struct Waiting {
     pub(super) job: Ticketed,
     pub(super) work: Work,
     pub(super) constraint: Option<Constraint>,
+    pub(super) kept: Option<Vec<u8>>,
     /// Frees the place in the gate when the job leaves the queue.
     _ticket: Ticket,
 }
@@ -80,6 +84,7 @@ pub(super) struct Shared {
     pub(super) stats: Arc<EngineStats>,
     pub(super) alive: Arc<AtomicBool>,
     pub(super) urgency: Arc<Urgency>,
+    pub(super) prompts: Arc<Prompts>,
 }
 
 /// The state that one engine thread owns.
@@ -89,6 +94,7 @@ pub(super) struct Engine {
     pub(super) kv: KvCache,
     pub(super) abort: AbortSignal,
     pub(super) urgency: Arc<Urgency>,
+    pub(super) prompts: Arc<Prompts>,
     pub(super) vocabulary: Arc<Vocabulary>,
     pub(super) options: EngineOptions,
     inbox: Receiver<Envelope>,
@@ -132,6 +138,7 @@ impl Engine {
             _alive: AliveGuard(shared.alive),
             abort: kv.abort_signal(),
             urgency: shared.urgency,
+            prompts: shared.prompts,
             queue: Queue::default(),
             slots: Vec::new(),
             aside: Vec::new(),
@@ -233,6 +240,7 @@ impl Engine {
             job: job_parts,
             work: job.work,
             constraint: attachment.constraint,
+            kept: attachment.kept,
             _ticket: attachment.ticket,
         };
         let cost = waiting.cost();
@@ -362,6 +370,7 @@ impl Engine {
         let slot = self.slots.remove(index);
         self.gate.observe(slot.service_time());
         self.kv.retire(slot.seq);
+        self.publish_stats();
         self.leaving.push(slot.end_scored());
     }
 
@@ -369,6 +378,8 @@ impl Engine {
         if matches!(ending, Ok(FinishReason::Cancelled)) {
             self.stats.jobs_cancelled.fetch_add(1, Ordering::Relaxed);
         }
+        // Who reads the last event and asks for the status next should not see the job.
+        self.publish_stats();
         self.leaving.push(slot.end(ending));
     }
 

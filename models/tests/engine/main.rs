@@ -18,6 +18,7 @@ use fazai_models::job::{
     ChosenToken, Event, Generate, JobError, Outcome, Priority, Thinking, UserId, Work,
 };
 use fazai_models::load::{LoadOptions, Loaded, ModelSource, load};
+use fazai_models::prompts::PromptStore;
 use fazai_models::sampler::Sampling;
 use fazai_models::synth::{self, Quantization, Shape};
 use fazai_models::vocabulary::Token;
@@ -50,12 +51,13 @@ impl Drop for Synthetic {
 }
 
 /// How an engine is started.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Setup {
     slots: u32,
     speculation: bool,
     kv_cache_bytes: u64,
     context_tokens: u32,
+    prompts: Option<PathBuf>,
 }
 
 impl Default for Setup {
@@ -65,6 +67,7 @@ impl Default for Setup {
             speculation: false,
             kv_cache_bytes: 0,
             context_tokens: 1_024,
+            prompts: None,
         }
     }
 }
@@ -84,6 +87,9 @@ impl Setup {
             prefill_chunk_tokens: 64,
             speculation: self.speculation,
             paused_bytes_max: 256 << 20,
+            prompts: self
+                .prompts
+                .map(|dir| PromptStore::new(dir, model.fingerprint, 1 << 30)),
             gate: GateLimits {
                 waiting_requests_max: 256,
                 waiting_prompt_tokens_max: 1_000_000,
@@ -128,6 +134,7 @@ impl Running {
                 max_tokens,
                 sampling: Sampling::default(),
                 stop: Vec::new(),
+                keep: None,
                 choices: Vec::new(),
                 grammar: None,
                 thinking: Thinking::default(),

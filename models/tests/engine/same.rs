@@ -1,7 +1,10 @@
 //! Alone, together, on a shared prefix, guessed, paused: the same tokens.
 
+use std::time::Duration;
+
+use fazai_models::engine::Request;
 use fazai_models::grammar::GrammarSource;
-use fazai_models::job::{ChosenToken, Event, Priority, Work};
+use fazai_models::job::{ChosenToken, Event, Keep, Priority, Work};
 use fazai_models::load::ModelSource;
 use fazai_models::synth::{self, Shape};
 use fazai_models::vocabulary::Token;
@@ -39,7 +42,7 @@ async fn alone(source: &ModelSource, setup: Setup, questions: &[String]) -> Vec<
         let running = Setup {
             slots: 1,
             speculation: false,
-            ..setup
+            ..setup.clone()
         }
         .start(source);
         let (chosen, outcome) = running.run(running.request(question, WRITTEN)).await;
@@ -156,7 +159,7 @@ async fn guesses_change_nothing() {
 
 async fn paused(name: &str, source: &ModelSource, setup: Setup) {
     let questions = [question(LINES[0])];
-    let plain = alone(source, setup, &questions).await;
+    let plain = alone(source, setup.clone(), &questions).await;
     let running: Running = Setup { slots: 1, ..setup }.start(source);
     let mut patient = running.request(&questions[0], WRITTEN);
     patient.priority = Priority::Low;
@@ -237,6 +240,76 @@ async fn a_choice_is_worth_what_its_tokens_are() {
                 "{name}: {logprobs:?} {worth:?}"
             );
         }
+    })
+    .await;
+}
+
+/// A request whose beginning is to be kept.
+fn named(running: &Running, line: &str) -> Request {
+    let mut request = running.request(&question(line), WRITTEN);
+    let other = (running.prompt)(&question("x"));
+    if let Work::Generate(generate) = &mut request.work {
+        let same = generate
+            .prompt
+            .iter()
+            .zip(&other)
+            .take_while(|(a, b)| a == b);
+        let tokens = u32::try_from(same.count()).expect("short");
+        generate.keep = Some(Keep {
+            name: "watch".to_owned(),
+            tokens,
+        });
+    }
+    request
+}
+
+#[tokio::test]
+async fn a_named_prompt_outlives_the_engine() {
+    on_every_model(async |name, source| {
+        let dir = format!("fazai-engine-prompts-{name}-{}", std::process::id());
+        let dir = std::env::temp_dir().join(dir);
+        let setup = Setup {
+            prompts: Some(dir.clone()),
+            ..Setup::default()
+        };
+        let questions = [question(LINES[4])];
+        let plain = alone(source, Setup::default(), &questions).await;
+        let first = setup.clone().start(source);
+        first.run(named(&first, LINES[3])).await;
+        // The file is written by a thread of its own.
+        let written = || {
+            std::fs::read_dir(&dir).is_ok_and(|files| {
+                files
+                    .flatten()
+                    .any(|file| file.path().extension().is_some_and(|end| end == "kv"))
+            })
+        };
+        let waited = tokio::time::timeout(Duration::from_secs(20), async {
+            while !written() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        waited.await.expect("the prompt is kept");
+        drop(first);
+
+        let second = setup.clone().start(source);
+        let (chosen, outcome) = second.run(named(&second, LINES[4])).await;
+        check_same(&format!("{name}, kept"), &plain[0], &chosen);
+        assert!(outcome.cached_tokens > 80, "{name}: {outcome:?}");
+        drop(second);
+
+        // Damaged files are as good as none.
+        for file in std::fs::read_dir(&dir).expect("there").flatten() {
+            let mut bytes = std::fs::read(file.path()).expect("readable");
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            std::fs::write(file.path(), bytes).expect("written");
+        }
+        let third = setup.start(source);
+        let (chosen, outcome) = third.run(named(&third, LINES[4])).await;
+        check_same(&format!("{name}, damaged"), &plain[0], &chosen);
+        assert_eq!(outcome.cached_tokens, 0, "{name}");
+        std::fs::remove_dir_all(&dir).expect("removed");
     })
     .await;
 }

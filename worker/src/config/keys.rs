@@ -138,6 +138,10 @@ keys! {
             |s, v| s.model.speculation = on_off(v)?, show_on_off(s.model.speculation);
         "paused_bytes_max", "Memory for the KV cache of requests that are paused for more urgent ones, when there is no room.":
             |s, v| s.model.paused_bytes_max = usize::try_from(bytes(v)?).unwrap_or(usize::MAX), s.model.paused_bytes_max;
+        "prompt_store", "Where prompts with a prompt_name are kept across restarts; empty: nowhere.":
+            |s, v| s.model.prompt_store = PathBuf::from(v), s.model.prompt_store.display();
+        "prompt_store_bytes_max", "How much of that; 0: nothing is kept.":
+            |s, v| s.model.prompt_store_bytes_max = bytes(v)?, s.model.prompt_store_bytes_max;
         "idle_unload_ms", "Unload a model that was not used for so long; 0: never.":
             |s, v| s.model.idle_unload_ms = number(v, 0, u64::MAX)?, s.model.idle_unload_ms;
         "memory_bytes_max", "Refuse models that need more than this; 0: what is free.":

@@ -5,7 +5,7 @@ mod stream;
 mod valid;
 
 use fazai_models::engine::Request;
-use fazai_models::job::{Generate, Priority as EnginePriority, Thinking, Work};
+use fazai_models::job::{Generate, Keep, Priority as EnginePriority, Thinking, Work};
 use fazai_models::vocabulary::Token;
 use fazai_protocol::{
     Accepted, Ask, Done, ErrorCode, FinishReason, Line, Metadata, Priority, Status, Think,
@@ -66,6 +66,7 @@ async fn begin(context: &Context, ask: Ask) -> Result<Streaming, WireError> {
         max_tokens,
         sampling: ask.sampling.clone(),
         stop: ask.stop.clone(),
+        keep: keep(context, &ask, prompt.named_tokens),
         choices,
         grammar: ask.grammar.clone(),
         thinking: thinking(&ask, &model, prompt.opens_thinking),
@@ -105,6 +106,15 @@ async fn begin(context: &Context, ask: Ask) -> Result<Streaming, WireError> {
         quota,
         waited,
     }))
+}
+
+/// The beginning of the prompt under the user's name for it: users do not share names.
+fn keep(context: &Context, ask: &ValidAsk, tokens: u32) -> Option<Keep> {
+    let name = ask.prompt_name.as_ref()?;
+    Some(Keep {
+        name: format!("{}/{name}", context.user),
+        tokens,
+    })
 }
 
 /// The choices as the model would write them, with the mark that ends an answer: so that one

@@ -18,6 +18,8 @@ pub(super) struct Fitted {
     pub(super) opens_thinking: bool,
     /// How many tokens were cut.
     pub(super) cut_tokens: u32,
+    /// How many tokens are before the last message, if that was asked for.
+    pub(super) named_tokens: u32,
 }
 
 /// Texts below this are tokenized at once; longer ones would hold up other requests.
@@ -46,6 +48,7 @@ pub(super) async fn prompt(
         raw: ask.raw,
         think: ask.think != Think::Off,
         overflow: ask.overflow,
+        named: ask.prompt_name.is_some(),
         context: room,
         // At least as much as was asked for, but never more than half of the context.
         reserve: (ask.max_tokens as usize).min(room / 2).max(1),
@@ -64,6 +67,8 @@ struct Maker {
     raw: bool,
     think: bool,
     overflow: Overflow,
+    /// Whether to find out where the last message begins.
+    named: bool,
     context: usize,
     reserve: usize,
 }
@@ -73,7 +78,7 @@ impl Maker {
         let whole = self.render(&turns)?;
         let length = whole.tokens.len();
         if length < self.context {
-            return Ok(fitted(whole, 0));
+            return self.finished(turns, whole, 0);
         }
         if self.overflow == Overflow::Error {
             return Err(overflow(length, self.context));
@@ -88,7 +93,35 @@ impl Maker {
             prompt = self.render(&turns)?;
         }
         let cut = length - prompt.tokens.len();
-        Ok(fitted(prompt, cut))
+        self.finished(turns, prompt, cut)
+    }
+
+    fn finished(&self, turns: Vec<Turn>, prompt: Prompt, cut: usize) -> Result<Fitted, WireError> {
+        let named_tokens = if self.named {
+            self.before_last(turns, &prompt)?
+        } else {
+            0
+        };
+        Ok(Fitted {
+            named_tokens,
+            ..fitted(prompt, cut)
+        })
+    }
+
+    /// How many tokens of the prompt do not depend on the last message: those that stay when it
+    /// says something else. Templates may do anything, so that nothing else would be sure.
+    fn before_last(&self, mut turns: Vec<Turn>, prompt: &Prompt) -> Result<u32, WireError> {
+        let mut common = prompt.tokens.len();
+        // Two others, because the first may begin like the message by chance.
+        for other in ["0", "?"] {
+            if let Some(last) = turns.last_mut() {
+                last.content = other.to_owned();
+            }
+            let other = self.render(&turns)?.tokens;
+            let same = prompt.tokens.iter().zip(&other).take_while(|(a, b)| a == b);
+            common = common.min(same.count());
+        }
+        Ok(u32::try_from(common).unwrap_or(u32::MAX))
     }
 
     fn render(&self, turns: &[Turn]) -> Result<Prompt, WireError> {
@@ -140,6 +173,7 @@ fn fitted(prompt: Prompt, cut: usize) -> Fitted {
         tokens: prompt.tokens,
         opens_thinking: prompt.opens_thinking,
         cut_tokens: u32::try_from(cut).unwrap_or(u32::MAX),
+        named_tokens: 0,
     }
 }
 
@@ -165,6 +199,7 @@ mod tests {
             raw: false,
             think: false,
             overflow,
+            named: false,
             context,
             reserve: 20,
         }

@@ -23,6 +23,7 @@ pub(super) struct ValidAsk {
     /// Whether the answer depends on chance, so that its seed is worth telling.
     pub(super) by_chance: bool,
     pub(super) stop: Vec<String>,
+    pub(super) prompt_name: Option<String>,
     pub(super) choices: Vec<String>,
     pub(super) grammar: Option<GrammarSource>,
     pub(super) think: Think,
@@ -69,6 +70,7 @@ impl ValidAsk {
             deadline_ms: deadline(params, defaults)?,
             overflow: params.overflow.unwrap_or_default(),
             stop: ask.params.stop.clone(),
+            prompt_name: prompt_name(&ask)?,
             choices: ask.params.choices.clone(),
             ignore_eos: params.ignore_eos,
             raw,
@@ -201,6 +203,32 @@ fn check_stops(stops: &[String], limits: &Limits) -> Result<(), WireError> {
         return Err(bad(format!("a stop string must have 1 to {most} bytes")));
     }
     Ok(())
+}
+
+const PROMPT_NAME_BYTES_MAX: usize = 128;
+
+fn prompt_name(ask: &Ask) -> Result<Option<String>, WireError> {
+    let params = &ask.params;
+    let name = params.prompt_name.clone();
+    if name
+        .as_ref()
+        .is_some_and(|name| name.is_empty() || name.len() > PROMPT_NAME_BYTES_MAX)
+    {
+        return Err(bad(format!(
+            "prompt_name must have 1 to {PROMPT_NAME_BYTES_MAX} bytes"
+        )));
+    }
+    if name.is_some() && params.raw {
+        return Err(bad(
+            "prompt_name keeps what is before the last message, and raw has nothing there",
+        ));
+    }
+    if name.is_some() && ask.session.is_some() {
+        return Err(bad(
+            "prompt_name does not go with a session, whose beginning grows",
+        ));
+    }
+    Ok(name)
 }
 
 const CHOICES_MAX: usize = 64;
@@ -336,6 +364,11 @@ mod tests {
             (json!({ "deadline_ms": 0 }), "deadline_ms"),
             (json!({ "regex": "a", "lark": "b" }), "only one"),
             (json!({ "regex": "a", "ignore_eos": true }), "ignore_eos"),
+            (json!({ "prompt_name": "" }), "1 to 128 bytes"),
+            (
+                json!({ "prompt_name": "x", "raw": true }),
+                "raw has nothing",
+            ),
             (json!({ "choices": ["a"] }), "2 to 64, not 1"),
             (json!({ "choices": vec!["a"; 65] }), "2 to 64, not 65"),
             (json!({ "choices": ["a", ""] }), "1 to 256 bytes"),

@@ -1,0 +1,104 @@
+//! Named prompts: read from the store before their first job, written after it.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use tracing::warn;
+
+use super::turn::Engine;
+use crate::job::Generate;
+use crate::prompts::PromptStore;
+use crate::vocabulary::Token;
+
+/// The store, and which prompts need nothing more from it.
+#[derive(Debug)]
+pub(super) struct Prompts {
+    store: Option<PromptStore>,
+    /// Names with the tokens for which they were read or written by this engine.
+    known: Mutex<HashSet<(String, Vec<Token>)>>,
+}
+
+/// A process meets so many named prompts; beyond that they are not kept.
+const KNOWN_MAX: usize = 1_024;
+
+impl Prompts {
+    pub(super) fn new(store: Option<PromptStore>) -> Self {
+        Self {
+            store,
+            known: Mutex::default(),
+        }
+    }
+
+    /// Takes note of a name. `false`: it was known, or there are too many.
+    fn meet(&self, name: &str, tokens: &[Token]) -> bool {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.len() < KNOWN_MAX && known.insert((name.to_owned(), tokens.to_vec()))
+    }
+
+    /// What the store has for the request, if nobody asked for it yet. Reads a file, off the
+    /// caller's thread.
+    pub(super) async fn recall(this: &Arc<Self>, generate: &Generate) -> Option<Vec<u8>> {
+        let store = this.store.clone()?;
+        let (name, tokens) = kept_part(generate)?;
+        if this
+            .known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(&(name.clone(), tokens.clone()))
+        {
+            return None;
+        }
+        let prompts = Arc::clone(this);
+        let reading = tokio::task::spawn_blocking(move || {
+            let state = store.load(&name, &tokens)?;
+            prompts.meet(&name, &tokens).then_some(state)
+        });
+        reading.await.ok().flatten()
+    }
+}
+
+/// The name and the tokens that the request wants to be kept.
+fn kept_part(generate: &Generate) -> Option<(String, Vec<Token>)> {
+    let keep = generate.keep.as_ref()?;
+    let tokens = generate.prompt.get(..keep.tokens as usize)?;
+    (!tokens.is_empty()).then(|| (keep.name.clone(), tokens.to_vec()))
+}
+
+impl Engine {
+    /// Puts a state that was kept into the cache, where the request will find it.
+    pub(super) fn put_back(&mut self, generate: &Generate, state: Option<&[u8]>) {
+        if let (Some(state), Some((_, tokens))) = (state, kept_part(generate))
+            && let Some(seq) = self.kv.move_in(state, &tokens)
+        {
+            self.kv.retire(seq);
+        }
+    }
+
+    /// Writes the beginning of the slot's prompt to the store, if that is wanted, read, and not
+    /// done.
+    pub(super) fn keep_prompt(&mut self, index: usize) {
+        let slot = &mut self.slots[index];
+        let Some(keep) = slot.take_keep() else { return };
+        let Some(store) = self.prompts.store.clone() else {
+            return;
+        };
+        let tokens = slot.held()[..keep.tokens as usize].to_vec();
+        if !self.prompts.meet(&keep.name, &tokens) {
+            return;
+        }
+        let Some(state) = self.kv.snapshot(self.slots[index].seq, keep.tokens) else {
+            return;
+        };
+        // Nobody waits for the disk.
+        let writer = thread::Builder::new().name("prompt store".to_owned());
+        let spawned = writer.spawn(move || {
+            if let Err(fault) = store.save(&keep.name, &tokens, &state) {
+                warn!(name = keep.name, %fault, "a prompt can't be kept");
+            }
+        });
+        if let Err(fault) = spawned {
+            warn!(%fault, "no thread to keep a prompt with");
+        }
+    }
+}
