@@ -8,6 +8,8 @@ mod report;
 mod round;
 mod side;
 mod sse;
+#[cfg(test)]
+mod stand_in;
 
 use std::path::PathBuf;
 
@@ -225,5 +227,53 @@ impl Comparison {
                 None
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::stand_in::{PROPS, scripted_client, stand_in};
+    use super::*;
+
+    #[tokio::test]
+    async fn a_peer_that_fails_is_not_asked_again_and_costs_its_column_only() {
+        let (url, mut bodies) = stand_in(|path| match path {
+            "/props" => (200, "application/json", PROPS.to_owned()),
+            _ => (500, "application/json", r#"{"error":"no"}"#.to_owned()),
+        })
+        .await;
+        let client = scripted_client();
+        let prompts = Prompts::new(client.clone(), 1);
+        let sides = Sides {
+            ours: Side::Ours(client),
+            theirs: Some(Side::Theirs(
+                Peer::connect(&url, None, None).await.expect("a peer"),
+            )),
+        };
+        let sizes = Sizes::within(2_048);
+        let mut measured = Measured::default();
+        let mut comparison = Comparison {
+            case: Case::Quote,
+            rows: vec![Compared::new(Case::Quote.rows(&sizes).remove(0))],
+            failed: [false; 2],
+        };
+        for round in 0..3 {
+            let questions = Round::prepare(Case::Quote, round, &prompts, &sizes).await;
+            let questions = questions.expect("questions");
+            comparison
+                .round(&questions, &sides, round > 0, &mut measured)
+                .await;
+        }
+        assert_eq!(
+            measured.failures,
+            ["quote, theirs: the peer answered 500: no"]
+        );
+        measured.rows = comparison.rows;
+        let figure = &measured.report().json["figures"][0];
+        assert_eq!(figure["ours"]["runs"], 2, "{figure}");
+        assert!(figure["theirs"].is_null(), "{figure}");
+        bodies.recv().await.expect("of /props");
+        bodies.recv().await.expect("of the first question");
+        assert!(bodies.try_recv().is_err(), "there was a second question");
     }
 }

@@ -366,68 +366,11 @@ fn count(of: &Value, key: &str) -> anyhow::Result<u64> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::{TcpListener, TcpStream};
     use tokio::sync::mpsc;
 
     use super::super::side::Side;
+    use super::super::stand_in::{Answer, PROPS, stand_in};
     use super::*;
-
-    const PROPS: &str = r#"{"default_generation_settings":{"n_ctx":2048},"total_slots":8,
-        "model_path":"/srv/models/m.gguf","build_info":"b1"}"#;
-
-    /// What a stand-in answers to a path: the status, the content type and the body.
-    type Answer = fn(&str) -> (u16, &'static str, String);
-
-    /// A server that reads a request on each connection, answers, and closes it. Also gives
-    /// the requests' bodies.
-    async fn stand_in(answer: Answer) -> (String, mpsc::UnboundedReceiver<Value>) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let url = format!("http://{}", listener.local_addr().expect("an address"));
-        let (bodies, seen) = mpsc::unbounded_channel();
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve_one(stream, answer, bodies.clone()));
-            }
-        });
-        (url, seen)
-    }
-
-    async fn serve_one(
-        mut stream: TcpStream,
-        answer: Answer,
-        bodies: mpsc::UnboundedSender<Value>,
-    ) {
-        let (path, body) = read_request(&mut stream).await;
-        let _ = bodies.send(body);
-        let (status, kind, text) = answer(&path);
-        let head =
-            format!("HTTP/1.1 {status} x\r\ncontent-type: {kind}\r\nconnection: close\r\n\r\n");
-        let _ = stream.write_all(head.as_bytes()).await;
-        // In pieces, as they would be written.
-        for piece in text.as_bytes().chunks(7) {
-            let _ = stream.write_all(piece).await;
-            let _ = stream.flush().await;
-        }
-    }
-
-    async fn read_request(stream: &mut TcpStream) -> (String, Value) {
-        let mut bytes = Vec::new();
-        loop {
-            let text = String::from_utf8_lossy(&bytes).into_owned();
-            if let Some((head, body)) = text.split_once("\r\n\r\n") {
-                let head = head.to_lowercase();
-                let length = head.split("content-length: ").nth(1);
-                let length = length.and_then(|rest| rest.lines().next()?.parse().ok());
-                if body.len() >= length.unwrap_or(0) {
-                    let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
-                    return (path, serde_json::from_str(body).unwrap_or_default());
-                }
-            }
-            let read = stream.read_buf(&mut bytes).await.expect("a request");
-            assert_ne!(read, 0, "the request breaks off");
-        }
-    }
 
     fn events(lines: &[&str]) -> (u16, &'static str, String) {
         let text = lines.iter().map(|line| format!("data: {line}\n\n"));

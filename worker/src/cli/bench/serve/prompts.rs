@@ -182,17 +182,11 @@ impl Prompts {
 
 #[cfg(test)]
 mod tests {
-    use fazai_models::backend::scripted::{self, Script};
-    use std::sync::Arc;
-
+    use super::super::stand_in::scripted_client;
     use super::*;
 
     fn prompts(seed: u64) -> Prompts {
-        let worker = fazai::Worker::with_loader(
-            fazai::config::Settings::default(),
-            Arc::new(|_, _, _| Ok(scripted::loaded(Script::answering(|_| String::new())))),
-        );
-        Prompts::new(worker.client(), seed)
+        Prompts::new(scripted_client(), seed)
     }
 
     #[tokio::test]

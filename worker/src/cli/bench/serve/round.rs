@@ -339,3 +339,57 @@ async fn cancel(side: &Side, left: &Question, next: &Question) -> anyhow::Result
         ..Turn::of([seconds(answer.first, answer.counts)])
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::ValueEnum;
+
+    use super::super::stand_in::scripted_client;
+    use super::*;
+
+    async fn turn(case: Case) -> Turn {
+        let client = scripted_client();
+        let prompts = Prompts::new(client.clone(), 1);
+        let sizes = Sizes::within(8_192);
+        let round = Round::prepare(case, 1, &prompts, &sizes).await;
+        let turn = round.expect("questions").ask(&Side::Ours(client)).await;
+        let turn = turn.expect("answers");
+        assert_eq!(turn.figures.len(), case.rows(&sizes).len(), "{case:?}");
+        turn
+    }
+
+    #[tokio::test]
+    async fn every_case_has_a_figure_for_each_of_its_rows() {
+        for &case in Case::value_variants() {
+            for figure in turn(case).await.figures {
+                assert!(figure.value > 0.0, "{case:?}: {figure:?}");
+                assert!(figure.counts.output_tokens > 0, "{case:?}: {figure:?}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn answers_are_as_long_as_they_should_be() {
+        let written = turn(Case::Streams).await.figures;
+        let written = written.iter().map(|figure| figure.counts.output_tokens);
+        assert_eq!(written.collect::<Vec<_>>(), [128, 256, 512, 1_024]);
+        let shared = turn(Case::Shared).await.figures;
+        assert!(shared[1].counts.prompt_tokens > 32 * 1_100, "{shared:?}");
+    }
+
+    #[tokio::test]
+    async fn the_requests_of_shared_differ_only_at_the_end() {
+        let prompts = Prompts::new(scripted_client(), 1);
+        let which = Which::new(Case::Shared, 1);
+        let alike = alike(&prompts, which, 500, 3).await.expect("questions");
+        assert_eq!(alike[0].text[..500], alike[2].text[..500]);
+        assert_ne!(alike[0].text, alike[2].text);
+    }
+
+    #[test]
+    fn an_object_has_five_fields() {
+        assert!(is_object(r#"{"a":1,"b":2,"c":3,"d":4,"e":"}"}"#));
+        assert!(!is_object(r#"{"a":1,"b":2,"c":3,"d":4,"e":"cut"#));
+        assert!(!is_object("[1,2,3,4,5]"));
+    }
+}
