@@ -126,21 +126,12 @@ impl Engine {
                 continue;
             }
             self.adopt_at(index);
-            let slot = &self.slots[index];
-            let mut tokens = slot.pending().len().min(room);
+            let tokens = self.slots[index].pending().len().min(room);
             let border = self.border(index, &order[place + 1..]);
-            let keep_copy = border.is_some_and(|(at, keep)| keep && at == tokens);
-            if let Some((at, keep)) = border
-                && at < tokens
-            {
-                tokens = at;
-                shares.push(Share {
-                    slot: index,
-                    tokens,
-                    prefilling: true,
-                    keep_copy: keep,
-                });
-            } else if tokens > 0 {
+            let (tokens, keep_copy) = border
+                .filter(|(at, _)| *at <= tokens)
+                .unwrap_or((tokens, false));
+            if tokens > 0 {
                 shares.push(Share {
                     slot: index,
                     tokens,
