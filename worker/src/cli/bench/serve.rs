@@ -35,6 +35,8 @@ client's, from sending a request to the first text or to the end. `streams` coun
 all streams from the first request to the last answer. A server without priorities gets the
 requests of `priority` as plain ones, with all its slots busy if it has 8.
 
+Ctrl-C ends it with the cases that are complete.
+
 The worker runs inside this program unless --socket names a running one. Run the peer with the
 same model, threads and slots, and with a context for each slot that is as long:
 
@@ -86,6 +88,7 @@ impl Serve {
         self.subject.print(&measured.report());
         measured.machine.warn();
         match measured.failures.len() {
+            _ if measured.interrupted => Err(super::super::Interrupted.into()),
             0 => Ok(()),
             count => Err(anyhow::anyhow!("{count} cases could not be measured")),
         }
@@ -116,8 +119,15 @@ impl Serve {
             ours: Side::Ours(client),
             theirs: peer.map(Side::Theirs),
         };
-        self.compare(&sides, &prompts, &sizes, &mut measured)
-            .await?;
+        // A comparison takes long, and what is measured so far is worth having.
+        let interrupted = tokio::select! {
+            compared = self.compare(&sides, &prompts, &sizes, &mut measured) => {
+                compared?;
+                false
+            }
+            _ = tokio::signal::ctrl_c() => true,
+        };
+        measured.interrupted = interrupted;
         drop((sides, prompts));
         if let Some(worker) = worker {
             worker.stop().await;

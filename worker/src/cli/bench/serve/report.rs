@@ -141,6 +141,8 @@ pub(super) struct Measured {
     pub(super) notes: Vec<String>,
     /// Cases that failed, with the reason.
     pub(super) failures: Vec<String>,
+    /// Whether cases are missing because the user had seen enough.
+    pub(super) interrupted: bool,
 }
 
 impl Measured {
@@ -202,6 +204,7 @@ impl Measured {
             "figures": rows,
             "notes": self.all_notes(),
             "failures": self.failures,
+            "interrupted": self.interrupted,
         });
         if let Some((_, peer)) = &self.peer {
             json["peer"] = peer.clone();
