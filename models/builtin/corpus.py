@@ -16,7 +16,7 @@ TRIAGE_PROMPT = (HERE / "prompts" / "triage.txt").read_text().strip()
 PLAN_PROMPT = (HERE / "prompts" / "plan.txt").read_text().strip()
 SYSTEMS = (HERE / "wordings" / "systems.txt").read_text().strip().split("\n")
 # Shares of samples. Questions are short and many-sided, so they come most often.
-MIX = {"triage": 12, "plan": 24, "answer": 54, "limits": 15, "log": 1}
+MIX = {"triage": 26, "plan": 24, "answer": 46, "limits": 18, "log": 1}
 
 
 @dataclass(frozen=True)

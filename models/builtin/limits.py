@@ -64,7 +64,7 @@ class Limits:
         names = list(self.topics)
         name = self.rng.choices(names, [len(self.topics[n]) ** 0.7 for n in names])[0]
         text = self.fill(self.rng.choice(self.topics[name]))
-        if name == "portuguese":
+        if name.startswith("portuguese"):
             return self.noisy(text, "x_pt"), LIMITS["pt"]
         return self.phrases.noisy(text, synonyms=False), LIMITS["en"]
 

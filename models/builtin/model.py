@@ -27,7 +27,7 @@ class Config:
 
 
 def init_params(config, key):
-    """Weights as {name: array}; those of the layers are stacked along a first axis, for lax.scan."""
+    """Weights as {name: array}; those of the layers are stacked along a first axis."""
     c = config
     shapes = {
         "attn_qkv": (c.width, (c.heads + 2 * c.kv_heads) * c.head_dim),
@@ -112,8 +112,11 @@ def hidden(config, params, tokens, positions, segments):
     causal = jnp.tril(jnp.ones((time, time), bool))
     mask = causal & ((segments[:, :, None] == segments[:, None, :]) | (segments[:, None, :] == SHARED))
     angles = rope_angles(config, positions)
-    step = lambda x, layer: (block(config, layer, x, angles, mask)[0], None)
-    x, _ = jax.lax.scan(step, params["token_embd"][tokens], params["layers"])
+    # Unrolled, and with nothing kept for the gradients but the products: storing the rest costs more than making it.
+    step = jax.checkpoint(lambda x, layer: block(config, layer, x, angles, mask)[0], policy=jax.checkpoint_policies.dots_saveable)
+    x = params["token_embd"][tokens]
+    for i in range(config.layers):
+        x = step(x, jax.tree.map(lambda stack: stack[i], params["layers"]))
     return rms_norm(x, params["output_norm"])
 
 

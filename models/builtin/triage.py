@@ -62,7 +62,7 @@ class Events:
     def sample(self):
         """(event text, label JSON)"""
         kinds = [self.log, self.suricata, self.falco, self.access, self.metric]
-        return self.rng.choices(kinds, (4, 3, 1.5, 2, 1.5))[0]()
+        return self.rng.choices(kinds, (4.5, 3, 1.5, 2.5, 2.2))[0]()
 
     def suricata(self):
         event, verdict = triage_net.suricata(self.values, self.which)

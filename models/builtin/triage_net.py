@@ -125,7 +125,7 @@ MINING = ["pool.{d}", "xmr.{d}", "xmr-eu1.nanopool.org", "monero.{d}", "pool.min
 
 def suricata(v, which):
     kinds = [alert, dns, http, tls, ssh, fileinfo, flow, other]
-    kind = v.rng.choices(kinds, (5, 1.2, 1.5, 0.8, 0.5, 0.7, 0.8, 0.6))[0]
+    kind = v.rng.choices(kinds, (5, 1.1, 1.3, 1.1, 0.7, 1, 1.1, 0.5))[0]
     event, result = kind(v, which)
     return envelope(v, event), result
 
@@ -150,10 +150,11 @@ def envelope(v, event):
         "ether": {"src_mac": v.mac(), "dest_mac": v.mac()},
     }
     usual = ["src_ip", "src_port", "dest_ip", "dest_port", "proto"]
+    brief = v.chance(0.4)  # short events teach the rule with less to read
     for key in usual:
-        if v.chance(0.92) or key == "src_ip":
+        if v.chance(0.35 if brief else 0.92) or key == "src_ip":
             outer[key] = maybe[key]
-    for key in v.rng.sample([k for k in maybe if k not in usual], v.rng.randint(0, 4)):
+    for key in v.rng.sample([k for k in maybe if k not in usual], 0 if brief else v.rng.randint(0, 4)):
         outer[key] = maybe[key]
     outer |= event
     if v.chance(0.07):
@@ -194,7 +195,8 @@ def alert(v, which):
         "action": v.pick(["allowed", "allowed", "blocked"]),
         "xff": v.ip4(),
     }
-    for key in v.rng.sample(list(extra), v.rng.randint(1, 5)):
+    brief = v.chance(0.4)
+    for key in v.rng.sample(list(extra), v.rng.randint(0, 2) if brief else v.rng.randint(1, 5)):
         body[key] = extra[key]
     if level == 1:
         marked = "Critical" in body.get("metadata", {}).get("signature_severity", [])
@@ -209,7 +211,8 @@ def alert(v, which):
         stopped = True
     if stopped and severity in ("critical", "high", "medium"):
         severity = LEVELS[LEVELS.index(severity) - 1]
-    distract(v, event)
+    if not brief:
+        distract(v, event)
     return event, verdict(severity, category, v.pick(REASONS[category]), True, stopped)
 
 
@@ -274,6 +277,10 @@ def dns(v, which):
         body["rrname"] = f"{v.madeup()}{v.hex4()}{v.madeup()}.onion"
         body.pop("answers", None)
         result = verdict("medium", "policy", "A Tor name was looked up.", True)
+    elif r < 0.58:
+        # Ordinary names that only look odd: long words, reverse lookups, numbered hosts.
+        body["rrname"] = v.pick([f"{v.digits(2)}.{v.digits(2)}.168.192.in-addr.arpa", f"_{v.word()}._tcp.{v.domain()}", f"{v.word()}-{v.word()}-{v.hex4()}.{v.domain()}", f"{v.hex4()}{v.digits(4)}.cdn.{v.domain()}"])
+        body.pop("answers", None)
     if v.chance(0.3):
         body["tx_id"] = 0
     return {"event_type": "dns", "dns": shuffled(v, body)}, result
@@ -303,6 +310,10 @@ def http(v, which):
         if v.chance(0.5):
             body["hostname"] = v.ip4()
         result = verdict("high", "malware", "A program was downloaded by a script.", True)
+    elif asked["plain"] and v.chance(0.15):
+        # A browser that fetches a program, as people do.
+        body["url"] = f"/{v.word()}/{v.word()}{v.pick(PROGRAM_ENDS)}"
+        body["http_user_agent"] = f"Mozilla/5.0 (Windows NT 10.0; Win64; x64) Chrome/{v.small()}.0 Safari/537.36"
     if v.chance(0.3):
         body["http_content_type"] = v.pick(["text/html", "application/json", "image/png", "application/octet-stream"])
     if v.chance(0.3):
@@ -380,7 +391,7 @@ def fileinfo(v, which):
 
 def flow(v, which):
     size = v.pick(["small", "small", "large", "huge"])
-    sent = {"small": v.rng.randint(60, 10 ** v.rng.randint(3, 8) - 1), "large": v.rng.randint(10**8, 10**9 - 1), "huge": v.rng.randint(10**9, 10 ** v.rng.randint(10, 12))}[size]
+    sent = {"small": v.rng.randint(60, 10 ** v.rng.randint(3, 8) - 1) if v.chance(0.7) else v.rng.randint(10**7, 10**8 - 1), "large": v.rng.randint(10**8, 10**9 - 1), "huge": v.rng.randint(10**9, 10 ** v.rng.randint(10, 12))}[size]
     body = {"pkts_toserver": v.num(), "pkts_toclient": v.num(), "bytes_toserver": sent, "bytes_toclient": v.rng.randint(0, 10 ** v.rng.randint(3, 11)), "start": v.eve_time(), "end": v.eve_time(), "age": v.small(), "state": v.pick(["closed", "new", "established", "bypassed"]), "reason": v.pick(["timeout", "shutdown", "forced"]), "alerted": False}
     for key in v.rng.sample(["pkts_toserver", "pkts_toclient", "bytes_toclient", "start", "end", "age", "state", "reason", "alerted"], v.rng.randint(0, 6)):
         del body[key]

@@ -40,12 +40,15 @@ def verdict(severity, category, reason, has_address=False, stopped=False):
 
 def request(v, which):
     """One HTTP request with its verdict: method, url, status, agent, referer, bytes."""
-    kind = v.rng.choices(["plain", "client", "limit", "server", "attack", "agent", "referer", "secret", "scanner", "probe"], (5, 2.2, 0.8, 2, 4, 1, 0.5, 2.2, 2, 2.2))[0]
+    kind = v.rng.choices(["plain", "client", "limit", "server", "attack", "agent", "referer", "secret", "scanner", "probe"], (5, 2.2, 1, 2, 3.5, 0.8, 0.5, 2.5, 2, 2.2))[0]
     method = v.pick(["GET", "GET", "GET", "POST", "HEAD", "PUT"])
     url, agent, referer = v.urlpath(), v.agent(), v.pick(["-", "-", f"https://{v.domain()}/"])
     status = v.pick(OK)
     result = verdict("info", "web", v.pick(["An ordinary request.", "Routine web traffic."]))
-    if kind == "client":
+    if kind == "plain" and v.chance(0.08):
+        # The same page as a probe asks for, but it is here and answers.
+        url, status = v.pick(["/wp-login.php", "/xmlrpc.php", "/phpmyadmin/", "/admin.php", "/actuator/health", "/manager/html", "/administrator/index.php"]), v.pick([200, 200, 302, 304])
+    elif kind == "client":
         status = v.pick([400, 401, 401, 403, 403, 405, 406, 408, 409, 410, 411, 413, 414, 415, 416, 422, 431, 451])
         result = verdict("low", "web", v.pick(["The server refused a request.", "A request was not accepted."]), True)
     elif kind == "limit":
@@ -85,7 +88,7 @@ def request(v, which):
         url = v.pick(part(PROBES, which))
         status = v.pick([404, 404, 403])
         result = verdict("low", "recon", "A probe for weak pages.", True)
-    return dict(method=method, url=url, status=status, agent=agent, referer=referer, bytes=v.rng.choice((0, v.num(), v.num(), 162, 548)), verdict=result)
+    return dict(method=method, url=url, status=status, agent=agent, referer=referer, bytes=v.rng.choice((0, v.num(), v.num(), 162, 548)), verdict=result, plain=kind == "plain")
 
 
 def injected(v, which):
@@ -187,6 +190,12 @@ def metric(v):
 
 def band(v, bounds):
     """A value in a random band between bounds, and the number of the band."""
+    if v.chance(0.35):
+        # Close to a bound, on either side of it: that is where the digits matter.
+        bound = v.pick(bounds[1:-1])
+        near = (bounds[2] - bounds[1]) * 0.15
+        value = min(bound + v.rng.uniform(-near, near), bounds[-1] - 0.1)
+        return value, sum(value >= b for b in bounds[1:-1])
     level = v.rng.randrange(len(bounds) - 1)
     low, high = bounds[level], bounds[level + 1]
     # Values at the lower bound come up often, because the bound belongs to the band.
@@ -222,7 +231,7 @@ def settle(v, value, level):
 
 
 def rounded(v, value):
-    return int(value) if v.chance(0.5) else int(value) + round(v.rng.random(), 1) * (value % 1 > 0) if v.chance(0.3) else int(value * 10) / 10
+    return int(value) if v.chance(0.5) else int(value) + v.rng.randint(0, 9) / 10 if v.chance(0.3) else int(value * 10) / 10
 
 
 def load_sample(v):
