@@ -57,6 +57,7 @@ impl TestWorker {
         settings.server.socket = dir.path().join("worker.sock");
         settings.server.drain_ms = 500;
         settings.model.dir = dir.path().join("models");
+        settings.model.prompt_store = dir.path().join("prompts");
         settings.model.slots = 4;
         settings.defaults.temperature = 0.0;
         change(&mut settings);
