@@ -219,6 +219,23 @@ fn ask_uses_a_running_worker_and_otherwise_its_own_model() {
     let json = lines(&String::from_utf8(json.stdout).unwrap());
     assert_eq!(json.last().unwrap()["action"], "done");
 
+    let likely = "The process was killed by SIGKILL.";
+    let chosen = fazai(&[
+        "ask",
+        "--local",
+        "--config",
+        "/dev/null",
+        "--choice",
+        "Bananas are yellow.",
+        "--choice",
+        likely,
+        question,
+    ]);
+    assert_eq!(
+        String::from_utf8_lossy(&chosen.stdout),
+        format!("{likely}\n")
+    );
+
     // A place that was named and where nobody is: no answer from somewhere else.
     let nowhere = fazai(&["ask", "--socket", "/nonexistent/x.sock", question]);
     assert!(!nowhere.status.success() && nowhere.stdout.is_empty());

@@ -6,7 +6,9 @@ use clap::Args;
 use fazai::Worker;
 use fazai::config::Settings;
 use fazai_protocol::client::{Client, Reply};
-use fazai_protocol::{self as protocol, AskParams, Done, ErrorCode, Line, Overflow, Think};
+use fazai_protocol::{
+    self as protocol, AskParams, Done, ErrorCode, Line, Overflow, Priority, Think,
+};
 
 use super::{Connect, Interrupted, SettingsFile};
 
@@ -19,6 +21,7 @@ otherwise the model is loaded for this one question.
 Examples:
   fazai ask \"what does exit code 137 mean?\"
   journalctl -n 50 | fazai ask \"what failed?\"
+  tail -n 1 auth.log | fazai ask --choice harmless --choice suspicious \"this line is\"
   fazai ask --json \"list open ports\" | jq -r 'select(.action==\"done\").result'")]
 pub(crate) struct Ask {
     /// The question
@@ -48,6 +51,15 @@ pub(crate) struct Ask {
     /// A file with a JSON Schema that the answer must follow
     #[arg(long, value_name = "FILE")]
     schema: Option<std::path::PathBuf>,
+    /// Give the likeliest of these answers instead of writing one; at least two
+    #[arg(long, value_name = "TEXT")]
+    choice: Vec<String>,
+    /// Keep what is computed of the instructions under this name, also for later workers
+    #[arg(long, value_name = "NAME")]
+    prompt_name: Option<String>,
+    /// Who goes first when the worker is busy
+    #[arg(long, value_name = "CLASS", value_parser = ["low", "normal", "high"])]
+    priority: Option<String>,
     /// Read the question from a file
     #[arg(long, value_name = "FILE", conflicts_with = "text")]
     file: Option<std::path::PathBuf>,
@@ -155,6 +167,9 @@ impl Ask {
                 temperature: self.temperature,
                 seed: self.seed,
                 think: self.think.as_deref().map(think).transpose()?,
+                choices: self.choice.clone(),
+                prompt_name: self.prompt_name.clone(),
+                priority: self.priority.as_deref().map(priority),
                 json_schema: self.schema.as_deref().map(read_schema).transpose()?,
                 overflow: Some(Overflow::Error),
                 ..AskParams::default()
@@ -222,7 +237,17 @@ impl Screen {
         if self.json {
             return json_line(&Line::Done(Box::new(done.clone())));
         }
-        if !self.fresh {
+        let chosen = done
+            .data
+            .as_ref()
+            .is_some_and(|data| data.get("choices").is_some());
+        if chosen {
+            writeln!(
+                io::stdout().lock(),
+                "{}",
+                done.result.as_deref().unwrap_or("")
+            )?;
+        } else if !self.fresh {
             writeln!(io::stdout().lock())?;
         }
         Ok(())
@@ -270,6 +295,14 @@ fn latest_half(text: &str) -> Option<String> {
     let lines: Vec<&str> = text.lines().collect();
     let kept = lines.len() / 2;
     (kept > 0).then(|| lines[lines.len() - kept..].join("\n"))
+}
+
+fn priority(class: &str) -> Priority {
+    match class {
+        "low" => Priority::Low,
+        "high" => Priority::High,
+        _ => Priority::Normal,
+    }
 }
 
 fn think(text: &str) -> anyhow::Result<Think> {

@@ -61,7 +61,9 @@ impl ValidAsk {
         check_choices(params, limits)?;
         Ok(Self {
             max_tokens: max_tokens(params, settings)?,
-            by_chance: sampling.temperature > 0.0 && sampling.top_k != 1,
+            by_chance: sampling.temperature > 0.0
+                && sampling.top_k != 1
+                && params.choices.is_empty(),
             sampling,
             grammar: grammar(params, limits)?,
             think: params.think.unwrap_or_default(),
