@@ -225,3 +225,6 @@ impl Constraint {
         self.matcher.is_stopped()
     }
 }
+
+#[cfg(test)]
+mod tests;
