@@ -7,9 +7,8 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, criterion_group, criterion_main};
 use fazai_benches::write_model;
 use fazai_models::engine::{self, EngineHandle, EngineOptions, EventStream, GateLimits, Request};
-use fazai_models::job::{Event, Generate, Priority, Thinking, UserId, Work};
+use fazai_models::job::{Event, Generate, Priority, UserId, Work};
 use fazai_models::load::{LoadOptions, ModelSource, load};
-use fazai_models::sampler::Sampling;
 use fazai_models::synth::Quantization;
 use tokio::runtime::Runtime;
 
@@ -23,14 +22,8 @@ fn generate(prompt: Vec<u32>) -> Request {
         work: Work::Generate(Box::new(Generate {
             prompt,
             max_tokens: 1,
-            sampling: Sampling::default(),
-            stop: Vec::new(),
-            keep: None,
-            choices: Vec::new(),
-            grammar: None,
-            thinking: Thinking::default(),
-            logprobs: None,
             ignore_end: true,
+            ..Generate::default()
         })),
     }
 }

@@ -13,7 +13,7 @@ pub const TITLE: &str = "fazai-builtin";
 static GGUF: &[u8] = include_bytes!("../builtin/fazai-builtin.gguf");
 
 /// What the file was when it was trained and evaluated. `models/builtin/export.py` prints it.
-const SHA256: &str = include_str!("../builtin/fazai-builtin.gguf.sha256");
+pub(crate) const SHA256: &str = include_str!("../builtin/fazai-builtin.gguf.sha256");
 
 /// The bytes are not those that were evaluated.
 #[derive(Debug, thiserror::Error)]

@@ -10,6 +10,7 @@ mod batch;
 mod draft;
 mod gate;
 mod kv;
+mod numbers;
 mod outbox;
 mod pace;
 mod prefix;

@@ -79,8 +79,8 @@ impl Work {
     }
 }
 
-/// A request for text.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// A request for text. The default is no request yet: it has no prompt and writes nothing.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Generate {
     /// At least one token.
     pub prompt: Vec<Token>,

@@ -3,7 +3,10 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::slot::{Slot, Ticketed, cells_needed, millis};
+use super::kv::KvCache;
+use super::numbers::{millis, to_f64, to_millis};
+use super::slot::{Slot, Ticketed, adoptable, cells_needed};
+use super::stats::EngineStats;
 use super::turn::{Embedding, Engine, Waiting};
 use crate::grammar::Constraint;
 use crate::job::{Event, Generate, JobError, Priority, Work};
@@ -48,20 +51,6 @@ const ASIDE_PER_SLOT_MAX: usize = 4;
 /// Sooner than this nothing will have changed.
 const RETRY_MS_MIN: u64 = 50;
 
-#[expect(clippy::cast_precision_loss, reason = "estimates")]
-fn to_f64(count: usize) -> f64 {
-    count as f64
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "an estimate, not negative"
-)]
-fn to_millis(millis: f64) -> u64 {
-    millis.ceil() as u64
-}
-
 impl Engine {
     /// Gives free slots to those whose turn it is, and takes some from others.
     pub(super) fn admit(&mut self) {
@@ -98,11 +87,7 @@ impl Engine {
                 let fits = match &aside.why {
                     // Its cells are reserved.
                     Why::Paused => self.has_slot(),
-                    Why::Stalled | Why::MovedOut(_) => {
-                        self.has_slot()
-                            && self.kv.has_sequence()
-                            && self.has_cells(aside.slot.cells_reserved())
-                    }
+                    Why::Stalled | Why::MovedOut(_) => self.has_room(aside.slot.cells_reserved()),
                 };
                 fits.then_some(NextUp::Aside(index))
             }
@@ -114,12 +99,13 @@ impl Engine {
     fn fits(&self, work: &Work) -> bool {
         match work {
             Work::Embed(_) => true,
-            Work::Generate(generate) => {
-                self.has_slot()
-                    && self.kv.has_sequence()
-                    && self.has_cells(self.new_cells(generate))
-            }
+            Work::Generate(generate) => self.has_room(self.new_cells(generate)),
         }
+    }
+
+    /// Whether there is a slot with a sequence and so many cells.
+    fn has_room(&self, cells: u32) -> bool {
+        self.has_slot() && self.kv.has_sequence() && self.has_cells(cells)
     }
 
     fn has_slot(&self) -> bool {
@@ -142,8 +128,8 @@ impl Engine {
     /// Cells that a request needs beyond those which live sequences share with it.
     fn new_cells(&self, generate: &Generate) -> u32 {
         let needed = cells_needed(generate, generate.prompt.len());
-        let adoptable = &generate.prompt[..generate.prompt.len().saturating_sub(1)];
-        let shared = self.kv.find(adoptable).map_or(0, |found| found.live_len);
+        let found = self.kv.find(adoptable(&generate.prompt));
+        let shared = found.map_or(0, |found| found.live_len);
         needed - shared
     }
 
@@ -155,11 +141,8 @@ impl Engine {
         };
         let millis_left = millis(deadline.saturating_duration_since(Instant::now()));
         let per_token = 1e3 / self.pace.prompt_tokens_per_second()?;
-        let adoptable = &generate.prompt[..generate.prompt.len().saturating_sub(1)];
-        let cached = self
-            .kv
-            .find(adoptable)
-            .map_or(0, |found| found.len as usize);
+        let found = self.kv.find(adoptable(&generate.prompt));
+        let cached = found.map_or(0, |found| found.len as usize);
         let own = to_f64(generate.prompt.len() - cached) * per_token;
 
         // Prompts that are read first, and a slot.
@@ -219,7 +202,7 @@ impl Engine {
     fn begin(&mut self, job: Ticketed, generate: Generate, constraint: Option<Constraint>) {
         let seq = self.kv.begin().expect("there is a sequence");
         let mut slot = Slot::new(job, seq, generate, constraint, &self.vocabulary);
-        self.adopt(&mut slot);
+        Self::adopt(&mut self.kv, &self.stats, &mut slot);
         let queue_ms = millis(slot.job.submitted.elapsed());
         slot.job.outbox.send_news(Event::Started {
             cached_tokens: slot.cached_tokens(),
@@ -229,15 +212,13 @@ impl Engine {
     }
 
     /// Takes over what others have computed of the slot's tokens.
-    pub(super) fn adopt(&mut self, slot: &mut Slot) {
+    pub(super) fn adopt(kv: &mut KvCache, stats: &EngineStats, slot: &mut Slot) {
         let before = slot.position();
-        let held = self.kv.adopt(slot.seq, slot.adoptable());
+        let held = kv.adopt(slot.seq, slot.adoptable());
         if held > before {
             slot.holds(held);
             let gained = u64::from(held - before);
-            self.stats
-                .cached_tokens
-                .fetch_add(gained, Ordering::Relaxed);
+            stats.cached_tokens.fetch_add(gained, Ordering::Relaxed);
         }
     }
 
@@ -349,7 +330,7 @@ impl Engine {
     fn begin_again(&mut self, slot: &mut Slot) {
         slot.seq = self.kv.begin().expect("there is a sequence");
         slot.holds(0);
-        self.adopt(slot);
+        Self::adopt(&mut self.kv, &self.stats, slot);
     }
 
     /// A job that was set aside ends; gives its sequence back.

@@ -1,14 +1,15 @@
 //! One batch of the engine's loop: who takes part, computing it, and a step for each.
 
 use std::borrow::Cow;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use rayon::prelude::*;
 use tracing::warn;
 
+use super::numbers::to_u32;
 use super::prefix::common_prefix;
-use super::slot::{Ending, Slot};
+use super::slot::{Slot, Step};
 use super::turn::Engine;
 use crate::backend::{DecodeError, Run};
 use crate::job::{JobError, Priority};
@@ -125,7 +126,7 @@ impl Engine {
             if self.waits_for_another(index, &order[..place]) {
                 continue;
             }
-            self.adopt_at(index);
+            Self::adopt(&mut self.kv, &self.stats, &mut self.slots[index]);
             let tokens = self.slots[index].pending().len().min(room);
             let border = self.border(index, &order[place + 1..]);
             let (tokens, keep_copy) = border
@@ -141,12 +142,6 @@ impl Engine {
             }
             room -= tokens;
         }
-    }
-
-    fn adopt_at(&mut self, index: usize) {
-        let mut slot = self.slots.remove(index);
-        self.adopt(&mut slot);
-        self.slots.insert(index, slot);
     }
 
     /// Whether one of the `earlier` slots will compute what this one needs next.
@@ -260,47 +255,30 @@ impl Engine {
         let ready = rows.iter().filter(|rows| !rows.is_empty()).count();
         let choose = |(slot, rows): (&mut Slot, &Vec<&[f32]>)| {
             if rows.is_empty() {
-                return (None, 0);
-            }
-            if !slot.choices().is_empty() {
-                slot.score_first(rows[0]);
-                return (None, 0);
-            }
-            let before = slot.output_tokens();
-            let ending = slot.step(rows, vocabulary);
-            (ending, slot.output_tokens() - before)
-        };
-        let guessed: Vec<usize> = self.slots.iter().map(|slot| slot.draft().len()).collect();
-        let stepped: Vec<(Option<Ending>, u32)> =
-            if ready > 1 && ready * vocabulary.size() >= PARALLEL_LOGITS_MIN {
-                let slots = self.slots.par_iter_mut().zip(&rows);
-                slots.map(choose).collect()
+                Step::default()
             } else {
-                self.slots.iter_mut().zip(&rows).map(choose).collect()
-            };
-        let scored: Vec<usize> = (0..self.slots.len())
-            .filter(|&index| !rows[index].is_empty() && !self.slots[index].choices().is_empty())
-            .collect();
-        for (index, (ending, written)) in stepped.into_iter().enumerate().rev() {
-            let stats = &self.stats;
-            stats
-                .output_tokens
-                .fetch_add(written.into(), Ordering::Relaxed);
-            if guessed[index] > 0 {
-                let slot = &self.slots[index];
-                let held = slot.position();
-                stats
-                    .guessed_tokens
-                    .fetch_add(guessed[index] as u64, Ordering::Relaxed);
-                stats
-                    .guessed_right
-                    .fetch_add(slot.last_hits() as u64, Ordering::Relaxed);
-                self.kv.truncate(slot.seq, held);
+                slot.step(rows, vocabulary)
             }
-            if let Some(ending) = ending {
-                self.end_slot(index, ending);
-            } else if scored.contains(&index) {
+        };
+        let steps: Vec<Step> = if ready > 1 && ready * vocabulary.size() >= PARALLEL_LOGITS_MIN {
+            let slots = self.slots.par_iter_mut().zip(&rows);
+            slots.map(choose).collect()
+        } else {
+            self.slots.iter_mut().zip(&rows).map(choose).collect()
+        };
+        for (index, step) in steps.into_iter().enumerate().rev() {
+            let add = |counter: &AtomicU64, count: u64| counter.fetch_add(count, Ordering::Relaxed);
+            add(&self.stats.output_tokens, step.written.into());
+            add(&self.stats.guessed_tokens, step.guessed as u64);
+            add(&self.stats.guessed_right, step.right as u64);
+            if step.guessed > 0 {
+                let slot = &self.slots[index];
+                self.kv.truncate(slot.seq, slot.position());
+            }
+            if step.to_score {
                 self.score(index);
+            } else if let Some(ending) = step.ending {
+                self.end_slot(index, ending);
             }
         }
     }
@@ -342,5 +320,5 @@ fn outputs(slot: &Slot, share: &Share) -> u32 {
     if share.tokens < slot.pending().len() {
         return 0;
     }
-    u32::try_from(slot.draft().len() + 1).unwrap_or(u32::MAX)
+    to_u32(slot.draft().len() + 1)
 }

@@ -3,6 +3,7 @@
 
 use tracing::debug;
 
+use super::numbers::to_u32;
 use super::prefix::{Match, PrefixTree};
 use crate::backend::{AbortSignal, Backend, Capacity, DecodeError, Run, SeqId};
 use crate::vocabulary::Token;
@@ -92,34 +93,38 @@ impl KvCache {
         let Some(found) = self.find(tokens).filter(better) else {
             return held;
         };
-        if !self.capacity.shares_cells && self.capacity.cells - self.cells_used() < found.len {
+        if !self.has_room_to_copy(found.len) {
             return held;
         }
         self.backend.clear(seq);
-        self.backend.copy(found.seq, seq, found.len);
-        if self.capacity.shares_cells {
-            self.tree.share(found.seq, seq, found.len);
-        } else {
-            self.tree.begin(seq);
-            self.tree.extend(seq, &tokens[..found.len as usize]);
-        }
+        self.tree.begin(seq);
+        self.copy(found.seq, seq, found.len);
         found.len
+    }
+
+    fn has_room_to_copy(&self, len: u32) -> bool {
+        self.capacity.shares_cells || self.capacity.cells - self.cells_used() >= len
+    }
+
+    /// Makes the empty live sequence `to` hold the first `len` tokens that `from` holds.
+    fn copy(&mut self, from: SeqId, to: SeqId, len: u32) {
+        self.backend.copy(from, to, len);
+        if self.capacity.shares_cells {
+            self.tree.share(from, to, len);
+        } else {
+            let tokens = self.tree.tokens(from);
+            self.tree.extend(to, &tokens[..len as usize]);
+        }
     }
 
     /// Another live sequence that holds what this one holds.
     pub(super) fn fork(&mut self, seq: SeqId) -> Option<SeqId> {
         let len = self.tree.len(seq);
-        if !self.capacity.shares_cells && self.capacity.cells - self.cells_used() < len {
+        if !self.has_room_to_copy(len) {
             return None;
         }
         let copy = self.begin()?;
-        self.backend.copy(seq, copy, len);
-        if self.capacity.shares_cells {
-            self.tree.share(seq, copy, len);
-        } else {
-            let tokens = self.tree.tokens(seq);
-            self.tree.extend(copy, &tokens);
-        }
+        self.copy(seq, copy, len);
         Some(copy)
     }
 
@@ -164,7 +169,7 @@ impl KvCache {
     /// See [`DecodeError`]; the runs' sequences are then to be truncated.
     pub(super) fn decode(&mut self, runs: &[Run<'_>]) -> Result<(), DecodeError> {
         let tokens: usize = runs.iter().map(|run| run.tokens.len()).sum();
-        self.make_room(u32::try_from(tokens).unwrap_or(u32::MAX));
+        self.make_room(to_u32(tokens));
         self.backend.decode(runs)?;
         for run in runs {
             self.tree.extend(run.seq, run.tokens);
@@ -221,7 +226,7 @@ impl KvCache {
     /// Moves it back into a live sequence; `tokens` are those that it held.
     pub(super) fn move_in(&mut self, state: &[u8], tokens: &[Token]) -> Option<SeqId> {
         let seq = self.begin()?;
-        self.make_room(u32::try_from(tokens.len()).unwrap_or(u32::MAX));
+        self.make_room(to_u32(tokens.len()));
         if !self.backend.restore(seq, state) {
             self.release(seq);
             return None;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::numbers::{millis, to_f64};
+
 /// Decodes of 1, 2, 3-4, 5-8, ... tokens are averaged together.
 const CLASSES: usize = 14;
 
@@ -18,12 +20,12 @@ pub(super) struct Pace {
 impl Pace {
     /// Takes note that a decode of so many tokens took so long.
     pub(super) fn observe(&mut self, tokens: usize, time: Duration) {
-        let (tokens, millis) = (to_f64(tokens), time.as_secs_f64() * 1e3);
+        let (tokens, time) = (to_f64(tokens), millis(time));
         let class = &mut self.classes[class(tokens)];
         *class = Some(match *class {
-            None => (millis, tokens),
+            None => (time, tokens),
             Some((old_millis, old_tokens)) => (
-                old_millis + SMOOTHING * (millis - old_millis),
+                old_millis + SMOOTHING * (time - old_millis),
                 old_tokens + SMOOTHING * (tokens - old_tokens),
             ),
         });
@@ -64,11 +66,6 @@ fn class(tokens: f64) -> usize {
     )]
     let class = exponent as usize;
     class.min(CLASSES - 1)
-}
-
-#[expect(clippy::cast_precision_loss, reason = "batches are small")]
-fn to_f64(tokens: usize) -> f64 {
-    tokens as f64
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use super::numbers::to_u32;
 use crate::backend::SeqId;
 use crate::vocabulary::Token;
 
@@ -407,10 +408,6 @@ pub(super) fn common_prefix(a: &[Token], b: &[Token]) -> usize {
     let start = start.min(a.len()).min(b.len());
     let rest = a[start..].iter().zip(&b[start..]);
     start + rest.take_while(|(a, b)| a == b).count()
-}
-
-fn to_u32(length: usize) -> u32 {
-    u32::try_from(length).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

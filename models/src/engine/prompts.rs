@@ -1,7 +1,7 @@
 //! Named prompts: read from the store before their first job, written after it.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use tracing::warn;
@@ -16,8 +16,11 @@ use crate::vocabulary::Token;
 pub(super) struct Prompts {
     store: Option<PromptStore>,
     /// Names with the tokens for which they were read or written by this engine.
-    known: Mutex<HashSet<(String, Vec<Token>)>>,
+    known: Mutex<HashSet<Kept>>,
 }
+
+/// A name and the tokens that are kept under it.
+type Kept = (String, Vec<Token>);
 
 /// A process meets so many named prompts; beyond that they are not kept.
 const KNOWN_MAX: usize = 1_024;
@@ -30,36 +33,35 @@ impl Prompts {
         }
     }
 
-    /// Takes note of a name. `false`: it was known, or there are too many.
-    fn meet(&self, name: &str, tokens: &[Token]) -> bool {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.len() < KNOWN_MAX && known.insert((name.to_owned(), tokens.to_vec()))
+    fn known(&self) -> MutexGuard<'_, HashSet<Kept>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note of a prompt. `false`: it was known, or there are too many.
+    fn meet(&self, kept: Kept) -> bool {
+        let mut known = self.known();
+        known.len() < KNOWN_MAX && known.insert(kept)
     }
 
     /// What the store has for the request, if nobody asked for it yet. Reads a file, off the
     /// caller's thread.
     pub(super) async fn recall(this: &Arc<Self>, generate: &Generate) -> Option<Vec<u8>> {
         let store = this.store.clone()?;
-        let (name, tokens) = kept_part(generate)?;
-        if this
-            .known
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .contains(&(name.clone(), tokens.clone()))
-        {
+        let kept = kept_part(generate)?;
+        if this.known().contains(&kept) {
             return None;
         }
         let prompts = Arc::clone(this);
         let reading = tokio::task::spawn_blocking(move || {
-            let state = store.load(&name, &tokens)?;
-            prompts.meet(&name, &tokens).then_some(state)
+            let state = store.load(&kept.0, &kept.1)?;
+            prompts.meet(kept).then_some(state)
         });
         reading.await.ok().flatten()
     }
 }
 
 /// The name and the tokens that the request wants to be kept.
-fn kept_part(generate: &Generate) -> Option<(String, Vec<Token>)> {
+fn kept_part(generate: &Generate) -> Option<Kept> {
     let keep = generate.keep.as_ref()?;
     let tokens = generate.prompt.get(..keep.tokens as usize)?;
     (!tokens.is_empty()).then(|| (keep.name.clone(), tokens.to_vec()))
@@ -84,7 +86,7 @@ impl Engine {
             return;
         };
         let tokens = slot.held()[..keep.tokens as usize].to_vec();
-        if !self.prompts.meet(&keep.name, &tokens) {
+        if !self.prompts.meet((keep.name.clone(), tokens.clone())) {
             return;
         }
         let Some(state) = self.kv.snapshot(self.slots[index].seq, keep.tokens) else {

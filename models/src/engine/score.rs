@@ -3,6 +3,7 @@
 
 use rayon::prelude::*;
 
+use super::numbers::to_u32;
 use super::turn::Engine;
 use crate::backend::{Run, SeqId};
 use crate::job::JobError;
@@ -35,7 +36,8 @@ impl Engine {
         let trunk = self.slots[index].seq;
         let start = self.slots[index].position() as usize;
         let mut sums = vec![0.0; choices.len()];
-        let mut waiting = (0..choices.len()).filter(|&choice| choices[choice].len() > 1);
+        let waiting = (0..choices.len()).filter(|&choice| choices[choice].len() > 1);
+        let mut waiting = waiting.peekable();
         let mut branches: Vec<Branch> = Vec::new();
         let rows_max = self
             .kv
@@ -44,12 +46,10 @@ impl Engine {
             .min(self.kv.capacity().batch_tokens) as usize;
         let read = loop {
             while branches.len() < rows_max
+                && let Some(&choice) = waiting.peek()
                 && let Some(seq) = self.kv.fork(trunk)
             {
-                let Some(choice) = waiting.next() else {
-                    self.kv.release(seq);
-                    break;
-                };
+                waiting.next();
                 branches.push(Branch {
                     choice,
                     seq,
@@ -132,8 +132,4 @@ impl Engine {
         }
         Ok(())
     }
-}
-
-fn to_u32(length: usize) -> u32 {
-    u32::try_from(length).unwrap_or(u32::MAX)
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::draft::Drafter;
+use super::numbers::{millis, to_u32};
 use super::outbox::{Delivery, Outbox};
 use crate::backend::SeqId;
 use crate::grammar::Constraint;
@@ -15,6 +16,20 @@ use crate::vocabulary::{Token, TokenKind, Vocabulary};
 
 /// How a job ended.
 pub(super) type Ending = Result<FinishReason, JobError>;
+
+/// What one batch brought a slot.
+#[derive(Debug, Default)]
+pub(super) struct Step {
+    /// How the job ended, if it did.
+    pub(super) ending: Option<Ending>,
+    /// Tokens that were added.
+    pub(super) written: u32,
+    /// Tokens that were guessed, and how many of them were right.
+    pub(super) guessed: usize,
+    pub(super) right: usize,
+    /// The prompt is read, and what is left of the choices is to be.
+    pub(super) to_score: bool,
+}
 
 /// What the engine knows of a job before it has a slot.
 #[derive(Debug)]
@@ -45,8 +60,6 @@ pub(super) struct Slot {
     drafter: Drafter,
     /// Guessed tokens that are computed behind the pending ones.
     draft: Vec<Token>,
-    /// Of the last guess, how many tokens were right.
-    last_hits: usize,
     /// Tokens of the answer that are computed with the prompt and not said yet.
     owed: Vec<Token>,
     /// Log-probabilities of the choices, as far as they are read.
@@ -83,7 +96,6 @@ impl Slot {
             prompt_computed: 0,
             drafter: Drafter::default(),
             draft: Vec::new(),
-            last_hits: 0,
             owed: Vec::new(),
             scores: Vec::new(),
             thinking_tokens: 0,
@@ -215,13 +227,16 @@ impl Slot {
         &self.history[..self.in_cache]
     }
 
-    /// What another sequence could give: one token always has to be computed, for its logits.
+    /// What another sequence could give.
     pub(super) fn adoptable(&self) -> &[Token] {
-        &self.history[..self.history.len() - 1]
+        adoptable(&self.history)
     }
 
     /// Guesses up to `most` tokens that may follow the pending ones.
     pub(super) fn guess(&mut self, most: usize) -> usize {
+        if !self.choices().is_empty() {
+            return 0;
+        }
         let left = self.generate.max_tokens - self.output_tokens();
         let most = most.min(left.saturating_sub(1) as usize);
         self.draft = self.drafter.guess(&self.history, most);
@@ -238,11 +253,6 @@ impl Slot {
         self.draft.clear();
     }
 
-    /// Of the last guess, how many tokens were right.
-    pub(super) fn last_hits(&self) -> usize {
-        self.last_hits
-    }
-
     /// Checking the guess would take longer than it could save.
     pub(super) fn drop_guess(&mut self) {
         self.draft.clear();
@@ -255,8 +265,16 @@ impl Slot {
 
     /// Chooses the next token and says what can be said; if tokens were guessed and computed, as
     /// many as were guessed right and one more. `rows` are the logits behind the last pending
-    /// token and behind each guessed one. `Some`: the job ended.
-    pub(super) fn step(&mut self, rows: &[&[f32]], vocabulary: &Vocabulary) -> Option<Ending> {
+    /// token and behind each guessed one. A slot that has choices scores their first tokens instead.
+    pub(super) fn step(&mut self, rows: &[&[f32]], vocabulary: &Vocabulary) -> Step {
+        if !self.choices().is_empty() {
+            self.score_first(rows[0]);
+            return Step {
+                to_score: true,
+                ..Step::default()
+            };
+        }
+        let before = self.output_tokens();
         let draft = std::mem::take(&mut self.draft);
         let mut right = 0;
         let ending = loop {
@@ -273,13 +291,18 @@ impl Slot {
             right += chosen.len();
             self.in_cache = self.history.len();
         };
-        self.last_hits = right;
         if draft.is_empty() {
             self.drafter.skipped();
         } else {
             self.drafter.learn(draft.len(), right);
         }
-        ending
+        Step {
+            ending,
+            written: self.output_tokens() - before,
+            guessed: draft.len(),
+            right,
+            to_score: false,
+        }
     }
 
     fn try_step(
@@ -483,7 +506,7 @@ impl Slot {
     }
 
     /// Scores the first token of each choice, by the logits behind the prompt.
-    pub(super) fn score_first(&mut self, logits: &[f32]) {
+    fn score_first(&mut self, logits: &[f32]) {
         self.first_token.get_or_insert_with(Instant::now);
         let row = LogSoftmax::new(logits);
         let choices = self.generate.choices.iter();
@@ -533,15 +556,12 @@ impl Slot {
     }
 }
 
+/// What a sequence could take over of these tokens: one always has to be computed, for its logits.
+pub(super) fn adoptable(tokens: &[Token]) -> &[Token] {
+    &tokens[..tokens.len().saturating_sub(1)]
+}
+
 /// Cells that a request may come to need.
 pub(super) fn cells_needed(generate: &Generate, prompt_len: usize) -> u32 {
     to_u32(prompt_len).saturating_add(generate.max_tokens)
-}
-
-pub(super) fn millis(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e3
-}
-
-fn to_u32(length: usize) -> u32 {
-    u32::try_from(length).unwrap_or(u32::MAX)
 }

@@ -8,7 +8,6 @@ use crate::backend::scripted::{Fault, Script, Scripted, vocabulary};
 use crate::chat::{ChatTemplate, Speaker, Turn};
 use crate::grammar::GrammarSource;
 use crate::job::{FinishReason, Generate, Outcome, Thinking};
-use crate::sampler::Sampling;
 use crate::text::{Channel, ThinkTags};
 
 /// An engine that answers "<the user's text> is the question", slowly if asked to.
@@ -52,14 +51,7 @@ fn generate(text: &str) -> Generate {
     Generate {
         prompt: prompt(text),
         max_tokens: 800,
-        sampling: Sampling::default(),
-        stop: Vec::new(),
-        keep: None,
-        choices: Vec::new(),
-        grammar: None,
-        thinking: Thinking::default(),
-        logprobs: None,
-        ignore_end: false,
+        ..Generate::default()
     }
 }
 

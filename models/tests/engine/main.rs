@@ -14,12 +14,9 @@ use fazai_models::builtin;
 use fazai_models::chat::{Speaker, Turn};
 use fazai_models::engine::{self, EngineHandle, EngineOptions, EventStream, GateLimits, Request};
 use fazai_models::gguf::{Gguf, Lists};
-use fazai_models::job::{
-    ChosenToken, Event, Generate, JobError, Outcome, Priority, Thinking, UserId, Work,
-};
+use fazai_models::job::{ChosenToken, Event, Generate, JobError, Outcome, Priority, UserId, Work};
 use fazai_models::load::{LoadOptions, Loaded, ModelSource, load};
 use fazai_models::prompts::PromptStore;
-use fazai_models::sampler::Sampling;
 use fazai_models::synth::{self, Quantization, Shape};
 use fazai_models::vocabulary::Token;
 
@@ -132,15 +129,10 @@ impl Running {
             work: Work::Generate(Box::new(Generate {
                 prompt: (self.prompt)(text),
                 max_tokens,
-                sampling: Sampling::default(),
-                stop: Vec::new(),
-                keep: None,
-                choices: Vec::new(),
-                grammar: None,
-                thinking: Thinking::default(),
                 // The runner-up shows how near a tie was.
                 logprobs: Some(2),
                 ignore_end: true,
+                ..Generate::default()
             })),
         }
     }

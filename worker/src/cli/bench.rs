@@ -7,6 +7,8 @@ mod serve;
 mod speed;
 mod synth;
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand, ValueEnum};
 use fazai::Worker;
 use fazai_protocol::client::Client;
@@ -154,4 +156,14 @@ fn markdown(rows: &[Vec<String>]) -> String {
         }
     }
     text
+}
+
+/// So many in such a time; 0 for no time at all.
+#[expect(clippy::cast_precision_loss, reason = "counts of tokens")]
+fn per_second(count: u64, time: Duration) -> f64 {
+    if time.is_zero() {
+        0.0
+    } else {
+        count as f64 / time.as_secs_f64()
+    }
 }

@@ -144,6 +144,17 @@ unsafe extern "C" fn abort_raised(flag: *mut c_void) -> bool {
     unsafe { &*flag.cast::<AtomicBool>() }.load(Ordering::Relaxed)
 }
 
+/// The model's pointer, valid as long as the reference is.
+fn raw_model(model: &LlamaModel) -> *mut sys::llama_model {
+    // SAFETY: `LlamaModel` is `repr(transparent)` over the pointer, so reading it out of the
+    // reference is sound.
+    unsafe {
+        std::ptr::from_ref(model)
+            .cast::<*mut sys::llama_model>()
+            .read()
+    }
+}
+
 /// Makes a context of the model.
 fn new_context(
     model: &LlamaModel,
@@ -158,15 +169,9 @@ fn new_context(
     params.abort_callback_data = std::ptr::from_ref(abort.flag()).cast_mut().cast();
     adjust(&mut params);
     log::take_errors();
-    // SAFETY: `LlamaModel` is `repr(transparent)` over the pointer, so reading it out of the
-    // reference is sound; the model outlives the context by the owner's `Arc`, and the flag
-    // that `params` points to by the owner's `AbortSignal`.
-    let raw = unsafe {
-        let model = std::ptr::from_ref(model)
-            .cast::<*mut sys::llama_model>()
-            .read();
-        sys::llama_init_from_model(model, params)
-    };
+    // SAFETY: the model outlives the context by the owner's `Arc`, and the flag that `params`
+    // points to by the owner's `AbortSignal`.
+    let raw = unsafe { sys::llama_init_from_model(raw_model(model), params) };
     let raw = NonNull::new(raw).ok_or_else(|| {
         let reason = log::take_errors();
         LoadError::Backend(format!("llama.cpp can't make a context: {reason}"))
@@ -232,11 +237,9 @@ impl Context {
 
 /// Whether a sequence of the model can be cut anywhere.
 fn rolls_back(model: &LlamaModel) -> bool {
-    // SAFETY: `LlamaModel` is `repr(transparent)` over the pointer, and the model is valid.
+    let model = raw_model(model);
+    // SAFETY: the model is valid.
     unsafe {
-        let model = std::ptr::from_ref(model)
-            .cast::<*const sys::llama_model>()
-            .read();
         sys::llama_model_n_swa(model) == 0
             && !sys::llama_model_is_recurrent(model)
             && !sys::llama_model_is_hybrid(model)

@@ -2,12 +2,14 @@
 
 mod report;
 
+use std::time::Duration;
+
 use clap::Args;
 use fazai_protocol::client::Client;
 use fazai_protocol::{Ask, AskParams, Usage};
 
 use self::report::Measured;
-use super::{Machine, Subject, describe, exactly};
+use super::{Machine, Subject, describe, exactly, per_second};
 
 #[derive(Debug, Args)]
 pub(super) struct Speed {
@@ -66,9 +68,10 @@ impl Speed {
             bar.inc(1);
             // The first round only warms up.
             if round > 0 {
+                let reading = (prefill.ttft_ms - prefill.queue_ms).max(0.0);
                 measured.prompt.push(per_second(
-                    prefill.prompt_tokens,
-                    prefill.ttft_ms - prefill.queue_ms,
+                    prefill.prompt_tokens.into(),
+                    Duration::from_secs_f64(reading / 1e3),
                 ));
                 measured.generation.push(generation.tokens_per_second);
                 measured.first_token.push(first.ttft_ms);
@@ -99,13 +102,5 @@ impl Speed {
         let done = client.ask(ask).await?.done().await?;
         done.usage
             .ok_or_else(|| anyhow::anyhow!("the answer has no usage"))
-    }
-}
-
-fn per_second(count: u32, millis: f64) -> f64 {
-    if millis > 0.0 {
-        f64::from(count) / millis * 1e3
-    } else {
-        0.0
     }
 }

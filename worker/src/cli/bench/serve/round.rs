@@ -6,12 +6,13 @@ use fazai_protocol::Priority;
 use futures_util::future::try_join_all;
 use serde_json::{Value, json};
 
+use super::super::per_second;
 use super::cases::{
     BUSY_STREAMS, BUSY_TOKENS, Case, OBJECT_TOKENS, OBJECTS, QUOTE_TOKENS, SHARED_COUNTS,
     SHARED_TOKENS, SHORT_TOKENS, SHORT_WORDS, STREAM_COUNTS, STREAM_TOKENS, STREAMS_TOKENS, Sizes,
 };
 use super::prompts::{Prompts, Which};
-use super::side::{Counts, Question, Side, Timed, per_second};
+use super::side::{Counts, Question, Side, Timed};
 
 /// When the client of `cancel` leaves.
 const LEAVE_AFTER: Duration = Duration::from_secs(1);

@@ -7,6 +7,7 @@ use fazai_protocol::Priority;
 use fazai_protocol::client::{Client, Reply};
 use serde_json::Value;
 
+use super::super::per_second;
 use super::ours;
 use super::peer::{Events, Peer};
 
@@ -92,16 +93,6 @@ impl Timed {
             self.counts.output_tokens.saturating_sub(1),
             self.whole - self.first,
         )
-    }
-}
-
-/// So many in such a time; 0 for no time at all.
-#[expect(clippy::cast_precision_loss, reason = "counts of tokens")]
-pub(super) fn per_second(count: u64, time: Duration) -> f64 {
-    if time.is_zero() {
-        0.0
-    } else {
-        count as f64 / time.as_secs_f64()
     }
 }
 
