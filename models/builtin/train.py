@@ -1,4 +1,4 @@
-"""Trains the built-in model: python train.py --run NAME --minutes N. Stopped runs resume, also with other minutes.
+"""Trains the built-in model: python train.py --run NAME --steps N. Stopped runs resume, also with other steps.
 
 Samples are made on the fly and packed into rows; they never end and are never repeated. The loss counts the answer
 fully and a question a little: its words are worth learning. Events, full of random addresses, don't count.
@@ -125,7 +125,7 @@ def loss_means(config, params, batch):
 
 
 def learning_rate(step, progress):
-    """Warm up, stay, and fall to nothing over the last share of the time: a run can be made longer or shorter."""
+    """Warm up, stay, and fall to nothing over the last share of the steps: a run can be made longer or shorter."""
     return PEAK_RATE * min(1.0, (step + 1) / WARMUP_STEPS, max(0.0, 1 - progress) / DECAY_SHARE)
 
 
@@ -171,8 +171,7 @@ def train(args):
     began = time.time() - (log[-1]["seconds"] if log else 0)
     losses = []
     for batch in packer.batches():
-        seconds = time.time() - began
-        rate = learning_rate(step, seconds / (60 * args.minutes))
+        rate = learning_rate(step, step / args.steps)
         if rate == 0:
             break
         (_, loss), grads = gradients(params, batch)
@@ -194,14 +193,14 @@ def save(run, params, state, step, log, args):
     part.write_bytes(pickle.dumps(jax.tree.map(np.asarray, (params, state)) + (step, log)))
     part.replace(run / "checkpoint.pkl")
     (run / "params.pkl").write_bytes(pickle.dumps(jax.tree.map(np.asarray, params)))
-    record = dict(seed=args.seed, minutes=args.minutes, steps=step, parameters=sum(x.size for x in jax.tree.leaves(params)), batch_tokens=BATCH_TOKENS, log=log)
+    record = dict(seed=args.seed, steps=step, parameters=sum(x.size for x in jax.tree.leaves(params)), batch_tokens=BATCH_TOKENS, log=log)
     (run / "train_log.json").write_text(json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--run", default="main")
-    parser.add_argument("--minutes", type=float, default=90)
+    parser.add_argument("--steps", type=int, default=7000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--hold-out", action="store_true", help="leave the development wordings out")
     train(parser.parse_args())
