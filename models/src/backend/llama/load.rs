@@ -18,6 +18,7 @@ use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::{LlamaBackendDeviceType, list_llama_ggml_backend_devices};
 use llama_cpp_sys_2 as sys;
 
+use super::alignment::align_buffers;
 use super::context::Context;
 use super::{log, vocabulary};
 use crate::load::{GpuLayers, LoadError, ModelBytes, Parts, Plan, Progress};
@@ -28,6 +29,7 @@ pub(super) fn backend() -> &'static LlamaBackend {
     static BACKEND: OnceLock<LlamaBackend> = OnceLock::new();
     BACKEND.get_or_init(|| {
         log::install();
+        align_buffers();
         LlamaBackend::init().expect("nobody else in this program initializes llama.cpp")
     })
 }
