@@ -60,7 +60,7 @@ fn cancel(criterion: &mut Criterion) {
     let options = EngineOptions {
         name: shape.clone(),
         slots: 2,
-        prefill_chunk_tokens: 128,
+        batch: model.batch,
         speculation: true,
         paused_bytes_max: 0,
         prompts: None,

@@ -95,6 +95,10 @@ pub trait Backend: Send {
     /// What it can hold.
     fn capacity(&self) -> Capacity;
 
+    /// Computes with so many threads from now on, at most as many as it was loaded with. A
+    /// backend whose threads are everybody's does not.
+    fn set_threads(&mut self, _threads: u32) {}
+
     /// The signal that stops a running [`decode`](Self::decode).
     fn abort_signal(&self) -> AbortSignal;
 

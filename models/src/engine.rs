@@ -44,6 +44,7 @@ use crate::backend::{AbortSignal, Backend, Capacity};
 use crate::grammar::{GrammarCompiler, GrammarError};
 use crate::job::{Command, Event, Job, JobError, JobId, Priority, UserId, Work};
 use crate::prompts::PromptStore;
+use crate::tune::BatchSizes;
 use crate::vocabulary::Vocabulary;
 
 /// Events of one job that may wait for their reader before its slot pauses.
@@ -56,9 +57,8 @@ pub struct EngineOptions {
     pub name: String,
     /// Requests that are worked on at once.
     pub slots: u32,
-    /// Most prompt tokens in one decode while other slots are writing: what a long prompt may
-    /// delay them by.
-    pub prefill_chunk_tokens: u32,
+    /// How large decodes are.
+    pub batch: BatchSizes,
     /// Whether to guess at tokens that were there before and check several at once.
     pub speculation: bool,
     /// Memory for the cells of paused jobs, when the KV cache has no room for them.

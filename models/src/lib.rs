@@ -24,4 +24,5 @@ pub mod store;
 pub mod synth;
 pub mod tasks;
 pub mod text;
+pub mod tune;
 pub mod vocabulary;

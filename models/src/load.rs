@@ -14,6 +14,9 @@ use crate::chat::{ChatTemplate, TemplateError};
 use crate::gguf::{Gguf, GgufError, Lists};
 use crate::memory::{self, Needs};
 use crate::prompts::Fingerprint;
+use crate::tune::{BatchSizes, Calibration};
+#[cfg(feature = "llama")]
+use crate::tune::{Kept, load_tuned, threads_worth_trying};
 use crate::vocabulary::Vocabulary;
 
 /// Where a model's bytes are.
@@ -80,6 +83,13 @@ pub struct LoadOptions {
     pub threads: u32,
     /// Tokens in one decode.
     pub batch_tokens: u32,
+    /// Prompt tokens in one decode while others write.
+    pub prefill_chunk_tokens: u32,
+    /// Where is kept how models run best on this machine, which is measured when a large one is
+    /// first loaded into its memory. `None`: nothing is measured.
+    pub tuning: Option<PathBuf>,
+    /// Measure also what was measured before.
+    pub tune_again: bool,
     /// How much goes to a GPU.
     pub gpu_layers: GpuLayers,
     /// Refuse a model that needs more than this, whatever is free.
@@ -94,7 +104,10 @@ impl Default for LoadOptions {
             slots: 8,
             kv_cache_bytes: 0,
             threads: 0,
-            batch_tokens: 512,
+            batch_tokens: 0,
+            prefill_chunk_tokens: 0,
+            tuning: None,
+            tune_again: false,
             gpu_layers: GpuLayers::Auto,
             memory_bytes_max: None,
         }
@@ -146,6 +159,10 @@ pub struct Loaded {
     pub template: Arc<ChatTemplate>,
     /// What a state of its cells is good for.
     pub fingerprint: Fingerprint,
+    /// How large its decodes should be.
+    pub batch: BatchSizes,
+    /// How that was found out, if it was.
+    pub calibration: Option<Calibration>,
     /// What computes it.
     pub backend: Box<dyn Backend>,
 }
@@ -215,8 +232,12 @@ pub(crate) struct Plan {
     pub(crate) cells: u32,
     pub(crate) slots: u32,
     pub(crate) threads: u32,
+    /// Whether the weights may be laid out anew for the processor's kernels.
+    pub(crate) repack: bool,
     pub(crate) batch_tokens: u32,
     pub(crate) gpu_layers: GpuLayers,
+    /// Whether threads and the layout of the weights make a difference.
+    pub(crate) worth_tuning: bool,
 }
 
 /// What a backend's loader gives.
@@ -238,27 +259,58 @@ pub fn load(
     options: &LoadOptions,
     progress: Progress<'_>,
 ) -> Result<Loaded, LoadError> {
-    let plan = plan(source, options)?;
-    let info = |parts: &Parts, plan_info: PlanInfo| plan_info.finish(parts, options.backend);
+    let mut plan = plan(source, options)?;
     let plan_info = PlanInfo::of(&plan);
     let template_source = plan.gguf.text("tokenizer.chat_template").map(str::to_owned);
     let fingerprint = fingerprint(&plan, options.backend)?;
-    let parts = match options.backend {
+    let mut threads = plan.threads;
+    let (parts, calibration) = match options.backend {
         #[cfg(feature = "llama")]
-        BackendKind::Llama => crate::backend::llama::load(&plan, progress)?,
+        BackendKind::Llama => {
+            let load = crate::backend::llama::load;
+            match options.tuning.as_ref().filter(|_| plan.worth_tuning) {
+                None => (load(&plan, progress)?, None),
+                Some(dir) => {
+                    let kept = Kept::new(dir, &fingerprint, plan.threads);
+                    if options.tune_again {
+                        kept.forget();
+                    }
+                    let counts = match options.threads {
+                        0 => threads_worth_trying(plan.threads),
+                        wish => vec![wish],
+                    };
+                    let (parts, calibration) =
+                        load_tuned(&mut plan, &kept, &counts, load, progress)?;
+                    threads = plan.threads;
+                    (parts, Some(calibration))
+                }
+            }
+        }
         #[cfg(feature = "candle")]
-        BackendKind::Candle => crate::backend::candle::load(plan, progress)?,
+        BackendKind::Candle => (crate::backend::candle::load(plan, progress)?, None),
         #[allow(unreachable_patterns, reason = "unreachable only with both features")]
         kind => return Err(LoadError::NotBuilt(kind)),
     };
     let template = ChatTemplate::new(template_source.as_deref(), &parts.vocabulary)?;
     Ok(Loaded {
-        info: info(&parts, plan_info),
+        info: plan_info.finish(&parts, options.backend, threads),
         vocabulary: Arc::new(parts.vocabulary),
         template: Arc::new(template),
         fingerprint,
+        batch: batch_sizes(options, calibration.as_ref()),
+        calibration,
         backend: parts.backend,
     })
+}
+
+/// As measured, where nothing else is wished.
+fn batch_sizes(options: &LoadOptions, calibration: Option<&Calibration>) -> BatchSizes {
+    let measured = calibration.map_or_else(BatchSizes::default, |it| it.tuning.batch);
+    let or = |wish: u32, measured: u32| if wish == 0 { measured } else { wish };
+    BatchSizes {
+        most: or(options.batch_tokens, measured.most),
+        chunk: or(options.prefill_chunk_tokens, measured.chunk),
+    }
 }
 
 /// Parts of a model's file that its fingerprint is made of: the header, and samples of the rest.
@@ -341,9 +393,10 @@ impl PlanInfo {
         })
     }
 
-    fn finish(self, parts: &Parts, backend: BackendKind) -> ModelInfo {
+    fn finish(self, parts: &Parts, backend: BackendKind, threads: u32) -> ModelInfo {
         ModelInfo {
             backend,
+            threads,
             device: parts.device.clone(),
             ..self.0
         }
@@ -356,7 +409,7 @@ fn trained_tokens(gguf: &Gguf) -> u32 {
 }
 
 /// Reads the header, chooses the sizes and checks that they fit.
-fn plan(source: &ModelSource, options: &LoadOptions) -> Result<Plan, LoadError> {
+pub(crate) fn plan(source: &ModelSource, options: &LoadOptions) -> Result<Plan, LoadError> {
     let lists = match options.backend {
         BackendKind::Llama => Lists::Skip,
         BackendKind::Candle => Lists::Keep,
@@ -392,7 +445,10 @@ fn plan(source: &ModelSource, options: &LoadOptions) -> Result<Plan, LoadError> 
     let available = memory::available();
     let slots = options.slots.max(1);
     let cells = cells(&gguf, options, context_tokens, available);
-    let batch_tokens = options.batch_tokens.clamp(16, 4_096);
+    let batch_tokens = match options.batch_tokens {
+        0 => BatchSizes::default().most,
+        wish => wish.clamp(16, 4_096),
+    };
     let file_bytes = gguf.file_bytes;
     let needs = memory::needs(&gguf, cells, batch_tokens);
     let limit = match (available, options.memory_bytes_max) {
@@ -421,8 +477,10 @@ fn plan(source: &ModelSource, options: &LoadOptions) -> Result<Plan, LoadError> 
             0 => threads_default(file_bytes),
             threads => threads,
         },
+        repack: true,
         batch_tokens,
         gpu_layers: options.gpu_layers,
+        worth_tuning: on_cpu && file_bytes >= SMALL_FILE_BYTES,
     })
 }
 

@@ -79,10 +79,12 @@ pub struct ModelSettings {
     pub slots: u32,
     /// Memory for the KV cache; 0: a quarter of what is free, at most 2 GiB.
     pub kv_cache_bytes: u64,
-    /// Tokens in one decode.
+    /// Tokens in one decode; 0: what was measured to be best.
     pub batch_tokens: u32,
-    /// Prompt tokens in one decode while others write.
+    /// Prompt tokens in one decode while others write; 0: what was measured to be best.
     pub prefill_chunk_tokens: u32,
+    /// Where is kept how models run best on this machine.
+    pub tuning: PathBuf,
     /// Whether to guess at tokens that were there before.
     pub speculation: bool,
     /// Memory for the KV cache of paused requests, when there is no room for it.
@@ -154,7 +156,7 @@ impl Default for Settings {
                 default: fazai_models::builtin::NAME.to_owned(),
                 // Without a home there is still the built-in model.
                 dir: Store::default_dir().unwrap_or_default(),
-                prompt_store: default_prompt_store(),
+                prompt_store: beside_the_models("prompts"),
                 prompt_store_bytes_max: 1 << 30,
                 backend: BackendKind::default(),
                 threads: 0,
@@ -162,8 +164,9 @@ impl Default for Settings {
                 context_tokens: 0,
                 slots: 8,
                 kv_cache_bytes: 0,
-                batch_tokens: 512,
-                prefill_chunk_tokens: 128,
+                batch_tokens: 0,
+                prefill_chunk_tokens: 0,
+                tuning: beside_the_models("tuning"),
                 speculation: true,
                 paused_bytes_max: 256 << 20,
                 idle_unload_ms: 0,
@@ -237,12 +240,11 @@ impl Settings {
     }
 }
 
-/// Beside the models.
-fn default_prompt_store() -> PathBuf {
+fn beside_the_models(name: &str) -> PathBuf {
     let models = Store::default_dir().unwrap_or_default();
     models
         .parent()
-        .map_or_else(PathBuf::new, |dir| dir.join("prompts"))
+        .map_or_else(PathBuf::new, |dir| dir.join(name))
 }
 
 /// `/run/fazai/gemma.sock` for root; other users have one in their runtime directory.

@@ -430,7 +430,7 @@ impl Table {
         let options = EngineOptions {
             name: name.clone(),
             slots: settings.model.slots,
-            prefill_chunk_tokens: settings.model.prefill_chunk_tokens,
+            batch: loaded.batch,
             speculation: settings.model.speculation,
             paused_bytes_max: settings.model.paused_bytes_max,
             prompts: prompt_store(&settings.model, loaded.fingerprint),
@@ -564,7 +564,9 @@ fn title(name: &str) -> String {
     stem.unwrap_or_else(|| name.to_owned())
 }
 
-fn load_options(settings: &Settings) -> LoadOptions {
+/// How models are loaded, by the settings.
+#[must_use]
+pub fn load_options(settings: &Settings) -> LoadOptions {
     let model = &settings.model;
     LoadOptions {
         backend: model.backend,
@@ -573,8 +575,11 @@ fn load_options(settings: &Settings) -> LoadOptions {
         kv_cache_bytes: model.kv_cache_bytes,
         threads: model.threads,
         batch_tokens: model.batch_tokens,
+        prefill_chunk_tokens: model.prefill_chunk_tokens,
+        tuning: (!model.tuning.as_os_str().is_empty()).then(|| model.tuning.clone()),
         gpu_layers: model.gpu_layers,
         memory_bytes_max: (model.memory_bytes_max > 0).then_some(model.memory_bytes_max),
+        ..LoadOptions::default()
     }
 }
 

@@ -12,6 +12,7 @@ use super::{AbortSignal, Backend, Capacity, DecodeError, Run, SeqId};
 use crate::chat::ChatTemplate;
 use crate::load::{BackendKind, Loaded, ModelInfo};
 use crate::memory::Needs;
+use crate::tune::BatchSizes;
 use crate::vocabulary::{Encode, Token, TokenKind, TokenTable, Vocabulary};
 
 /// The names of the tokens behind the 256 bytes.
@@ -346,6 +347,8 @@ pub fn loaded(script: Script) -> Loaded {
     let template = ChatTemplate::new(script.template, &vocabulary);
     let capacity = script.capacity;
     Loaded {
+        batch: BatchSizes::default(),
+        calibration: None,
         info: ModelInfo {
             architecture: "scripted".to_owned(),
             title: "scripted".to_owned(),

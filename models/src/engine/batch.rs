@@ -48,7 +48,8 @@ impl Engine {
     /// compute, then prompts.
     fn plan(&mut self) -> Vec<Share> {
         let (mut shares, mut reading) = (Vec::new(), Vec::new());
-        let mut room = self.kv.capacity().batch_tokens as usize;
+        let most = self.options.batch.most;
+        let mut room = self.kv.capacity().batch_tokens.min(most) as usize;
         for (index, slot) in self.slots.iter_mut().enumerate() {
             slot.forget_guess();
             if !slot.runnable() || slot.job.outbox.link().cancelled() {
@@ -115,7 +116,7 @@ impl Engine {
         };
         let writers = shares.iter().map(|share| class_of(self, share.slot));
         if writers.max().is_some_and(|writer| writer >= class) {
-            room = room.min(self.options.prefill_chunk_tokens as usize);
+            room = room.min(self.options.batch.chunk as usize);
         }
         let order: Vec<usize> = reading
             .iter()

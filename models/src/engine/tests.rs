@@ -12,10 +12,18 @@ use crate::text::{Channel, ThinkTags};
 
 /// An engine that answers "<the user's text> is the question", slowly if asked to.
 fn engine(script: Script, slots: u32) -> (EngineHandle, EngineThread) {
-    let options = EngineOptions {
+    let backend = Box::new(Scripted::new(script));
+    start(backend, Arc::new(vocabulary()), options(slots))
+}
+
+fn options(slots: u32) -> EngineOptions {
+    EngineOptions {
         name: "test".into(),
         slots,
-        prefill_chunk_tokens: 64,
+        batch: BatchSizes {
+            chunk: 64,
+            ..BatchSizes::default()
+        },
         speculation: true,
         paused_bytes_max: 1 << 20,
         prompts: None,
@@ -23,9 +31,7 @@ fn engine(script: Script, slots: u32) -> (EngineHandle, EngineThread) {
             waiting_requests_max: 16,
             waiting_prompt_tokens_max: 100_000,
         },
-    };
-    let backend = Box::new(Scripted::new(script));
-    start(backend, Arc::new(vocabulary()), options)
+    }
 }
 
 fn echo() -> Script {
@@ -777,16 +783,9 @@ async fn guesses_save_decodes_and_change_nothing() {
             };
             let backend = Box::new(Scripted::new(script));
             let options = EngineOptions {
-                name: "test".into(),
-                slots: 1,
-                prefill_chunk_tokens: 64,
                 speculation,
                 paused_bytes_max: 0,
-                prompts: None,
-                gate: GateLimits {
-                    waiting_requests_max: 16,
-                    waiting_prompt_tokens_max: 100_000,
-                },
+                ..options(1)
             };
             let (handle, _thread) = start(backend, Arc::new(vocabulary()), options);
             let mut wanted = generate("repeat");

@@ -18,6 +18,7 @@ use fazai_models::job::{ChosenToken, Event, Generate, JobError, Outcome, Priorit
 use fazai_models::load::{LoadOptions, Loaded, ModelSource, load};
 use fazai_models::prompts::PromptStore;
 use fazai_models::synth::{self, Quantization, Shape};
+use fazai_models::tune::BatchSizes;
 use fazai_models::vocabulary::Token;
 
 /// A file with random weights that goes when it is dropped.
@@ -81,7 +82,10 @@ impl Setup {
         let options = EngineOptions {
             name: "test".into(),
             slots: self.slots,
-            prefill_chunk_tokens: 64,
+            batch: BatchSizes {
+                most: 512,
+                chunk: 64,
+            },
             speculation: self.speculation,
             paused_bytes_max: 256 << 20,
             prompts: self

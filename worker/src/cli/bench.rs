@@ -6,11 +6,13 @@ mod series;
 mod serve;
 mod speed;
 mod synth;
+mod tune;
 
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use fazai::Worker;
+use fazai::config::Settings;
 use fazai_protocol::client::Client;
 use fazai_protocol::{Call, ModelsParams, Operation, TokenizeParams};
 use serde_json::Value;
@@ -30,6 +32,7 @@ Examples:
   fazai bench --model ./model.gguf --prompt-tokens 512 --output-tokens 128 --repeats 9
   fazai bench --format markdown
   fazai bench quality --model builtin
+  fazai bench tune --model ./model.gguf
   fazai bench serve --model ./model.gguf --peer http://127.0.0.1:8080"
 )]
 pub(crate) struct Bench {
@@ -44,6 +47,7 @@ enum Other {
     Quality(quality::Quality),
     Serve(serve::Serve),
     Synth(synth::Synth),
+    Tune(tune::Tune),
 }
 
 /// What is measured, and how the result looks.
@@ -80,6 +84,7 @@ impl Bench {
             Some(Other::Quality(quality)) => quality.run(),
             Some(Other::Serve(serve)) => serve.run(),
             Some(Other::Synth(synth)) => synth.run(),
+            Some(Other::Tune(tune)) => tune.run(),
         }
     }
 }
@@ -87,13 +92,18 @@ impl Bench {
 impl Subject {
     /// A worker for this model alone, ready to answer.
     async fn worker(&self, slots: u32, output_tokens: u32) -> anyhow::Result<Worker> {
-        let mut settings = self.settings.load()?;
+        let mut settings = self.settings()?;
         settings.model.slots = slots;
-        self.options.apply(&mut settings)?;
         settings.limits.output_tokens_max = settings.limits.output_tokens_max.max(output_tokens);
         let worker = Worker::start(settings);
         worker.warm_up().await?;
         Ok(worker)
+    }
+
+    fn settings(&self) -> anyhow::Result<Settings> {
+        let mut settings = self.settings.load()?;
+        self.options.apply(&mut settings)?;
+        Ok(settings)
     }
 
     fn print(&self, report: &Report) {

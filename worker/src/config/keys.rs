@@ -130,10 +130,12 @@ keys! {
             |s, v| s.model.slots = number(v, 1, 64)?, s.model.slots;
         "kv_cache_bytes", "Memory for the KV cache of each model; 0: a quarter of what is free, at most 2G.":
             |s, v| s.model.kv_cache_bytes = bytes(v)?, s.model.kv_cache_bytes;
-        "batch_tokens", "Tokens in one decode.":
-            |s, v| s.model.batch_tokens = number(v, 16, 4_096)?, s.model.batch_tokens;
-        "prefill_chunk_tokens", "Prompt tokens in one decode while other requests are writing.":
-            |s, v| s.model.prefill_chunk_tokens = number(v, 1, 4_096)?, s.model.prefill_chunk_tokens;
+        "batch_tokens", "Tokens in one decode, from 16; 0: what was measured to be best, or 512.":
+            |s, v| s.model.batch_tokens = number(v, 0, 4_096)?, s.model.batch_tokens;
+        "prefill_chunk_tokens", "Prompt tokens in one decode while other requests are writing; 0: what was measured to be best, or 128.":
+            |s, v| s.model.prefill_chunk_tokens = number(v, 0, 4_096)?, s.model.prefill_chunk_tokens;
+        "tuning", "Where is kept how each model runs best here, which takes a few seconds to measure when a model is first loaded; empty: not measured.":
+            |s, v| s.model.tuning = PathBuf::from(v), s.model.tuning.display();
         "speculation", "on or off: guess at tokens that were there before, and check several in one decode.":
             |s, v| s.model.speculation = on_off(v)?, show_on_off(s.model.speculation);
         "paused_bytes_max", "Memory for the KV cache of requests that are paused for more urgent ones, when there is no room.":

@@ -74,6 +74,7 @@ pub(super) fn describe_model(model: &LiveModel) -> Value {
         "file_bytes": info.file_bytes,
         "memory_bytes": info.needs.total(),
         "kv_cache_bytes": info.needs.kv_cache,
+        "kv_cache_bytes_used": info.needs.kv_cache / u64::from(info.cells.max(1)) * u64::from(stats.cells_used()),
         "context_tokens": info.context_tokens,
         "trained_tokens": info.trained_tokens,
         "backend": info.backend.name(),

@@ -273,6 +273,13 @@ impl Backend for Context {
         self.capacity
     }
 
+    fn set_threads(&mut self, threads: u32) {
+        let threads = i32::try_from(threads).unwrap_or(i32::MAX);
+        let threads = threads.clamp(1, self.thread_count);
+        // SAFETY: the context is valid and used by this thread only; its pool has as many.
+        unsafe { sys::llama_set_n_threads(self.raw.0.as_ptr(), threads, threads) };
+    }
+
     fn abort_signal(&self) -> AbortSignal {
         self.abort.clone()
     }

@@ -107,6 +107,7 @@ fn load_model(
     // SAFETY: a plain function that fills a struct.
     let mut params = unsafe { sys::llama_model_default_params() };
     params.n_gpu_layers = gpu_layers;
+    params.use_extra_bufts = plan.repack;
     params.progress_callback = Some(report);
     params.progress_callback_user_data = std::ptr::from_mut(&mut watcher).cast::<c_void>();
     log::take_errors();
