@@ -30,10 +30,13 @@ use super::{Machine, Subject, describe};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Both sides get the same prompts, without a chat template and at temperature 0, and take turns:
-ours, theirs, ours, theirs. Every prompt is new in every round and in every run. Times are the
-client's, from sending a request to the first text or to the end. `streams` counts the tokens of
-all streams from the first request to the last answer. A server without priorities gets the
-requests of `priority` as plain ones, with all its slots busy if it has 8.
+ours, theirs, ours, theirs. Every prompt is new in every round and in every run, but for `json`:
+all of its requests begin with the same instructions, as an agent's do, and only the event after
+them is new. The round to warm up reads them; a server that keeps prompts has them afterwards.
+
+Times are the client's, from sending a request to the first text or to the end. `streams` counts
+the tokens of all streams from the first request to the last answer. A server without priorities
+gets the requests of `priority` as plain ones, with all its slots busy if it has 8.
 
 Ctrl-C ends it with the cases that are complete.
 

@@ -9,7 +9,7 @@ pub(super) enum Case {
     Stream,
     /// 2, 4, 8 and 16 streams at once: tokens/s of all of them together
     Streams,
-    /// An object of five fields by a JSON Schema: one, and eight at once
+    /// An object of five fields by a JSON Schema, after the same instructions: one, and eight at once
     Json,
     /// 8 and 32 requests at once that begin alike: the slowest first token
     Shared,
