@@ -30,7 +30,8 @@ use super::{Machine, Subject, describe};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Both sides get the same prompts, without a chat template and at temperature 0, and take turns:
-ours, theirs, ours, theirs. Every prompt is new in every round and in every run, but for `json`:
+ours, theirs, ours, theirs. The new text of `quote` alone has temperature 1, so that it does not
+repeat itself; its quoted one is the side's own answer, which stands in the second prompt. Every prompt is new in every round and in every run, but for `json`:
 all of its requests begin with the same instructions, as an agent's do, and only the event after
 them is new. The round to warm up reads them; a server that keeps prompts has them afterwards.
 

@@ -13,7 +13,7 @@ pub(super) enum Case {
     Json,
     /// 8 and 32 requests at once that begin alike: the slowest first token
     Shared,
-    /// An answer that repeats most of its prompt
+    /// A new text, and one that says again what the prompt has: tokens/s of each
     Quote,
     /// The first token of an urgent request, idle and while 8 others are written
     Priority,
@@ -42,7 +42,7 @@ pub(super) const SHARED_COUNTS: [u32; 2] = [8, 32];
 /// Tokens that each of them writes.
 pub(super) const SHARED_TOKENS: u32 = 16;
 
-/// Tokens that `quote` writes.
+/// Tokens that `quote` writes in each of its answers.
 pub(super) const QUOTE_TOKENS: u32 = 192;
 
 /// Streams that keep a server busy in `priority`.
@@ -56,6 +56,9 @@ pub(super) const SHORT_TOKENS: u32 = 8;
 
 /// Words of a short prompt.
 pub(super) const SHORT_WORDS: usize = 16;
+
+/// Words of the prompt that `quote` answers twice.
+pub(super) const QUOTE_WORDS: usize = 32;
 
 /// What is left of a context beside the longest prompt.
 const CONTEXT_RESERVE: u32 = 128;
@@ -139,7 +142,10 @@ impl Case {
                     row(name, "s")
                 })
                 .to_vec(),
-            Self::Quote => vec![row("quoting the prompt".to_owned(), "tokens/s")],
+            Self::Quote => vec![
+                row(format!("a new text, {QUOTE_TOKENS} tokens"), "tokens/s"),
+                row("a text quoted from the prompt".to_owned(), "tokens/s"),
+            ],
             Self::Priority => vec![
                 row("urgent, idle: first token".to_owned(), "s"),
                 row(

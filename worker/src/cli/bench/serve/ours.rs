@@ -11,7 +11,8 @@ pub(super) fn ask(question: &Question) -> Ask {
     Ask {
         params: AskParams {
             max_tokens: Some(question.max_tokens),
-            temperature: Some(0.0),
+            temperature: Some(question.temperature()),
+            seed: question.chance.map(u64::from),
             json_schema: question.schema.clone(),
             priority: Some(question.priority),
             ignore_eos: question.ignores_end(),

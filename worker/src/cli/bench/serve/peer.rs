@@ -200,11 +200,14 @@ fn llama_request(question: &Question) -> Value {
     let mut body = json!({
         "prompt": question.text,
         "n_predict": question.max_tokens,
-        "temperature": 0,
+        "temperature": question.temperature(),
         "cache_prompt": true,
         "stream": true,
         "ignore_eos": question.ignores_end(),
     });
+    if let Some(seed) = question.chance {
+        body["seed"] = json!(seed);
+    }
     if let Some(schema) = &question.schema {
         body["json_schema"] = schema.clone();
     }
@@ -215,7 +218,7 @@ fn openai_request(question: &Question, model: Option<&str>) -> Value {
     let mut body = json!({
         "prompt": question.text,
         "max_tokens": question.max_tokens,
-        "temperature": 0,
+        "temperature": question.temperature(),
         "stream": true,
         "stream_options": { "include_usage": true },
     });
@@ -224,6 +227,9 @@ fn openai_request(question: &Question, model: Option<&str>) -> Value {
     }
     if question.ignores_end() {
         body["ignore_eos"] = json!(true);
+    }
+    if let Some(seed) = question.chance {
+        body["seed"] = json!(seed);
     }
     if let Some(schema) = &question.schema {
         body["response_format"] = json!({
@@ -460,13 +466,18 @@ mod tests {
         );
         assert_eq!(body["ignore_eos"], false, "an object ends where it ends");
         assert_eq!(body["json_schema"]["type"], "object");
+        assert_eq!(body["temperature"], 0.0);
+        assert!(body["seed"].is_null(), "{body}");
     }
 
     #[tokio::test]
     async fn another_server_is_asked_for_openai_completions() {
         let (peer, mut bodies) = peer(openai).await;
         assert_eq!(peer.context_tokens(), Some(4096));
-        let plain = Question::new("hello".to_owned(), 2);
+        let plain = Question {
+            chance: Some(7),
+            ..Question::new("hello".to_owned(), 2)
+        };
         let answer = Side::Theirs(peer).answer(&plain).await.expect("an answer");
         assert_eq!(
             (answer.text.as_str(), answer.counts.output_tokens),
@@ -476,6 +487,10 @@ mod tests {
         assert_eq!(
             (&body["model"], &body["ignore_eos"]),
             (&json!("m"), &json!(true))
+        );
+        assert_eq!(
+            (&body["temperature"], &body["seed"]),
+            (&json!(1.0), &json!(7))
         );
     }
 

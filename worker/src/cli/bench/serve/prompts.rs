@@ -177,24 +177,10 @@ impl Prompts {
         )
     }
 
-    /// A file of settings, to be written again with one change.
-    pub(super) fn rewriting(&self, which: Which) -> String {
-        let mut random = self.random(which);
-        let mut file = String::new();
-        let first = random.random_range(2_000..9_000);
-        for place in 0..8 {
-            file.push_str(&format!(
-                "[server.node{place}]\nlisten = 10.0.{}.{place}\nport = {}\nworkers = 4\n\
-                 log = /var/log/node{place}.log\n\n",
-                random.random_range(0..250),
-                first + place,
-            ));
-        }
-        format!(
-            "A file of settings:\n```\n{file}```\n\
-             The same file, complete, with workers = 8 for node7 and nothing else changed:\n\
-             ```\n[server.node0]\n"
-        )
+    /// Where a side's random numbers start.
+    pub(super) fn chance(&self, which: Which) -> u32 {
+        // The largest means any seed to llama-server.
+        self.random(which).random_range(0..u32::MAX)
     }
 }
 

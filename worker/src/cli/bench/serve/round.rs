@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 
 use super::super::per_second;
 use super::cases::{
-    BUSY_STREAMS, BUSY_TOKENS, Case, OBJECT_TOKENS, OBJECTS, QUOTE_TOKENS, SHARED_COUNTS,
-    SHARED_TOKENS, SHORT_TOKENS, SHORT_WORDS, STREAM_COUNTS, STREAM_TOKENS, STREAMS_TOKENS, Sizes,
+    BUSY_STREAMS, BUSY_TOKENS, Case, OBJECT_TOKENS, OBJECTS, QUOTE_TOKENS, QUOTE_WORDS,
+    SHARED_COUNTS, SHARED_TOKENS, SHORT_TOKENS, SHORT_WORDS, STREAM_COUNTS, STREAM_TOKENS,
+    STREAMS_TOKENS, Sizes,
 };
 use super::prompts::{Prompts, Which};
 use super::side::{Counts, Question, Side, Timed};
@@ -33,7 +34,12 @@ pub(super) enum Round {
         many: Vec<Question>,
     },
     Shared(Vec<Vec<Question>>),
-    Quote(Question),
+    Quote {
+        /// What any model answers with a text that was not there before.
+        new: Question,
+        /// What is answered twice: the second time with the first answer at hand.
+        twice: Question,
+    },
     Priority {
         idle: Question,
         urgent: Question,
@@ -125,7 +131,17 @@ impl Round {
                 }
                 Self::Shared(groups)
             }
-            Case::Quote => Self::Quote(Question::new(prompts.rewriting(which), QUOTE_TOKENS)),
+            Case::Quote => {
+                let words = |group| prompts.words(Which { group, ..which }, QUOTE_WORDS);
+                Self::Quote {
+                    new: Question {
+                        // A likeliest text may go round in circles, and so quote itself.
+                        chance: Some(prompts.chance(which)),
+                        ..Question::new(words(0), QUOTE_TOKENS)
+                    },
+                    twice: Question::new(words(1), QUOTE_TOKENS),
+                }
+            }
             Case::Priority => Self::Priority {
                 idle: urgent(short(0, 0, SHORT_TOKENS)),
                 urgent: urgent(short(0, 1, SHORT_TOKENS)),
@@ -150,10 +166,7 @@ impl Round {
             Self::Streams(groups) => streams(side, groups).await,
             Self::Json { one, many } => json_objects(side, one, many).await,
             Self::Shared(groups) => shared(side, groups).await,
-            Self::Quote(question) => {
-                let answer = side.answer(question).await?;
-                Ok(Turn::of([rate(&answer)]))
-            }
+            Self::Quote { new, twice } => quote(side, new, twice).await,
             Self::Priority { idle, urgent, busy } => priority(side, idle, urgent, busy).await,
             Self::Cancel { left, next } => cancel(side, left, next).await,
         }
@@ -301,6 +314,30 @@ async fn shared(side: &Side, groups: &[Vec<Question>]) -> anyhow::Result<Turn> {
     Ok(turn)
 }
 
+async fn quote(side: &Side, new: &Question, twice: &Question) -> anyhow::Result<Turn> {
+    let new = side.answer(new).await?;
+    // What a model said once after a prompt, it says again when both are before it.
+    let text = side.answer(twice).await?.text;
+    let again = Question {
+        text: format!("{prompt}{text}\n{prompt}", prompt = twice.text),
+        ..twice.clone()
+    };
+    let quoted = side.answer(&again).await?;
+    let mut turn = Turn::of([rate(&new), rate(&quoted)]);
+    if !quotes(&quoted.text, &text) {
+        turn.notes
+            .push("an answer left the text that it should quote before half of it".to_owned());
+    }
+    Ok(turn)
+}
+
+/// Whether the answer begins with half of the text at least.
+fn quotes(answer: &str, text: &str) -> bool {
+    let same = answer.chars().zip(text.chars());
+    let same = same.take_while(|(a, b)| a == b).count();
+    same * 2 >= text.chars().count()
+}
+
 async fn priority(
     side: &Side,
     idle: &Question,
@@ -345,7 +382,8 @@ async fn cancel(side: &Side, left: &Question, next: &Question) -> anyhow::Result
 mod tests {
     use clap::ValueEnum;
 
-    use super::super::stand_in::scripted_client;
+    use super::super::peer::Peer;
+    use super::super::stand_in::{PROPS, scripted_client, stand_in};
     use super::*;
 
     async fn turn(case: Case) -> Turn {
@@ -385,6 +423,42 @@ mod tests {
         let alike = alike(&prompts, which, 500, 3).await.expect("questions");
         assert_eq!(alike[0].text[..500], alike[2].text[..500]);
         assert_ne!(alike[0].text, alike[2].text);
+    }
+
+    #[tokio::test]
+    async fn the_answer_that_is_quoted_is_the_sides_own() {
+        let (url, mut bodies) = stand_in(|path| match path {
+            "/props" => (200, "application/json", PROPS.to_owned()),
+            _ => {
+                let end =
+                    r#"{"content":"cba","stop":true,"tokens_evaluated":1,"tokens_predicted":3}"#;
+                (200, "text/event-stream", format!("data: {end}\n\n"))
+            }
+        })
+        .await;
+        let prompts = Prompts::new(scripted_client(), 1);
+        let round = Round::prepare(Case::Quote, 1, &prompts, &Sizes::within(2_048)).await;
+        let peer = Peer::connect(&url, None, None).await.expect("a peer");
+        let turn = round.expect("questions").ask(&Side::Theirs(peer)).await;
+        assert_eq!(turn.expect("answers").notes, Vec::<String>::new());
+        let mut asked = Vec::new();
+        while let Ok(body) = bodies.try_recv() {
+            asked.push(body);
+        }
+        let [_, new, once, again] = &asked[..] else {
+            panic!("not three questions: {asked:?}");
+        };
+        assert!(new["seed"].is_u64() && once["seed"].is_null(), "{asked:?}");
+        assert_ne!(new["prompt"], once["prompt"]);
+        let once = once["prompt"].as_str().expect("a prompt");
+        assert_eq!(again["prompt"], format!("{once}cba\n{once}"));
+    }
+
+    #[test]
+    fn an_answer_quotes_that_goes_wrong_only_late() {
+        assert!(quotes("one two three five", "one two three four"));
+        assert!(!quotes("one too three four", "one two three four"));
+        assert!(!quotes("", "one"));
     }
 
     #[test]

@@ -22,13 +22,15 @@ pub(super) enum Side {
     Theirs(Peer),
 }
 
-/// What is asked, without a chat template and always for the likeliest token.
+/// What is asked, without a chat template.
 #[derive(Debug, Clone)]
 pub(super) struct Question {
     pub(super) text: String,
     /// Tokens to write: exactly so many, or at most with a schema.
     pub(super) max_tokens: u32,
     pub(super) schema: Option<Value>,
+    /// Where the random numbers start that choose the tokens; `None`: always the likeliest.
+    pub(super) chance: Option<u32>,
     /// Who goes first, where the side knows such a thing.
     pub(super) priority: Priority,
 }
@@ -39,8 +41,14 @@ impl Question {
             text,
             max_tokens,
             schema: None,
+            chance: None,
             priority: Priority::Normal,
         }
+    }
+
+    /// How much chance there is: as much as the model says, or none.
+    pub(super) fn temperature(&self) -> f32 {
+        if self.chance.is_some() { 1.0 } else { 0.0 }
     }
 
     /// Whether the model's end mark is passed over, so that every answer is equally long.
