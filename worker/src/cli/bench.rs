@@ -100,6 +100,7 @@ impl Subject {
         Ok(worker)
     }
 
+    /// The settings file's, with what the command line says.
     fn settings(&self) -> anyhow::Result<Settings> {
         let mut settings = self.settings.load()?;
         self.options.apply(&mut settings)?;

@@ -5,6 +5,7 @@ mod ours;
 mod peer;
 mod prompts;
 mod report;
+mod restart;
 mod round;
 mod side;
 mod sse;
@@ -13,6 +14,7 @@ mod stand_in;
 
 use std::path::PathBuf;
 
+use anyhow::bail;
 use clap::{Args, ValueEnum};
 use fazai::Worker;
 use fazai_protocol::client::{Client, Endpoint};
@@ -22,6 +24,7 @@ use self::cases::{Case, Sizes};
 use self::peer::{Api, Peer};
 use self::prompts::Prompts;
 use self::report::{Compared, Measured};
+use self::restart::Starter;
 use self::round::{Round, Turn};
 use self::side::Side;
 use super::{Machine, Subject, describe};
@@ -30,14 +33,19 @@ use super::{Machine, Subject, describe};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Both sides get the same prompts, without a chat template and at temperature 0, and take turns:
-ours, theirs, ours, theirs. The new text of `quote` alone has temperature 1, so that it does not
-repeat itself; its quoted one is the side's own answer, which stands in the second prompt. Every prompt is new in every round and in every run, but for `json`:
+ours, theirs, ours, theirs. Every prompt is new in every round and in every run, but for `json`:
 all of its requests begin with the same instructions, as an agent's do, and only the event after
 them is new. The round to warm up reads them; a server that keeps prompts has them afterwards.
+The new text of `quote` has temperature 1, so that it does not repeat itself. The quoted one is
+the side's own answer, which stands in the second prompt.
 
 Times are the client's, from sending a request to the first text or to the end. `streams` counts
 the tokens of all streams from the first request to the last answer. A server without priorities
 gets the requests of `priority` as plain ones, with all its slots busy if it has 8.
+
+`restart` asks the worker alone. It starts two more of them in turn inside this program, with the
+same settings and one slot, that keep the prompt in a directory of their own; their model is
+loaded before they are asked. It is left out with --socket.
 
 Ctrl-C ends it with the cases that are complete.
 
@@ -99,6 +107,7 @@ impl Serve {
     }
 
     async fn measure(&self) -> anyhow::Result<Measured> {
+        let (cases, note) = cases(&self.cases, self.socket.is_none())?;
         // First, because it fails sooner than a model is loaded.
         let peer = match &self.peer {
             Some(url) => Some(Peer::connect(url, self.peer_api, self.peer_model.clone()).await?),
@@ -115,17 +124,18 @@ impl Serve {
             seed: self.seed.unwrap_or_else(rand::random),
             ..Measured::default()
         };
+        note.into_iter().for_each(|note| measured.note(note));
         let ours = measured.model["context_tokens"].as_u64();
         let theirs = peer.as_ref().and_then(Peer::context_tokens);
         let sizes = Sizes::within(ours.into_iter().chain(theirs).min().unwrap_or(u64::MAX));
         let prompts = Prompts::new(client.clone(), measured.seed);
         let sides = Sides {
-            ours: Side::Ours(client),
+            ours: Side::Ours(client, self.starter()?),
             theirs: peer.map(Side::Theirs),
         };
         // A comparison takes long, and what is measured so far is worth having.
         let interrupted = tokio::select! {
-            compared = self.compare(&sides, &prompts, &sizes, &mut measured) => {
+            compared = self.compare(&cases, &sides, &prompts, &sizes, &mut measured) => {
                 compared?;
                 false
             }
@@ -153,18 +163,29 @@ impl Serve {
         Ok((worker.client(), Some(worker)))
     }
 
+    /// How workers like the one that is measured are started, unless that was done elsewhere.
+    fn starter(&self) -> anyhow::Result<Option<Starter>> {
+        if self.socket.is_some() {
+            return Ok(None);
+        }
+        let mut settings = self.subject.settings()?;
+        settings.model.slots = 1;
+        Ok(Some(Box::new(move |store| {
+            let mut settings = settings.clone();
+            settings.model.prompt_store = store.to_owned();
+            settings.model.prompt_store_bytes_max = u64::MAX;
+            Ok(Worker::start(settings))
+        })))
+    }
+
     async fn compare(
         &self,
+        cases: &[Case],
         sides: &Sides,
         prompts: &Prompts,
         sizes: &Sizes,
         measured: &mut Measured,
     ) -> anyhow::Result<()> {
-        let cases = if self.cases.is_empty() {
-            Case::value_variants()
-        } else {
-            &self.cases
-        };
         let steps = cases.len() as u64 * u64::from(self.repeats + 1);
         let bar = ProgressBar::new(steps);
         for &case in cases {
@@ -188,6 +209,25 @@ impl Serve {
     }
 }
 
+/// What is measured, and what a reader should know about the rest.
+fn cases(wanted: &[Case], starts_workers: bool) -> anyhow::Result<(Vec<Case>, Option<String>)> {
+    let all = if wanted.is_empty() {
+        Case::value_variants()
+    } else {
+        wanted
+    };
+    let possible = |case: &Case| starts_workers || !case.starts_workers();
+    let (can, cannot): (Vec<Case>, Vec<Case>) = all.iter().copied().partition(possible);
+    let note = cannot.first().map(|case| {
+        let name = case.name();
+        format!("{name} starts workers of its own, so it can't be measured with --socket")
+    });
+    match note {
+        Some(note) if !wanted.is_empty() => bail!(note),
+        note => Ok((can, note)),
+    }
+}
+
 /// A case while it is measured.
 struct Comparison {
     case: Case,
@@ -206,9 +246,9 @@ impl Comparison {
         measured: &mut Measured,
     ) {
         let ours = self.turn(0, questions, Some(&sides.ours), measured).await;
-        let theirs = self
-            .turn(1, questions, sides.theirs.as_ref(), measured)
-            .await;
+        let peer = sides.theirs.as_ref();
+        let peer = peer.filter(|_| !self.case.starts_workers());
+        let theirs = self.turn(1, questions, peer, measured).await;
         if !counts {
             return;
         }
@@ -249,6 +289,19 @@ mod tests {
     use super::stand_in::{PROPS, scripted_client, stand_in};
     use super::*;
 
+    #[test]
+    fn a_running_worker_is_not_restarted() {
+        let (all, note) = cases(&[], true).expect("all");
+        assert!(all.contains(&Case::Restart) && note.is_none(), "{all:?}");
+        let (some, note) = cases(&[], false).expect("the others");
+        assert_eq!(some.len(), all.len() - 1);
+        assert!(note.is_some_and(|note| note.contains("--socket")));
+        let fault = cases(&[Case::Stream, Case::Restart], false).expect_err("it was wanted");
+        assert!(fault.to_string().contains("restart"), "{fault}");
+        let (some, note) = cases(&[Case::Stream], false).expect("possible");
+        assert!(some == [Case::Stream] && note.is_none(), "{note:?}");
+    }
+
     #[tokio::test]
     async fn a_peer_that_fails_is_not_asked_again_and_costs_its_column_only() {
         let (url, mut bodies) = stand_in(|path| match path {
@@ -259,7 +312,7 @@ mod tests {
         let client = scripted_client();
         let prompts = Prompts::new(client.clone(), 1);
         let sides = Sides {
-            ours: Side::Ours(client),
+            ours: Side::Ours(client, None),
             theirs: Some(Side::Theirs(
                 Peer::connect(&url, None, None).await.expect("a peer"),
             )),

@@ -19,6 +19,8 @@ pub(super) enum Case {
     Priority,
     /// A client leaves during a long prompt: the first token of the next request
     Cancel,
+    /// A kept prompt before and after a restart: the first token of a worker of its own
+    Restart,
 }
 
 /// Tokens that `stream` writes.
@@ -68,7 +70,7 @@ const CONTEXT_RESERVE: u32 = 128;
 pub(super) struct Sizes {
     /// Of `stream`.
     pub(super) prompt: u32,
-    /// What the requests of `shared` have in common.
+    /// What the requests of `shared` have in common, and what `restart` keeps.
     pub(super) head: u32,
     /// What the client of `cancel` leaves.
     pub(super) left: u32,
@@ -113,7 +115,13 @@ impl Case {
             Self::Quote => "quote",
             Self::Priority => "priority",
             Self::Cancel => "cancel",
+            Self::Restart => "restart",
         }
+    }
+
+    /// Whether a peer has no part in it, and a worker that runs already neither.
+    pub(super) fn starts_workers(self) -> bool {
+        self == Self::Restart
     }
 
     /// The figures that each of its rounds gives, in this order.
@@ -157,6 +165,13 @@ impl Case {
                 format!("first token after a left prompt of {} tokens", sizes.left),
                 "s",
             )],
+            Self::Restart => vec![
+                row(
+                    format!("a kept prompt of {} tokens, cold: first token", sizes.head),
+                    "s",
+                ),
+                row("the same after a restart: first token".to_owned(), "s"),
+            ],
         }
     }
 }

@@ -6,6 +6,9 @@ use fazai_protocol::{Ask, AskParams, Line, Usage};
 
 use super::side::{Counts, Piece, Question};
 
+/// The name under which instructions are kept.
+const KEPT_AS: &str = "bench";
+
 /// The question as the worker's clients ask it.
 pub(super) fn ask(question: &Question) -> Ask {
     Ask {
@@ -16,7 +19,9 @@ pub(super) fn ask(question: &Question) -> Ask {
             json_schema: question.schema.clone(),
             priority: Some(question.priority),
             ignore_eos: question.ignores_end(),
-            raw: true,
+            raw: question.instructions.is_none(),
+            system: question.instructions.clone(),
+            prompt_name: question.instructions.as_ref().map(|_| KEPT_AS.to_owned()),
             ..AskParams::default()
         },
         ..Ask::new(&question.text)

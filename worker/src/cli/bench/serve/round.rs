@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::bail;
 use fazai_protocol::Priority;
 use futures_util::future::try_join_all;
 use serde_json::{Value, json};
@@ -13,6 +14,7 @@ use super::cases::{
     STREAMS_TOKENS, Sizes,
 };
 use super::prompts::{Prompts, Which};
+use super::restart;
 use super::side::{Counts, Question, Side, Timed};
 
 /// When the client of `cancel` leaves.
@@ -49,6 +51,7 @@ pub(super) enum Round {
         left: Question,
         next: Question,
     },
+    Restart(Question),
 }
 
 /// What was measured, and what it cost.
@@ -156,6 +159,10 @@ impl Round {
                 left: Question::new(prompts.tokens(which, sizes.left).await?, SHORT_TOKENS),
                 next: short(1, 0, SHORT_TOKENS),
             },
+            Case::Restart => Self::Restart(Question {
+                instructions: Some(prompts.tokens(which, sizes.head).await?),
+                ..Question::new("Well?".to_owned(), 1)
+            }),
         })
     }
 
@@ -169,6 +176,7 @@ impl Round {
             Self::Quote { new, twice } => quote(side, new, twice).await,
             Self::Priority { idle, urgent, busy } => priority(side, idle, urgent, busy).await,
             Self::Cancel { left, next } => cancel(side, left, next).await,
+            Self::Restart(question) => restart(side, question).await,
         }
     }
 }
@@ -378,12 +386,22 @@ async fn cancel(side: &Side, left: &Question, next: &Question) -> anyhow::Result
     })
 }
 
+async fn restart(side: &Side, question: &Question) -> anyhow::Result<Turn> {
+    let Side::Ours(_, Some(start)) = side else {
+        bail!("only a worker inside this program can be started again");
+    };
+    let answers = restart::answers(start, question).await?;
+    let firsts = answers.map(|answer| seconds(answer.first, answer.counts));
+    Ok(Turn::of(firsts))
+}
+
 #[cfg(test)]
 mod tests {
     use clap::ValueEnum;
 
     use super::super::peer::Peer;
-    use super::super::stand_in::{PROPS, scripted_client, stand_in};
+    use super::super::restart::Starter;
+    use super::super::stand_in::{PROPS, scripted_client, scripted_worker, stand_in};
     use super::*;
 
     async fn turn(case: Case) -> Turn {
@@ -391,7 +409,9 @@ mod tests {
         let prompts = Prompts::new(client.clone(), 1);
         let sizes = Sizes::within(8_192);
         let round = Round::prepare(case, 1, &prompts, &sizes).await;
-        let turn = round.expect("questions").ask(&Side::Ours(client)).await;
+        let start: Starter = Box::new(|store| Ok(scripted_worker(Some(store))));
+        let ours = Side::Ours(client, Some(start));
+        let turn = round.expect("questions").ask(&ours).await;
         let turn = turn.expect("answers");
         assert_eq!(turn.figures.len(), case.rows(&sizes).len(), "{case:?}");
         turn

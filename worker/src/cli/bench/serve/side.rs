@@ -10,22 +10,25 @@ use serde_json::Value;
 use super::super::per_second;
 use super::ours;
 use super::peer::{Events, Peer};
+use super::restart::Starter;
 
 /// No answer that was asked for is nearly as long.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 
 /// Who is asked.
 pub(super) enum Side {
-    /// The worker.
-    Ours(Client),
+    /// The worker; and how others like it are started, if it runs inside this program.
+    Ours(Client, Option<Starter>),
     /// What it is compared with.
     Theirs(Peer),
 }
 
-/// What is asked, without a chat template.
+/// What is asked, without a chat template if it has no instructions.
 #[derive(Debug, Clone)]
 pub(super) struct Question {
     pub(super) text: String,
+    /// What comes before it and is kept across restarts. Only the worker has such a thing.
+    pub(super) instructions: Option<String>,
     /// Tokens to write: exactly so many, or at most with a schema.
     pub(super) max_tokens: u32,
     pub(super) schema: Option<Value>,
@@ -39,6 +42,7 @@ impl Question {
     pub(super) fn new(text: String, max_tokens: u32) -> Self {
         Self {
             text,
+            instructions: None,
             max_tokens,
             schema: None,
             chance: None,
@@ -109,7 +113,7 @@ impl Side {
     pub(super) async fn begin(&self, question: &Question) -> anyhow::Result<Writing> {
         let sent = Instant::now();
         let stream = match self {
-            Self::Ours(client) => Stream::Ours(client.ask(ours::ask(question)).await?),
+            Self::Ours(client, _) => Stream::Ours(client.ask(ours::ask(question)).await?),
             Self::Theirs(peer) => Stream::Theirs(peer.ask(question).await?),
         };
         Ok(Writing {

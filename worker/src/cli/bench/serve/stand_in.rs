@@ -1,5 +1,6 @@
 //! For tests: a small HTTP server in the peer's place, and a worker whose model follows a script.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use fazai::Worker;
@@ -11,13 +12,19 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
-/// A client of a worker that writes the alphabet, with a token for each byte.
-pub(super) fn scripted_client() -> Client {
-    let worker = Worker::with_loader(
-        Settings::default(),
+/// A worker that writes the alphabet, with a token for each byte.
+pub(super) fn scripted_worker(prompt_store: Option<&Path>) -> Worker {
+    let mut settings = Settings::default();
+    settings.model.prompt_store = prompt_store.map(Path::to_owned).unwrap_or_default();
+    Worker::with_loader(
+        settings,
         Arc::new(|_, _, _| Ok(scripted::loaded(Script::default()))),
-    );
-    worker.client()
+    )
+}
+
+/// A client of such a worker.
+pub(super) fn scripted_client() -> Client {
+    scripted_worker(None).client()
 }
 
 /// What llama-server says of itself.
