@@ -143,7 +143,8 @@ class Plans:
         self.rng, self.values, self.phrases = rng, PlanValues(rng), Phrases(rng)
         self.wordings = {}
         for path in sorted((HERE / "wordings").glob("plan-*.txt")):
-            self.wordings |= {k: part(v, which) for k, v in load_sections(path).items()}
+            for name, lines in load_sections(path).items():
+                self.wordings.setdefault(name, []).extend(part(lines, which))
         self.intents = load_intents()
 
     def sample(self):
