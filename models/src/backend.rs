@@ -95,6 +95,11 @@ pub trait Backend: Send {
     /// What it can hold.
     fn capacity(&self) -> Capacity;
 
+    /// With how many threads it computes, if that can be changed and makes a difference.
+    fn threads(&self) -> Option<u32> {
+        None
+    }
+
     /// Computes with so many threads from now on, at most as many as it was loaded with. A
     /// backend whose threads are everybody's does not.
     fn set_threads(&mut self, _threads: u32) {}

@@ -21,6 +21,7 @@ mod slot;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod threads;
 mod turn;
 mod urgency;
 

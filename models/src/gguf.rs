@@ -254,17 +254,17 @@ impl Gguf {
         main.map_or("none", |(kind, _)| type_name(kind))
     }
 
-    /// Bytes that one token takes in a KV cache of 16-bit numbers. Layers with sliding windows
-    /// need less in truth; this is the upper bound.
+    /// Numbers that a KV cache has for one token. Layers with sliding windows need fewer in
+    /// truth; this is the upper bound.
     #[must_use]
-    pub fn kv_bytes_per_token(&self) -> u64 {
+    pub fn kv_numbers_per_token(&self) -> u64 {
         let heads = self.shape("attention.head_count").unwrap_or(1).max(1);
         let kv_heads = self.shape("attention.head_count_kv").unwrap_or(heads);
         let width = self.shape("embedding_length").unwrap_or(0);
         let key = self.shape("attention.key_length").unwrap_or(width / heads);
         let value = self.shape("attention.value_length").unwrap_or(key);
         let layers = self.shape("block_count").unwrap_or(0);
-        layers.saturating_mul(kv_heads).saturating_mul(key + value) * 2
+        layers.saturating_mul(kv_heads).saturating_mul(key + value)
     }
 }
 

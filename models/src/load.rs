@@ -12,7 +12,7 @@ use crate::backend::Backend;
 use crate::builtin;
 use crate::chat::{ChatTemplate, TemplateError};
 use crate::gguf::{Gguf, GgufError, Lists};
-use crate::memory::{self, Needs};
+use crate::memory::{self, KvType, Needs};
 use crate::prompts::Fingerprint;
 use crate::tune::{BatchSizes, Calibration};
 #[cfg(feature = "llama")]
@@ -92,8 +92,24 @@ pub struct LoadOptions {
     pub tune_again: bool,
     /// How much goes to a GPU.
     pub gpu_layers: GpuLayers,
+    /// What llama.cpp alone can do.
+    pub llama: LlamaOptions,
     /// Refuse a model that needs more than this, whatever is free.
     pub memory_bytes_max: Option<u64>,
+}
+
+/// Choices that only llama.cpp has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LlamaOptions {
+    /// How the KV cache is kept. `None`: 16 bits, or 8 when memory is too short for these.
+    pub kv_type: Option<KvType>,
+    /// Whether attention is computed in one piece, without a matrix of all its weights. `None`:
+    /// where the model and the device can.
+    pub flash_attention: Option<bool>,
+    /// Keeps the weights from being swapped out; the process needs the right to lock so much.
+    pub lock_memory: bool,
+    /// Asks the kernel for large pages for what is computed with.
+    pub huge_pages: bool,
 }
 
 impl Default for LoadOptions {
@@ -109,6 +125,7 @@ impl Default for LoadOptions {
             tuning: None,
             tune_again: false,
             gpu_layers: GpuLayers::Auto,
+            llama: LlamaOptions::default(),
             memory_bytes_max: None,
         }
     }
@@ -139,6 +156,8 @@ pub struct ModelInfo {
     pub context_tokens: u32,
     /// Tokens that the KV cache holds, over all conversations.
     pub cells: u32,
+    /// How these are kept.
+    pub kv_type: KvType,
     /// What it was estimated to take.
     pub needs: Needs,
     /// What computes.
@@ -236,6 +255,9 @@ pub(crate) struct Plan {
     pub(crate) repack: bool,
     pub(crate) batch_tokens: u32,
     pub(crate) gpu_layers: GpuLayers,
+    pub(crate) kv_type: KvType,
+    pub(crate) llama: LlamaOptions,
+    pub(crate) needs: Needs,
     /// Whether threads and the layout of the weights make a difference.
     pub(crate) worth_tuning: bool,
 }
@@ -325,6 +347,7 @@ fn fingerprint(plan: &Plan, backend: BackendKind) -> io::Result<Fingerprint> {
     let mut hash = Sha256::new();
     hash.update(env!("CARGO_PKG_VERSION"));
     hash.update(backend.name());
+    hash.update(plan.kv_type.name());
     hash.update(crate::cpu::model_name());
     let length = plan.gguf.file_bytes;
     hash.update(length.to_le_bytes());
@@ -386,7 +409,8 @@ impl PlanInfo {
             trained_tokens: trained_tokens(gguf),
             context_tokens: plan.context_tokens,
             cells: plan.cells,
-            needs: memory::needs(gguf, plan.cells, plan.batch_tokens),
+            kv_type: plan.kv_type,
+            needs: plan.needs,
             backend: BackendKind::default(),
             device: String::new(),
             threads: plan.threads,
@@ -444,13 +468,11 @@ pub(crate) fn plan(source: &ModelSource, options: &LoadOptions) -> Result<Plan, 
     };
     let available = memory::available();
     let slots = options.slots.max(1);
-    let cells = cells(&gguf, options, context_tokens, available);
     let batch_tokens = match options.batch_tokens {
         0 => BatchSizes::default().most,
         wish => wish.clamp(16, 4_096),
     };
     let file_bytes = gguf.file_bytes;
-    let needs = memory::needs(&gguf, cells, batch_tokens);
     let limit = match (available, options.memory_bytes_max) {
         (Some(free), Some(max)) => Some(free.min(max)),
         (free, max) => free.or(max),
@@ -463,7 +485,21 @@ pub(crate) fn plan(source: &ModelSource, options: &LoadOptions) -> Result<Plan, 
         feature = "rocm"
     )) || options.gpu_layers == GpuLayers::Count(0)
         || options.memory_bytes_max.is_some();
-    if let Some(available) = limit.filter(|&limit| on_cpu && needs.total() > limit) {
+    let limit = limit.filter(|_| on_cpu);
+    let sizes = |kv_type| {
+        let cells = cells(&gguf, kv_type, options, context_tokens, available);
+        (
+            kv_type,
+            cells,
+            memory::needs(&gguf, cells, kv_type, batch_tokens),
+        )
+    };
+    let (mut kv_type, mut cells, mut needs) = sizes(options.llama.kv_type.unwrap_or_default());
+    let fits = |needs: &Needs| limit.is_none_or(|limit| needs.total() <= limit);
+    if !fits(&needs) && options.llama.kv_type.is_none() && options.backend == BackendKind::Llama {
+        (kv_type, cells, needs) = sizes(KvType::Q8_0);
+    }
+    if let Some(available) = limit.filter(|_| !fits(&needs)) {
         return Err(LoadError::TooLarge { needs, available });
     }
     Ok(Plan {
@@ -480,6 +516,9 @@ pub(crate) fn plan(source: &ModelSource, options: &LoadOptions) -> Result<Plan, 
         repack: true,
         batch_tokens,
         gpu_layers: options.gpu_layers,
+        kv_type,
+        llama: options.llama,
+        needs,
         worth_tuning: on_cpu && file_bytes >= SMALL_FILE_BYTES,
     })
 }
@@ -501,7 +540,13 @@ fn threads_default(file_bytes: u64) -> u32 {
 
 /// As many tokens as every slot could use, within the memory budget, but at least one whole
 /// conversation.
-fn cells(gguf: &Gguf, options: &LoadOptions, context_tokens: u32, available: Option<u64>) -> u32 {
+fn cells(
+    gguf: &Gguf,
+    kv_type: KvType,
+    options: &LoadOptions,
+    context_tokens: u32,
+    available: Option<u64>,
+) -> u32 {
     let budget = match options.kv_cache_bytes {
         0 => available
             .map_or(u64::MAX, |bytes| bytes / 4)
@@ -509,7 +554,7 @@ fn cells(gguf: &Gguf, options: &LoadOptions, context_tokens: u32, available: Opt
         bytes => bytes,
     };
     let most = context_tokens.saturating_mul(options.slots.max(1));
-    let affordable = budget / gguf.kv_bytes_per_token().max(1);
+    let affordable = budget / kv_type.bytes_per_token(gguf).max(1);
     u32::try_from(affordable)
         .unwrap_or(u32::MAX)
         .clamp(context_tokens, most)
@@ -520,5 +565,36 @@ fn cells(gguf: &Gguf, options: &LoadOptions, context_tokens: u32, available: Opt
 impl From<io::Error> for LoadError {
     fn from(fault: io::Error) -> Self {
         Self::Backend(fault.to_string())
+    }
+}
+
+#[cfg(all(test, feature = "llama"))]
+mod tests {
+    use super::*;
+
+    fn planned(memory_bytes_max: u64, kv_type: Option<KvType>) -> Result<Plan, LoadError> {
+        let options = LoadOptions {
+            memory_bytes_max: Some(memory_bytes_max),
+            kv_cache_bytes: 1,
+            llama: LlamaOptions {
+                kv_type,
+                ..LlamaOptions::default()
+            },
+            ..LoadOptions::default()
+        };
+        plan(&ModelSource::Builtin, &options)
+    }
+
+    #[test]
+    fn the_kv_cache_is_halved_only_where_it_has_to_be() {
+        let roomy = planned(1 << 40, None).expect("a plan");
+        assert_eq!(roomy.kv_type, KvType::F16);
+        let short = roomy.needs.total() - 1;
+        let tight = planned(short, None).expect("a plan");
+        assert_eq!(tight.kv_type, KvType::Q8_0);
+        assert!(tight.needs.total() <= short);
+        let refused = planned(short, Some(KvType::F16));
+        assert!(matches!(refused, Err(LoadError::TooLarge { .. })));
+        assert!(planned(1 << 20, None).is_err());
     }
 }

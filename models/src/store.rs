@@ -45,7 +45,7 @@ use std::path::{Path, PathBuf};
 use crate::builtin;
 use crate::gguf::{Gguf, GgufError, Lists, Value, type_name};
 use crate::load::ModelSource;
-use crate::memory::{self, Needs};
+use crate::memory::{self, KvType, Needs};
 
 pub use files::{Holder, Origin, SumFrom};
 #[cfg(feature = "hub")]
@@ -589,7 +589,12 @@ impl Details {
             tensors: groups(gguf),
             chat_template: gguf.text("tokenizer.chat_template").is_some(),
             context_tokens,
-            needs: memory::needs(gguf, context_tokens, DETAILS_BATCH_TOKENS),
+            needs: memory::needs(
+                gguf,
+                context_tokens,
+                KvType::default(),
+                DETAILS_BATCH_TOKENS,
+            ),
             entry,
         }
     }

@@ -19,8 +19,10 @@ use self::choose::{CHUNKS, READING};
 use self::measure::Clock;
 use crate::load::{LoadError, Parts, Plan, Progress};
 
-/// What measuring may take of a load: for threads and layouts, and then for sizes.
-const TIME_MAX: [Duration; 2] = [Duration::from_secs(3), Duration::from_secs(6)];
+/// What measuring may take of a load: for each layout's threads,
+const LAYOUT_TIME_MAX: Duration = Duration::from_secs(2);
+/// and then for sizes.
+const SIZES_TIME_MAX: Duration = Duration::from_secs(6);
 
 /// How large decodes are, in tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,16 +109,14 @@ pub(crate) fn load_tuned(
     }
     info!("measuring how this model runs best on this machine: once, a few seconds");
     let usual = (plan.threads, true);
-    let mut clock = Clock {
-        left: TIME_MAX[0],
-        ..Clock::default()
-    };
+    let mut clock = Clock::default();
     let mut loaded = None;
     // The usual layout comes last, so that its model can stay.
     for repack in [false, usual.1] {
         drop(loaded.take());
         plan.repack = repack;
         let mut parts = load(plan, progress)?;
+        clock.left = LAYOUT_TIME_MAX;
         for &threads in thread_counts {
             parts.backend.set_threads(threads);
             for tokens in [1, READING] {
@@ -135,7 +135,7 @@ pub(crate) fn load_tuned(
         None => load(plan, progress)?,
     };
     parts.backend.set_threads(best.0);
-    clock.left = TIME_MAX[1];
+    clock.left = SIZES_TIME_MAX;
     for tokens in CHUNKS {
         if tokens != READING {
             clock.time(&mut *parts.backend, best, tokens);

@@ -11,7 +11,7 @@ mod v2;
 
 use std::path::{Path, PathBuf};
 
-use fazai_models::load::{BackendKind, GpuLayers};
+use fazai_models::load::{BackendKind, GpuLayers, LlamaOptions};
 use fazai_models::store::Store;
 use fazai_protocol::{Limits, Secret};
 
@@ -73,6 +73,8 @@ pub struct ModelSettings {
     pub threads: u32,
     /// How much goes to a GPU.
     pub gpu_layers: GpuLayers,
+    /// Choices that only llama.cpp has.
+    pub llama: LlamaOptions,
     /// Longest conversation; 0: what the model was trained for, at most 8192.
     pub context_tokens: u32,
     /// Requests worked on at once, for each model.
@@ -161,6 +163,7 @@ impl Default for Settings {
                 backend: BackendKind::default(),
                 threads: 0,
                 gpu_layers: GpuLayers::Auto,
+                llama: LlamaOptions::default(),
                 context_tokens: 0,
                 slots: 8,
                 kv_cache_bytes: 0,

@@ -578,6 +578,7 @@ pub fn load_options(settings: &Settings) -> LoadOptions {
         prefill_chunk_tokens: model.prefill_chunk_tokens,
         tuning: (!model.tuning.as_os_str().is_empty()).then(|| model.tuning.clone()),
         gpu_layers: model.gpu_layers,
+        llama: model.llama,
         memory_bytes_max: (model.memory_bytes_max > 0).then_some(model.memory_bytes_max),
         ..LoadOptions::default()
     }

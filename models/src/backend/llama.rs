@@ -3,7 +3,7 @@
 //! Loading, the vocabulary and everything that crosses the C border is in here; no other crate
 //! and no other module names llama.cpp.
 
-mod alignment;
+mod buffers;
 mod context;
 mod load;
 mod log;

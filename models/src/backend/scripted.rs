@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::{AbortSignal, Backend, Capacity, DecodeError, Run, SeqId};
 use crate::chat::ChatTemplate;
 use crate::load::{BackendKind, Loaded, ModelInfo};
-use crate::memory::Needs;
+use crate::memory::{KvType, Needs};
 use crate::tune::BatchSizes;
 use crate::vocabulary::{Encode, Token, TokenKind, TokenTable, Vocabulary};
 
@@ -358,6 +358,7 @@ pub fn loaded(script: Script) -> Loaded {
             trained_tokens: capacity.context_tokens,
             context_tokens: capacity.context_tokens,
             cells: capacity.cells,
+            kv_type: KvType::default(),
             needs: Needs {
                 weights: 0,
                 kv_cache: 0,

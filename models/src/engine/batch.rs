@@ -2,14 +2,16 @@
 
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
-use tracing::warn;
+use rustix::time::{ClockId, clock_gettime};
+use tracing::{debug, warn};
 
 use super::numbers::to_u32;
 use super::prefix::common_prefix;
 use super::slot::{Slot, Step};
+use super::threads::Observed;
 use super::turn::Engine;
 use crate::backend::{DecodeError, Run};
 use crate::job::{JobError, Priority};
@@ -211,6 +213,7 @@ impl Engine {
         let class: Option<Priority> = reading().map(|job| job.priority).max();
         let goes_first = class.is_none_or(|class| self.urgency.begin_reading(class));
         let began = Instant::now();
+        let processor_time = processor_time();
         let computed = if !goes_first || reading().any(|job| job.outbox.link().cancelled()) {
             Err(DecodeError::Aborted)
         } else {
@@ -219,11 +222,29 @@ impl Engine {
         self.urgency.end_reading();
         reading().for_each(|job| job.outbox.link().set_prefilling(false));
         if computed.is_ok() {
-            let count = tokens.iter().map(|tokens| tokens.len()).sum();
-            self.pace.observe(count, began.elapsed());
+            self.learn(Observed {
+                tokens: tokens.iter().map(|tokens| tokens.len()).sum(),
+                time: began.elapsed(),
+                processor_time: self::processor_time().saturating_sub(processor_time),
+            });
         }
         self.stats.decodes.fetch_add(1, Ordering::Relaxed);
         computed
+    }
+
+    /// Learns from a decode how long others will take, and with how many threads.
+    fn learn(&mut self, decode: Observed) {
+        if !self.threads.trying() {
+            self.pace.observe(decode.tokens, decode.time);
+        }
+        if !self.threads.vary() {
+            return;
+        }
+        let threads = self.threads.observe(decode, &self.pace, Instant::now());
+        if let Some(threads) = threads {
+            debug!(threads, "compute from now on");
+            self.kv.set_threads(threads);
+        }
     }
 
     fn step(&mut self, shares: &[Share]) {
@@ -314,6 +335,12 @@ impl Engine {
             }
         }
     }
+}
+
+/// What this process has used of the machine's processors.
+fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::try_from(time).unwrap_or_default()
 }
 
 /// How many rows of logits the share's run needs.

@@ -38,6 +38,14 @@ impl KvCache {
         self.capacity
     }
 
+    pub(super) fn threads(&self) -> Option<u32> {
+        self.backend.threads()
+    }
+
+    pub(super) fn set_threads(&mut self, threads: u32) {
+        self.backend.set_threads(threads);
+    }
+
     pub(super) fn abort_signal(&self) -> AbortSignal {
         self.backend.abort_signal()
     }

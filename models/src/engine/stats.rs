@@ -37,6 +37,9 @@ counters! {
     cells_live: AtomicU32 => u32;
     /// Jobs that gave up their slot for the time being.
     paused: AtomicU32 => u32;
+    /// Threads that compute, if their number changes with the machine's other work; 0: it does
+    /// not.
+    threads: AtomicU32 => u32;
     /// Jobs that were begun.
     jobs: AtomicU64 => u64;
     /// Jobs that ended early, because somebody cancelled them or left.

@@ -20,6 +20,7 @@ use super::prompts::Prompts;
 use super::queue::Queue;
 use super::slot::{Ending, Slot, Ticketed, cells_needed};
 use super::stats::EngineStats;
+use super::threads::Threads;
 use super::urgency::Urgency;
 use crate::backend::{AbortSignal, Backend, DecodeError};
 use crate::grammar::Constraint;
@@ -102,6 +103,7 @@ pub(super) struct Engine {
     pub(super) gate: Arc<Gate>,
     pub(super) stats: Arc<EngineStats>,
     pub(super) pace: Pace,
+    pub(super) threads: Threads,
     pub(super) queue: Queue<Waiting>,
     /// Occupied slots, in the order of admission.
     pub(super) slots: Vec<Slot>,
@@ -146,6 +148,7 @@ impl Engine {
             embedding: VecDeque::new(),
             leaving: Vec::new(),
             pace: Pace::default(),
+            threads: Threads::new(kv.threads().unwrap_or(1)),
             kv,
             vocabulary,
             options,
@@ -395,6 +398,9 @@ impl Engine {
         stats
             .cells_live
             .store(self.kv.cells_live(), Ordering::Relaxed);
+        if self.threads.vary() {
+            stats.threads.store(self.threads.now(), Ordering::Relaxed);
+        }
         stats.slots_busy.store(busy, Ordering::Relaxed);
         stats.paused.store(paused, Ordering::Relaxed);
         stats.waiting.store(waiting, Ordering::Relaxed);

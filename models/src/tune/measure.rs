@@ -32,9 +32,10 @@ impl Clock {
         (threads, repack): (u32, bool),
         tokens: u32,
     ) {
-        let last = self.timings.last();
-        let expected = last.map_or(0.0, |last| {
-            last.millis() * f64::from(tokens) / f64::from(last.tokens).min(f64::from(tokens))
+        // As long as the nearest smaller one took, in proportion.
+        let smaller = self.timings.iter().rev().filter(|it| it.tokens <= tokens);
+        let expected = smaller.max_by_key(|it| it.tokens).map_or(0.0, |it| {
+            it.millis() * f64::from(tokens) / f64::from(it.tokens)
         });
         let capacity = backend.capacity();
         if tokens > capacity.batch_tokens.min(capacity.context_tokens)

@@ -5,7 +5,8 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use fazai_models::load::{BackendKind, GpuLayers};
+use fazai_models::load::{BackendKind, GpuLayers, LlamaOptions};
+use fazai_models::memory::KvType;
 use fazai_protocol::Secret;
 use tracing_subscriber::filter::EnvFilter;
 
@@ -136,6 +137,14 @@ keys! {
             |s, v| s.model.prefill_chunk_tokens = number(v, 0, 4_096)?, s.model.prefill_chunk_tokens;
         "tuning", "Where is kept how each model runs best here, which takes a few seconds to measure when a model is first loaded; empty: not measured.":
             |s, v| s.model.tuning = PathBuf::from(v), s.model.tuning.display();
+        "kv_type", "How the KV cache is kept: f16, q8_0 (half the memory, slower prompts on a CPU), or auto: f16 where it fits.":
+            |s, v| s.model.llama.kv_type = kv_type(v)?, s.model.llama.kv_type.map_or("auto", KvType::name);
+        "flash_attention", "on, off, or auto: where the model and the device can.":
+            |s, v| s.model.llama.flash_attention = auto_on_off(v)?, s.model.llama.flash_attention.map_or("auto", show_on_off);
+        "mlock", "on or off: keep the weights from being swapped out; needs a high enough limit of locked memory (ulimit -l).":
+            |s, v| s.model.llama.lock_memory = on_off(v)?, show_on_off(s.model.llama.lock_memory);
+        "huge_pages", "on or off: ask the kernel for large pages for weights, KV cache and buffers.":
+            |s, v| s.model.llama.huge_pages = on_off(v)?, show_on_off(s.model.llama.huge_pages);
         "speculation", "on or off: guess at tokens that were there before, and check several in one decode.":
             |s, v| s.model.speculation = on_off(v)?, show_on_off(s.model.speculation);
         "paused_bytes_max", "Memory for the KV cache of requests that are paused for more urgent ones, when there is no room.":
@@ -236,14 +245,23 @@ pub(super) fn check(settings: &Settings) -> impl Iterator<Item = String> + use<>
     let open = tcp.is_some_and(|address| !is_loopback(address));
     let unguarded = open && settings.server.tcp_token.is_none();
     let address = tcp.unwrap_or_default().to_owned();
-    unguarded
-        .then(|| {
-            format!(
-                "tcp = {address} can be reached from other machines, so a token is needed: set \
-                 tcp_token or tcp_token_file, or use a loopback address"
-            )
-        })
-        .into_iter()
+    let unguarded = unguarded.then(|| {
+        format!(
+            "tcp = {address} can be reached from other machines, so a token is needed: set \
+             tcp_token or tcp_token_file, or use a loopback address"
+        )
+    });
+    let model = &settings.model;
+    let other_backend =
+        model.backend != BackendKind::Llama && model.llama != LlamaOptions::default();
+    let without_llama = other_backend.then(|| {
+        let backend = model.backend.name();
+        format!(
+            "kv_type, flash_attention, mlock and huge_pages need backend = llama, and it is \
+             {backend}: leave them out"
+        )
+    });
+    unguarded.into_iter().chain(without_llama)
 }
 
 /// Whether every address that the name stands for is on this machine.
@@ -310,6 +328,24 @@ fn backend(text: &str) -> Result<BackendKind, String> {
         "llama" => Ok(BackendKind::Llama),
         "candle" => Ok(BackendKind::Candle),
         _ => Err("llama or candle is needed".into()),
+    }
+}
+
+fn kv_type(text: &str) -> Result<Option<KvType>, String> {
+    match text {
+        "auto" => Ok(None),
+        "f16" => Ok(Some(KvType::F16)),
+        "q8_0" => Ok(Some(KvType::Q8_0)),
+        _ => Err("auto, f16 or q8_0 is needed".into()),
+    }
+}
+
+fn auto_on_off(text: &str) -> Result<Option<bool>, String> {
+    match text {
+        "auto" => Ok(None),
+        _ => on_off(text)
+            .map(Some)
+            .map_err(|_| "auto, on or off is needed".into()),
     }
 }
 

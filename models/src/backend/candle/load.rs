@@ -77,7 +77,7 @@ fn check_whole(gguf: &Gguf) -> Result<(), Unfit> {
 
 /// The general check counts the file's bytes; candle needs more than these.
 fn check_memory(plan: &Plan) -> Result<(), LoadError> {
-    let mut needs = memory::needs(&plan.gguf, plan.cells, plan.batch_tokens);
+    let mut needs = memory::needs(&plan.gguf, plan.cells, plan.kv_type, plan.batch_tokens);
     let kernels = Kernels::for_size(plan.gguf.file_bytes);
     let extra = plan.gguf.tensors.iter().map(|tensor| {
         let per_256 = weights::extra_bytes_per_256(tensor.kind, kernels);

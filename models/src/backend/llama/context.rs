@@ -16,6 +16,7 @@ use llama_cpp_sys_2 as sys;
 use super::log;
 use crate::backend::{AbortSignal, Backend, Capacity, DecodeError, Run, SeqId};
 use crate::load::{LoadError, Plan};
+use crate::memory::KvType;
 use crate::vocabulary::Token;
 
 /// Longest input that can become a vector: it has to fit one micro-batch.
@@ -38,6 +39,7 @@ pub(super) struct Context {
     /// Made at the first use: not every model is asked for vectors.
     embedder: Option<Embedder>,
     thread_count: i32,
+    on_cpu: bool,
 }
 
 /// A `llama_context`, freed on drop.
@@ -185,7 +187,11 @@ fn new_context(
 
 impl Context {
     /// A context with the planned sizes.
-    pub(super) fn new(model: Arc<LlamaModel>, plan: &Plan) -> Result<Self, LoadError> {
+    pub(super) fn new(
+        model: Arc<LlamaModel>,
+        plan: &Plan,
+        on_cpu: bool,
+    ) -> Result<Self, LoadError> {
         let thread_count = i32::try_from(plan.threads).unwrap_or(1).max(1);
         let threads = ThreadPool::new(thread_count)
             .ok_or_else(|| LoadError::Backend("no threads left".into()))?;
@@ -202,6 +208,16 @@ impl Context {
             params.n_threads_batch = thread_count;
             // One pool of cells for all sequences: a long one may use what others don't.
             params.kv_unified = true;
+            let kv_type = match plan.kv_type {
+                KvType::F16 => sys::GGML_TYPE_F16,
+                KvType::Q8_0 => sys::GGML_TYPE_Q8_0,
+            };
+            (params.type_k, params.type_v) = (kv_type, kv_type);
+            params.flash_attn_type = match plan.llama.flash_attention {
+                None => sys::LLAMA_FLASH_ATTN_TYPE_AUTO,
+                Some(false) => sys::LLAMA_FLASH_ATTN_TYPE_DISABLED,
+                Some(true) => sys::LLAMA_FLASH_ATTN_TYPE_ENABLED,
+            };
         })?;
         // SAFETY: the context is valid.
         let cells = unsafe { sys::llama_n_ctx(raw.0.as_ptr()) };
@@ -226,6 +242,7 @@ impl Context {
             model,
             embedder: None,
             thread_count,
+            on_cpu,
         })
     }
 
@@ -271,6 +288,14 @@ fn decoded(code: i32) -> Result<(), DecodeError> {
 impl Backend for Context {
     fn capacity(&self) -> Capacity {
         self.capacity
+    }
+
+    fn threads(&self) -> Option<u32> {
+        self.on_cpu.then(|| {
+            // SAFETY: the context is valid.
+            let threads = unsafe { sys::llama_n_threads(self.raw.0.as_ptr()) };
+            threads.unsigned_abs()
+        })
     }
 
     fn set_threads(&mut self, threads: u32) {

@@ -18,9 +18,8 @@ use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::{LlamaBackendDeviceType, list_llama_ggml_backend_devices};
 use llama_cpp_sys_2 as sys;
 
-use super::alignment::align_buffers;
 use super::context::Context;
-use super::{log, vocabulary};
+use super::{buffers, log, vocabulary};
 use crate::load::{GpuLayers, LoadError, ModelBytes, Parts, Plan, Progress};
 use crate::vocabulary::Vocabulary;
 
@@ -29,14 +28,17 @@ pub(super) fn backend() -> &'static LlamaBackend {
     static BACKEND: OnceLock<LlamaBackend> = OnceLock::new();
     BACKEND.get_or_init(|| {
         log::install();
-        align_buffers();
-        LlamaBackend::init().expect("nobody else in this program initializes llama.cpp")
+        let backend = LlamaBackend::init();
+        let backend = backend.expect("nobody else in this program initializes llama.cpp");
+        buffers::take_over();
+        backend
     })
 }
 
 /// Loads the planned model.
 pub(crate) fn load(plan: &Plan, progress: Progress<'_>) -> Result<Parts, LoadError> {
     let backend = backend();
+    buffers::use_huge_pages(plan.llama.huge_pages);
     let wanted = match plan.gpu_layers {
         GpuLayers::Auto => -1,
         GpuLayers::Count(layers) => i32::try_from(layers).unwrap_or(i32::MAX),
@@ -45,7 +47,7 @@ pub(crate) fn load(plan: &Plan, progress: Progress<'_>) -> Result<Parts, LoadErr
     let gpu_layers = if device.is_some() { wanted } else { 0 };
     let model = Arc::new(load_model(plan, gpu_layers, progress)?);
     let vocabulary = vocabulary::vocabulary(&model);
-    let context = Context::new(model, plan)?;
+    let context = Context::new(model, plan, device.is_none())?;
     Ok(Parts {
         vocabulary,
         backend: Box::new(context),
@@ -108,6 +110,9 @@ fn load_model(
     let mut params = unsafe { sys::llama_model_default_params() };
     params.n_gpu_layers = gpu_layers;
     params.use_extra_bufts = plan.repack;
+    if plan.llama.lock_memory {
+        params.load_mode = sys::LLAMA_LOAD_MODE_MMAP_MLOCK;
+    }
     params.progress_callback = Some(report);
     params.progress_callback_user_data = std::ptr::from_mut(&mut watcher).cast::<c_void>();
     log::take_errors();
