@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 use rustix::time::{ClockId, clock_gettime};
-use tracing::{debug, warn};
+use tracing::warn;
 
 use super::numbers::to_u32;
 use super::prefix::common_prefix;
@@ -212,6 +212,10 @@ impl Engine {
         reading().for_each(|job| job.outbox.link().set_prefilling(true));
         let class: Option<Priority> = reading().map(|job| job.priority).max();
         let goes_first = class.is_none_or(|class| self.urgency.begin_reading(class));
+        let count = tokens.iter().map(|tokens| tokens.len()).sum();
+        if self.threads.vary() {
+            self.kv.set_threads(self.threads.of_decode(count));
+        }
         let began = Instant::now();
         let processor_time = processor_time();
         let computed = if !goes_first || reading().any(|job| job.outbox.link().cancelled()) {
@@ -223,7 +227,7 @@ impl Engine {
         reading().for_each(|job| job.outbox.link().set_prefilling(false));
         if computed.is_ok() {
             self.learn(Observed {
-                tokens: tokens.iter().map(|tokens| tokens.len()).sum(),
+                tokens: count,
                 time: began.elapsed(),
                 processor_time: self::processor_time().saturating_sub(processor_time),
             });
@@ -237,13 +241,8 @@ impl Engine {
         if !self.threads.trying() {
             self.pace.observe(decode.tokens, decode.time);
         }
-        if !self.threads.vary() {
-            return;
-        }
-        let threads = self.threads.observe(decode, &self.pace, Instant::now());
-        if let Some(threads) = threads {
-            debug!(threads, "compute from now on");
-            self.kv.set_threads(threads);
+        if self.threads.vary() {
+            self.threads.observe(decode, &self.pace, Instant::now());
         }
     }
 

@@ -1,7 +1,11 @@
 //! Fewer threads while other work takes processors away. At each barrier all threads wait for
 //! the last one: where one of two does not get a processor, both together are slower than one.
+//! That holds for decodes of few tokens, which have little work between two barriers; a long
+//! piece of a prompt is faster with all threads even then.
 
 use std::time::{Duration, Instant};
+
+use tracing::debug;
 
 use super::numbers::{millis, to_f64};
 use super::pace::Pace;
@@ -13,9 +17,11 @@ const SHARE_MIN: f64 = 0.8;
 /// How long decodes are looked at before that is believed, in milliseconds.
 const WINDOW: f64 = 300.0;
 
-/// Decodes that a trial of another number takes at most. Small ones tell enough, and come often.
+/// Decodes that a trial of another number takes at most.
 const TRIAL_DECODES: usize = 12;
-const TRIAL_TOKENS_MAX: usize = 32;
+
+/// Larger decodes get all threads.
+const SMALL_TOKENS_MAX: usize = 32;
 
 /// Another number has to be faster by so much.
 const BETTER: f64 = 0.87;
@@ -72,8 +78,18 @@ impl Threads {
         self.most > 1
     }
 
+    /// How many compute a small decode.
     pub(super) fn now(&self) -> u32 {
         self.now
+    }
+
+    /// How many compute a decode of so many tokens.
+    pub(super) fn of_decode(&self, tokens: usize) -> u32 {
+        if tokens > SMALL_TOKENS_MAX {
+            self.most
+        } else {
+            self.now
+        }
     }
 
     /// Whether decodes tell nothing about those to come, because they are a trial.
@@ -81,24 +97,22 @@ impl Threads {
         self.trial.is_some()
     }
 
-    /// Takes note of a decode. `Some`: how many threads compute from now on.
-    pub(super) fn observe(&mut self, decode: Observed, pace: &Pace, at: Instant) -> Option<u32> {
-        let before = self.now;
+    /// Takes note of a decode.
+    pub(super) fn observe(&mut self, decode: Observed, pace: &Pace, at: Instant) {
+        if decode.tokens > SMALL_TOKENS_MAX {
+            return;
+        }
         match self.trial.take() {
             Some(trial) => self.go_on(trial, decode, at),
             None => self.look(decode, pace, at),
         }
-        (self.now != before).then_some(self.now)
     }
 
     fn go_on(&mut self, mut trial: Trial, decode: Observed, at: Instant) {
-        let expected = trial.pace.estimate(decode.tokens);
-        let Some(expected) = expected.filter(|_| decode.tokens <= TRIAL_TOKENS_MAX) else {
-            self.trial = Some(trial);
-            return;
-        };
-        trial.took += millis(decode.time);
-        trial.expected += expected;
+        let took = millis(decode.time);
+        trial.took += took;
+        // There were small decodes before, or there would be no trial.
+        trial.expected += trial.pace.estimate(decode.tokens).unwrap_or(took);
         trial.decodes += 1;
         let all = to_f64(TRIAL_DECODES) / to_f64(trial.decodes) * trial.expected;
         if trial.decodes < TRIAL_DECODES && trial.took < all {
@@ -106,6 +120,12 @@ impl Threads {
             return;
         }
         let pays = trial.took < BETTER * trial.expected;
+        debug!(
+            pays,
+            from = trial.before,
+            to = self.now,
+            "other threads were tried"
+        );
         if pays {
             self.rest = REST[0];
         } else {
@@ -190,8 +210,10 @@ mod tests {
                 if !self.threads.trying() {
                     self.pace.observe(1, time);
                 }
-                let changed = self.threads.observe(decode, &self.pace, self.clock);
-                numbers.extend(changed);
+                self.threads.observe(decode, &self.pace, self.clock);
+                if self.threads.now() != now {
+                    numbers.push(self.threads.now());
+                }
             }
             numbers
         }
@@ -209,6 +231,10 @@ mod tests {
         machine.decode(2, [20, 12], false);
         machine.decode(4, [24, 300], true);
         assert_eq!(machine.threads.now(), 1);
+        assert_eq!(
+            [1, 32, 33].map(|it| machine.threads.of_decode(it)),
+            [1, 1, 2]
+        );
         let busy = machine.decode(120, [24, 300], true);
         // It looks now and then, and rests longer each time.
         assert!((3..=15).contains(&busy.len()), "{busy:?}");

@@ -105,12 +105,15 @@ fn a_v2_file_is_understood_or_reported() {
 }
 
 #[test]
-fn what_only_llama_cpp_has_needs_it() {
+fn keys_of_one_backend_need_it() {
     let text = "[model]\nbackend = candle\nkv_type = q8_0\n";
     let fault = Settings::parse(text, Path::new("x.conf")).expect_err("candle has none");
     assert!(fault.to_string().contains("backend = llama"), "{fault}");
     for wrong in ["kv_type = f32", "flash_attention = maybe", "mlock = 1"] {
         let text = format!("[model]\n{wrong}\n");
-        assert!(Settings::parse(&text, Path::new("x.conf")).is_err(), "{wrong}");
+        assert!(
+            Settings::parse(&text, Path::new("x.conf")).is_err(),
+            "{wrong}"
+        );
     }
 }
