@@ -38,6 +38,7 @@ const struct fazai_mod_descriptor fazai_mod_descriptor = {
 };
 
 static char zone[ZONE_MAX + 1] = "zen.spamhaus.org";
+static int zone_seen; /* it gave an answer once */
 static unsigned long lookups;
 
 struct answer {
@@ -130,29 +131,59 @@ static enum verdict meaning(const unsigned char ip[4], const char **text) {
     return LISTED;
 }
 
+/* What getaddrinfo returns, but 0 with nothing found where the name does not exist. */
+static int look_up(const char *name, struct addrinfo **found) {
+    struct addrinfo hints = {.ai_family = AF_INET, .ai_socktype = SOCK_STREAM};
+    *found = NULL;
+    lookups++;
+    int error = getaddrinfo(name, NULL, &hints, found);
+#ifdef EAI_NODATA /* of older systems: the name exists, but has no address */
+    if (error == EAI_NODATA)
+        return 0;
+#endif
+    return error == EAI_NONAME ? 0 : error;
+}
+
+/* Every list has 127.0.0.2 in it, or the same as IPv6, so that one can see whether it is there at
+ * all: a resolver that blocks the zone says "no such name" of every address. */
+static int zone_answers(void) {
+    static const char *const tests[] = {"127.0.0.2", "::ffff:127.0.0.2"};
+    for (int at = 0; at < 2 && !zone_seen; at++) {
+        char name[NAME_SIZE];
+        struct addrinfo *found;
+        if (query_name(tests[at], name) == 0 && look_up(name, &found) == 0 && found) {
+            zone_seen = 1;
+            freeaddrinfo(found);
+        }
+    }
+    return zone_seen;
+}
+
 static int check_rbl(const char *ip, struct answer *answer) {
     char name[NAME_SIZE];
     if (query_name(ip, name) != 0) {
         ADD(answer, "'%.64s' is no IPv4 or IPv6 address: say check_rbl 192.0.2.1", ip);
         return 1;
     }
-    struct addrinfo hints = {.ai_family = AF_INET, .ai_socktype = SOCK_STREAM}, *found = NULL;
-    lookups++;
-    int error = getaddrinfo(name, NULL, &hints, &found);
-    if (error == EAI_NONAME
-#ifdef EAI_NODATA /* of older systems: the name exists, but has no address */
-        || error == EAI_NODATA
-#endif
-    ) {
-        ADD(answer, "%s is not listed in %s", ip, zone);
-        return 0;
-    }
+    struct addrinfo *found;
+    int error = look_up(name, &found);
     if (error != 0) {
         ADD(answer,
             "looking up %s failed: %s; is there a name server, and has the module the network "
             "capability?",
             name, gai_strerror(error));
         return 1;
+    }
+    if (!found && !zone_answers()) {
+        ADD(answer,
+            "%s does not list its test address 127.0.0.2, so nothing is known of %s: is the zone "
+            "right, and does the resolver let it through?",
+            zone, ip);
+        return 1;
+    }
+    if (!found) {
+        ADD(answer, "%s is not listed in %s", ip, zone);
+        return 0;
     }
     int code = 0;
     for (struct addrinfo *one = found; one; one = one->ai_next) {
@@ -205,8 +236,10 @@ static int set_zone(const char *name, struct answer *answer) {
             name, ZONE_MAX);
         return 1;
     }
-    if (*name)
+    if (*name) {
         memcpy(zone, name, strlen(name) + 1);
+        zone_seen = 0;
+    }
     ADD(answer, "the zone is %s", zone);
     return 0;
 }

@@ -1,4 +1,4 @@
-//! `rbl`, in C. Nothing here needs a network; a look-up without one must fail with a reason.
+//! `rbl`, in C. Nothing here needs a network.
 
 use fazai_module::NETWORK;
 use fazai_module_examples::{Loaded, built};
@@ -111,19 +111,17 @@ fn answers_are_explained() {
 }
 
 #[test]
-fn a_look_up_ends_with_an_answer_or_a_reason() {
+fn an_address_is_never_called_unlisted_by_a_zone_that_does_not_answer() {
     let rbl = rbl();
-    // A name that no name server may ever know (RFC 6761).
+    // A name that no name server may ever know (RFC 6761), with a network or without.
     let _ = rbl.good("zone rbl.invalid");
-    let answer = rbl.exec("check_rbl 192.0.2.99");
-    let name = "99.2.0.192.rbl.invalid.";
-    match answer.code {
-        0 => assert_eq!(answer.text(), "192.0.2.99 is not listed in rbl.invalid"),
-        code => {
-            assert_eq!(code, 1);
-            let expected = format!("looking up {name} failed: ");
-            assert!(answer.text().starts_with(&expected), "{}", answer.text());
-        }
-    }
-    assert_eq!(rbl.good("status"), "ready, zone rbl.invalid, 1 look-ups");
+    let reason = rbl.bad("check_rbl 192.0.2.99");
+    let known = [
+        "rbl.invalid does not list its test address 127.0.0.2",
+        "looking up 99.2.0.192.rbl.invalid. failed: ",
+    ];
+    assert!(
+        known.iter().any(|part| reason.starts_with(part)),
+        "{reason}"
+    );
 }
