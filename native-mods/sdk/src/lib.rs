@@ -236,6 +236,11 @@ macro_rules! fazai_module {
     };
 }
 
+/// The module in the guide is one that compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Guide;
+
 #[cfg(test)]
 mod tests {
     use super::*;
