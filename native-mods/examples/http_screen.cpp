@@ -4,7 +4,8 @@
 //       http_screen.cpp -o build/http_screen.so
 //
 // The request is brought into one form first (see `screen`), so that a signature need not know the
-// ways in which its text can be written. Time is linear in the request for every signature.
+// ways in which its text can be written. No place of the request is tried twice for one part of a
+// signature, so that nobody can send a request that takes forever.
 
 #include "fazai_mod.h"
 

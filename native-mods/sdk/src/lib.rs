@@ -147,6 +147,21 @@ impl From<Stopped> for String {
 /// | `flags` | [`THREADS`] and [`GROW`], joined by a bar; else none |
 ///
 /// The texts and numbers are constants: `include_str!("commands.json")` is one too.
+///
+/// A name that the header does not allow:
+///
+/// ```compile_fail,E0080
+/// # use fazai_module::{Module, fazai_module};
+/// # struct Echo;
+/// # impl Module for Echo {
+/// #     fn init() -> Result<Self, String> { Ok(Echo) }
+/// #     fn exec(&self, command: &str) -> Result<String, String> { Ok(command.to_owned()) }
+/// # }
+/// fazai_module! {
+///     module: Echo,
+///     name: "Echo 2",
+/// }
+/// ```
 #[macro_export]
 macro_rules! fazai_module {
     (@or $given:expr; $default:expr) => { $given };
