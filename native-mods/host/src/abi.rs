@@ -112,10 +112,6 @@ impl Loaded {
         self.stream.is_some()
     }
 
-    pub(crate) fn has_health(&self) -> bool {
-        self.health.is_some()
-    }
-
     /// Runs a command that hands over pieces; `emit` says whether nobody wants more. None: the
     /// module has no such function.
     pub(crate) fn exec_stream<F: FnMut(&[u8]) -> bool>(

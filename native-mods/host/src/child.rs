@@ -6,6 +6,7 @@ mod signals;
 
 use std::ffi::{CString, c_int};
 use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::exit;
 
 use rustix::io::fcntl_dupfd_cloexec;
@@ -13,7 +14,7 @@ use rustix::io::fcntl_dupfd_cloexec;
 use self::buffer::Buffer;
 use crate::abi::Loaded;
 use crate::message::{COMMAND_BYTES_MAX, INLINE_BYTES_MAX, Ready, Start, kind};
-use crate::sandbox;
+use crate::sandbox::{self, Report};
 use crate::wire::{Frame, Wire, WireError};
 
 /// What version 0 promises a module.
@@ -37,21 +38,9 @@ fn serve() -> Result<(), WireError> {
     let start: Start =
         serde_json::from_slice(wire.recv(None)?.body).map_err(|_| WireError::Closed)?;
 
-    let loaded = Buffer::map(&shared, start.shared_bytes)
-        .map_err(|error| format!("its result buffer can't be mapped: {error}"))
-        .and_then(|buffer| {
-            signals::install(&wire, &buffer)
-                .map_err(|error| format!("its signal handlers can't be set: {error}"))?;
-            let report = sandbox::enter(&start)?;
-            let module = Loaded::open(std::os::fd::AsFd::as_fd(&image))?;
-            sandbox::close_proc();
-            match module.init() {
-                0 => Ok((buffer, report, module)),
-                code => Err(format!("its fazai_mod_init returned {code}")),
-            }
-        });
+    let loaded = load(&wire, &start, &image, &shared);
     drop((image, shared));
-    let (mut buffer, report, mut module) = match loaded {
+    let (mut buffer, report, module) = match loaded {
         Ok(loaded) => loaded,
         Err(why) => {
             let body = &why.as_bytes()[..why.len().min(INLINE_BYTES_MAX)];
@@ -66,22 +55,22 @@ fn serve() -> Result<(), WireError> {
             );
         }
     };
-    let grows = module.grows();
-    let ready = Ready {
-        report,
-        descriptor: module.take_descriptor(),
-        streams: module.streams(),
-        has_health: module.has_health(),
+    let Some(mut module) = module else {
+        return ready(
+            &mut wire,
+            &Ready {
+                report,
+                descriptor: None,
+            },
+        );
     };
-    let body = serde_json::to_vec(&ready).map_err(|_| WireError::Closed)?;
-    wire.send(
-        &Frame {
-            kind: kind::READY,
-            call: 0,
-            code: 0,
-            body: &body,
+    let grows = module.grows();
+    ready(
+        &mut wire,
+        &Ready {
+            report,
+            descriptor: module.take_descriptor(),
         },
-        None,
     )?;
 
     loop {
@@ -117,6 +106,42 @@ fn serve() -> Result<(), WireError> {
             _ => {}
         }
     }
+}
+
+/// Prepares the process, and loads the module if that is wanted.
+fn load(
+    wire: &Wire,
+    start: &Start,
+    image: &OwnedFd,
+    shared: &OwnedFd,
+) -> Result<(Buffer, Report, Option<Loaded>), String> {
+    let buffer = Buffer::map(shared, start.shared_bytes)
+        .map_err(|error| format!("its result buffer can't be mapped: {error}"))?;
+    signals::install(wire, &buffer)
+        .map_err(|error| format!("its signal handlers can't be set: {error}"))?;
+    let report = sandbox::enter(start)?;
+    if !start.loads {
+        return Ok((buffer, report, None));
+    }
+    let module = Loaded::open(image.as_fd())?;
+    sandbox::close_proc();
+    match module.init() {
+        0 => Ok((buffer, report, Some(module))),
+        code => Err(format!("its fazai_mod_init returned {code}")),
+    }
+}
+
+fn ready(wire: &mut Wire, ready: &Ready) -> Result<(), WireError> {
+    let body = serde_json::to_vec(ready).map_err(|_| WireError::Closed)?;
+    wire.send(
+        &Frame {
+            kind: kind::READY,
+            call: 0,
+            code: 0,
+            body: &body,
+        },
+        None,
+    )
 }
 
 /// The connection, moved away from standard input, and nothing else open: a module that reads its

@@ -16,7 +16,7 @@ pub(crate) const VERSION_BYTES_MAX: usize = 64;
 pub(crate) const DESCRIPTION_BYTES_MAX: usize = 1024;
 pub(crate) const COMMANDS_BYTES_MAX: usize = 64 << 10;
 
-/// The kinds of frames. The host sends the first four.
+/// The kinds of frames. The host sends the first five.
 pub(crate) mod kind {
     /// JSON of [`super::Start`].
     pub(crate) const START: u32 = 1;
@@ -36,8 +36,8 @@ pub(crate) mod kind {
     pub(crate) const PIECE: u32 = 18;
     /// The code, and the answer.
     pub(crate) const DONE: u32 = 19;
-    /// The code, and how many bytes the answer has at the end of the shared memory less `at`: two
-    /// numbers of 64 bits, where it begins and how long it is.
+    /// The code, and where in the shared memory the answer is: two numbers of 64 bits, its first
+    /// byte and its length.
     pub(crate) const DONE_SHARED: u32 = 20;
     /// Sent from the handler of a fatal signal: the code is one of [`super::fault`].
     pub(crate) const FAULT: u32 = 21;
@@ -55,6 +55,8 @@ pub(crate) mod fault {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Start {
     pub(crate) name: String,
+    /// False: only the sandbox is wanted, to see which layers it has.
+    pub(crate) loads: bool,
     pub(crate) capabilities: Capabilities,
     pub(crate) memory_bytes_max: u64,
     /// How large the shared memory is, which is the largest result.
@@ -70,8 +72,6 @@ pub(crate) struct Start {
 pub(crate) struct Ready {
     pub(crate) report: Report,
     pub(crate) descriptor: Option<RawDescriptor>,
-    pub(crate) streams: bool,
-    pub(crate) has_health: bool,
 }
 
 /// The descriptor as it came, in lengths that were cut but not looked at further: the process may

@@ -1,7 +1,7 @@
 //! The handle of a loaded module: calls with a time limit, restarts, quarantine, reload.
 //!
-//! A module is given one call at a time; the others wait for their turn within their own time
-//! limit. Everything here blocks, and can be called from any thread.
+//! A module is given one call at a time, also one that would take several (`FAZAI_MOD_THREADS`);
+//! the others wait for their turn within their own time limit. Everything here blocks, and can be called from any thread.
 
 mod health;
 mod process;
@@ -56,6 +56,12 @@ impl Default for Limits {
             stream_bytes_max: 64 << 20,
         }
     }
+}
+
+/// Which layers of the sandbox this system has for modules with no rights: starts a process that
+/// enters them and ends.
+pub fn probe(launcher: &Launcher) -> Result<Report, Failure> {
+    Process::probe(launcher, &Limits::default())
 }
 
 /// How a module is, without asking it.
@@ -160,7 +166,11 @@ impl Module {
     pub fn exec(&self, command: &str) -> Result<Answer, Failure> {
         let mut text = String::new();
         let answer = self.exec_stream(command, None, &mut |piece| {
-            text.push_str(piece);
+            if text.is_empty() {
+                text = piece;
+            } else {
+                text.push_str(&piece);
+            }
             ControlFlow::Continue(())
         })?;
         Ok(Answer { text, ..answer })
@@ -173,7 +183,7 @@ impl Module {
         &self,
         command: &str,
         limit: Option<Duration>,
-        reader: &mut dyn FnMut(&str) -> ControlFlow<()>,
+        reader: &mut dyn FnMut(String) -> ControlFlow<()>,
     ) -> Result<Answer, Failure> {
         if command.len() > COMMAND_BYTES_MAX {
             return Err(Failure::CommandTooLong {
@@ -323,7 +333,7 @@ impl Version {
 
     fn retire(&self) {
         let slot = std::mem::replace(&mut *self.slot.lock(), Slot::Retired);
-        if let Slot::Running(process) = slot {
+        if let Slot::Running(mut process) = slot {
             process.cleanup(&self.limits);
         }
     }

@@ -10,9 +10,14 @@ pub(crate) struct Decoder {
 
 impl Decoder {
     /// The text that is complete with this piece.
-    pub(crate) fn push(&mut self, piece: &[u8]) -> String {
+    pub(crate) fn push(&mut self, mut piece: Vec<u8>) -> String {
         let mut bytes = std::mem::take(&mut self.cut);
-        bytes.extend_from_slice(piece);
+        // A large result is one piece, and not copied.
+        if bytes.is_empty() {
+            bytes = piece;
+        } else {
+            bytes.append(&mut piece);
+        }
         if let Err(error) = std::str::from_utf8(&bytes[whole_from(&bytes)..])
             && error.error_len().is_none()
         {
@@ -61,7 +66,7 @@ mod tests {
                 let mut decoder = Decoder::default();
                 let mut got: String = whole
                     .chunks(size)
-                    .map(|piece| decoder.push(piece))
+                    .map(|piece| decoder.push(piece.to_vec()))
                     .collect();
                 got.push_str(&decoder.finish());
                 assert_eq!(got, expected, "in pieces of {size}");

@@ -2,7 +2,10 @@
 
 mod common;
 
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
+use std::ops::ControlFlow;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::{Dir, launcher};
@@ -87,6 +90,10 @@ fn the_sandbox_has_all_its_layers_here() {
     let dir = Dir::new();
     let module = load(&dir, |_| {});
     let report = module.report();
+    assert_eq!(
+        fazai_modhost::probe(&launcher()).expect("a sandbox"),
+        report
+    );
     let names: Vec<_> = report
         .layers
         .iter()
@@ -124,6 +131,7 @@ fn what_was_not_granted_is_refused() {
         "uring",
         "setsid",
         "ptrace",
+        "outlive",
     ] {
         fails(&module, command, &["EPERM"]);
     }
@@ -197,17 +205,9 @@ fn what_a_module_starts_ends_with_it() {
     let module = load(&dir, |entry| entry.capabilities.exec = true);
     fails(&module, "setsid", &["EPERM"]);
     let pid = module.exec("child").expect("may fork").text;
-    let alive = || {
-        std::fs::read_to_string(format!("/proc/{pid}/stat"))
-            .is_ok_and(|stat| !stat.contains(") Z "))
-    };
-    assert!(alive());
+    assert!(alive(&pid));
     module.exec("segfault").expect_err("crashes");
-    let until = Instant::now() + Duration::from_secs(5);
-    while alive() && Instant::now() < until {
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    assert!(!alive());
+    assert!(ends_soon(&pid));
 }
 
 #[test]
@@ -236,7 +236,7 @@ fn a_call_that_gets_no_turn_is_told_so() {
         std::thread::sleep(Duration::from_millis(300));
         let soon = Some(Duration::from_millis(100));
         let failure = module
-            .exec_stream("hello", soon, &mut |_| std::ops::ControlFlow::Continue(()))
+            .exec_stream("hello", soon, &mut |_| ControlFlow::Continue(()))
             .expect_err("another has the module");
         assert!(matches!(failure, Failure::Busy { .. }), "{failure}");
     });
@@ -261,6 +261,55 @@ fn other_modules_do_not_notice() {
         }
     });
     assert_eq!(good.status().pid, pid);
+}
+
+/// A host for the test below, which kills it.
+#[test]
+#[ignore = "runs until it is killed"]
+fn a_host_that_is_killed() {
+    let dir = Dir::new();
+    let module = load(&dir, |_| {});
+    println!("\npid {}", module.status().pid.expect("it runs"));
+    let long = Some(Duration::from_secs(60));
+    let _ = module.exec_stream("loop", long, &mut |_| ControlFlow::Continue(()));
+}
+
+#[test]
+fn a_module_ends_with_its_host_also_when_it_hangs() {
+    let mut host = Command::new(std::env::current_exe().expect("a path"))
+        .args([
+            "--exact",
+            "a_host_that_is_killed",
+            "--ignored",
+            "--nocapture",
+        ])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("starts");
+    let lines = BufReader::new(host.stdout.take().expect("a pipe")).lines();
+    let pid = lines
+        .map_while(Result::ok)
+        .find_map(|line| line.strip_prefix("pid ").map(str::to_owned))
+        .expect("it has loaded");
+    // By now the call has likely begun; if not, the end of the connection ends the process.
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(alive(&pid));
+    host.kill().expect("killed");
+    host.wait().expect("ended");
+    assert!(ends_soon(&pid));
+}
+
+/// Whether a process runs; one that has ended and was not waited for does not.
+fn alive(pid: &str) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+fn ends_soon(pid: &str) -> bool {
+    let until = Instant::now() + Duration::from_secs(5);
+    while alive(pid) && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    !alive(pid)
 }
 
 #[test]

@@ -110,7 +110,7 @@ fn streams_come_in_pieces_and_stop() {
     );
 
     let mut pieces = 0;
-    let reader = &mut |piece: &str| {
+    let reader = &mut |piece: String| {
         assert_eq!(piece, "more ");
         pieces += 1;
         if pieces == 3 {

@@ -141,6 +141,9 @@ fn denied(capabilities: &Capabilities) -> Result<Rules, String> {
         libc::SYS_prlimit64,
         vec![all([(0, Op::Ne, 0), (0, Op::Ne, own)])?],
     );
+    // It ends with the host, whatever it does.
+    let death_signal = libc::PR_SET_PDEATHSIG.cast_unsigned().into();
+    rules.insert(libc::SYS_prctl, vec![all([(0, Op::Eq, death_signal)])?]);
 
     if capabilities.network {
         // The worker and other services listen on Unix sockets, so those are none of them. Asking

@@ -13,6 +13,8 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use super::{Launcher, Limits};
+use crate::image::Image;
+use crate::manifest::Entry;
 use crate::message::{COMMAND_BYTES_MAX, Descriptor, REPLY_BYTES_MAX, Ready, Start, fault, kind};
 use crate::sandbox::Report;
 use crate::text::{Decoder, text};
@@ -25,6 +27,11 @@ const LAST_BREATH: Duration = Duration::from_millis(100);
 
 /// Shared memory is mapped in whole pages.
 const PAGE_MAX: usize = 64 << 10;
+
+/// The largest buffer for a result, whatever is asked for.
+const RESULT_BYTES_MAX: usize = 1 << 30;
+
+const REASON_CHARS_MAX: usize = 1000;
 
 /// What a module answered.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,7 +48,9 @@ pub struct Answer {
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// Its process was ended by a signal.
-    #[error("module `{module}` was ended by {signal}{cause}; it starts again with the next call")]
+    #[error(
+        "module `{module}` was ended by {signal}{cause}; once loaded it starts again with the next call"
+    )]
     Crashed {
         /// Which module.
         module: String,
@@ -52,8 +61,8 @@ pub enum Failure {
     },
     /// It called `exit`.
     #[error(
-        "module `{module}` ended its process with status {status} during a call; it starts again \
-         with the next call, and its code must not exit"
+        "module `{module}` ended its process with status {status}; its code must not exit, and \
+         once loaded it starts again with the next call"
     )]
     Exited {
         /// Which module.
@@ -172,37 +181,68 @@ impl Process {
         launcher: &Launcher,
         limits: &Limits,
     ) -> Result<(Self, Option<Descriptor>, Report), Failure> {
-        let entry = &checked.entry;
-        let deadline = Instant::now() + limits.init_timeout;
+        let (process, ready) = Self::begin(&checked.entry, Some(&checked.image), launcher, limits)?;
+        let Entry {
+            name, capabilities, ..
+        } = &checked.entry;
+        let descriptor = ready
+            .descriptor
+            .map(|raw| raw.check(name, capabilities))
+            .transpose()
+            .map_err(|why| Failure::NotLoaded {
+                module: name.clone(),
+                why,
+            })?;
+        Ok((process, descriptor, ready.report))
+    }
+
+    /// Starts a process with this entry's rights that enters the sandbox and ends, to see which
+    /// layers hold.
+    pub(super) fn probe(launcher: &Launcher, limits: &Limits) -> Result<Report, Failure> {
+        Ok(
+            Self::begin(&Entry::unlisted("probe"), None, launcher, limits)?
+                .1
+                .report,
+        )
+    }
+
+    fn begin(
+        entry: &Entry,
+        image: Option<&Image>,
+        launcher: &Launcher,
+        limits: &Limits,
+    ) -> Result<(Self, Ready), Failure> {
+        let name = &entry.name;
+        let failed = |error: io::Error| Failure::Spawn {
+            module: name.clone(),
+            error,
+        };
+        let limit = limits.init_timeout;
+        let work = Work {
+            name: "init",
+            limit,
+            until: Instant::now() + limit,
+        };
         let shared_bytes = limits
             .result_bytes_max
-            .clamp(PAGE_MAX, 1 << 30)
+            .clamp(PAGE_MAX, RESULT_BYTES_MAX)
             .next_multiple_of(PAGE_MAX);
-        let mut process =
-            Self::spawn(&entry.name, launcher, shared_bytes).map_err(|error| Failure::Spawn {
-                module: entry.name.clone(),
-                error,
-            })?;
         let start = Start {
-            name: entry.name.clone(),
+            name: name.clone(),
+            loads: image.is_some(),
             capabilities: entry.capabilities.clone(),
             memory_bytes_max: limits.memory_bytes_max,
             shared_bytes,
             user: launcher.user,
             parent: std::process::id().cast_signed(),
         };
-        let what = Work {
-            name: "init",
-            limit: limits.init_timeout,
-            until: deadline,
-        };
-        let body = serde_json::to_vec(&start).map_err(|error| Failure::Spawn {
-            module: entry.name.clone(),
-            error: error.into(),
-        })?;
+        let body = serde_json::to_vec(&start).map_err(|error| failed(error.into()))?;
+        let mut process = Self::spawn(name, launcher, shared_bytes).map_err(failed)?;
+        let shared = process.shared.as_fd();
+        let image = image.map_or(shared, AsFd::as_fd);
         let sent = process
             .wire
-            .send_descriptors(&[checked.image.as_fd(), process.shared.as_fd()])
+            .send_descriptors(&[image, shared])
             .and_then(|()| {
                 let frame = Frame {
                     kind: kind::START,
@@ -210,30 +250,23 @@ impl Process {
                     code: 0,
                     body: &body,
                 };
-                process.wire.send(&frame, Some(deadline))
+                process.wire.send(&frame, Some(work.until))
             });
-        sent.map_err(|error| process.post_mortem(error, &what))?;
-        let ready: Ready = process
-            .reply(&what, |frame| match frame.kind {
-                kind::READY => {
-                    Some(serde_json::from_slice(frame.body).map_err(|error| error.to_string()))
-                }
-                kind::REFUSED => Some(Err(text(frame.body.to_vec()))),
-                _ => None,
-            })?
-            .map_err(|why| Failure::NotLoaded {
-                module: entry.name.clone(),
+        sent.map_err(|error| process.post_mortem(error, &work))?;
+        let ready = process.reply(&work, |frame| match frame.kind {
+            kind::READY => {
+                Some(serde_json::from_slice(frame.body).map_err(|error| error.to_string()))
+            }
+            kind::REFUSED => Some(Err(reason(frame.body))),
+            _ => None,
+        })?;
+        match ready {
+            Ok(ready) => Ok((process, ready)),
+            Err(why) => Err(Failure::NotLoaded {
+                module: name.clone(),
                 why,
-            })?;
-        let descriptor = ready
-            .descriptor
-            .map(|raw| raw.check(&entry.name, &entry.capabilities))
-            .transpose()
-            .map_err(|why| Failure::NotLoaded {
-                module: entry.name.clone(),
-                why,
-            })?;
-        Ok((process, descriptor, ready.report))
+            }),
+        }
     }
 
     fn spawn(module: &str, launcher: &Launcher, shared_bytes: usize) -> io::Result<Self> {
@@ -283,7 +316,7 @@ impl Process {
         command: &str,
         limits: &Limits,
         limit: Duration,
-        reader: &mut dyn FnMut(&str) -> ControlFlow<()>,
+        reader: &mut dyn FnMut(String) -> ControlFlow<()>,
     ) -> Result<Answer, Failure> {
         let mut work = Work {
             name: "call",
@@ -304,15 +337,22 @@ impl Process {
             if !stopped {
                 bytes += piece.len();
                 answer.cut = done.is_none() && bytes > limits.stream_bytes_max;
-                let mut text = decoder.push(&piece);
+                let mut text = decoder.push(piece);
                 if done.is_some() {
                     text.push_str(&decoder.finish());
                 }
-                let wants_no_more = !text.is_empty() && reader(&text).is_break();
+                let wants_no_more = !text.is_empty() && reader(text).is_break();
                 if done.is_none() && (answer.cut || wants_no_more) {
                     stopped = true;
                     self.send_stop(&work)?;
-                    work.until = work.until.min(Instant::now() + limits.stop_timeout);
+                    let until = Instant::now() + limits.stop_timeout;
+                    if until < work.until {
+                        work = Work {
+                            name: "stop",
+                            limit: limits.stop_timeout,
+                            until,
+                        };
+                    }
                 }
             }
             if let Some(code) = done {
@@ -341,7 +381,7 @@ impl Process {
     }
 
     /// Has the module clean up, and ends the process whether it does or not.
-    pub(super) fn cleanup(mut self: Box<Self>, limits: &Limits) {
+    pub(super) fn cleanup(&mut self, limits: &Limits) {
         let limit = limits.cleanup_timeout;
         let work = Work {
             name: "cleanup",
@@ -351,8 +391,16 @@ impl Process {
         let clean = self
             .send(kind::CLEANUP, b"", &work)
             .and_then(|()| self.reply(&work, |frame| (frame.kind == kind::CLEAN).then_some(())));
-        if let Err(failure) = clean {
-            tracing::warn!(module = self.module, %failure, "a module did not clean up");
+        match clean {
+            // What the module left for the end of its process is done by then, or never.
+            Ok(()) => drop(poll_until(
+                self.ended.as_fd(),
+                PollFlags::IN,
+                Some(work.until),
+            )),
+            Err(failure) => {
+                tracing::warn!(module = self.module, %failure, "a module did not clean up");
+            }
         }
     }
 
@@ -530,6 +578,15 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// A text of the module's process that goes to operators: one line, and not a long one.
+fn reason(bytes: &[u8]) -> String {
+    text(bytes.to_vec())
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(REASON_CHARS_MAX)
+        .collect()
 }
 
 /// What the module is doing, for how long at most.

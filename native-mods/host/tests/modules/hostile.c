@@ -98,6 +98,8 @@ int fazai_mod_exec(const char *cmd, char *result, int result_len)
         return say(result, result_len, kill(getppid(), SIGKILL));
     if (IS("ptrace"))
         return say(result, result_len, (int)ptrace(PTRACE_ATTACH, getppid(), 0, 0));
+    if (IS("outlive"))
+        return say(result, result_len, prctl(PR_SET_PDEATHSIG, 0));
     if (IS("setsid"))
         return say(result, result_len, setsid());
     if (IS("user")) {
