@@ -57,6 +57,7 @@ fn fails(module: &Module, command: &str, errors: &[&str]) {
 #[test]
 fn crashes_are_errors_of_their_call() {
     ends("segfault", &["SIGSEGV"]);
+    ends("raise", &["SIGSEGV"]);
     ends("abort", &["SIGABRT"]);
     ends("stack", &["SIGSEGV", "stack"]);
     ends(
@@ -197,6 +198,7 @@ fn what_was_granted_works_and_no_more() {
     fails(&module, &format!("write {}", file.display()), &["EACCES"]);
     fails(&module, "shadow", &["EACCES"]);
     fails(&module, "fork", &["EPERM"]);
+    assert_ne!(module.exec("system").expect("answers").text, "7");
 }
 
 #[test]
@@ -204,6 +206,7 @@ fn what_a_module_starts_ends_with_it() {
     let dir = Dir::new();
     let module = load(&dir, |entry| entry.capabilities.exec = true);
     fails(&module, "setsid", &["EPERM"]);
+    assert_eq!(module.exec("system").expect("may start programs").text, "7");
     let pid = module.exec("child").expect("may fork").text;
     assert!(alive(&pid));
     module.exec("segfault").expect_err("crashes");

@@ -63,9 +63,14 @@ pub(super) fn install(wire: &Wire, buffer: &Buffer) -> std::io::Result<()> {
 
 /// Says what the address means. It returns, the faulty instruction is met again, and since the
 /// handler is reset the signal now ends the process.
-extern "C" fn handle(_: libc::c_int, info: *const libc::siginfo_t, _: *const libc::c_void) {
-    // SAFETY: the kernel gives a valid siginfo; `send` may be called in a handler.
+extern "C" fn handle(signal: libc::c_int, info: *const libc::siginfo_t, _: *const libc::c_void) {
+    // SAFETY: the kernel gives a valid siginfo; `send` and `raise` may be called in a handler.
     unsafe {
+        // Sent by the module itself: there is no instruction to meet again.
+        if (*info).si_code <= 0 {
+            libc::raise(signal);
+            return;
+        }
         let at = (*info).si_addr().addr();
         let low = STACK_LOW.load(Relaxed);
         let code = if (GUARD_START.load(Relaxed)..GUARD_END.load(Relaxed)).contains(&at) {

@@ -42,6 +42,8 @@ int fazai_mod_exec(const char *cmd, char *result, int result_len)
 #define IS(name) (strcmp(cmd, name) == 0)
     if (IS("segfault"))
         *(volatile int *)16 = 1;
+    if (IS("raise"))
+        raise(SIGSEGV);
     if (IS("abort"))
         abort();
     if (IS("loop"))
@@ -124,6 +126,11 @@ int fazai_mod_exec(const char *cmd, char *result, int result_len)
             for (;;)
                 pause();
         snprintf(result, (size_t)result_len, "%d", pid);
+        return 0;
+    }
+    if (IS("system")) {
+        int status = system("exit 7");
+        snprintf(result, (size_t)result_len, "%d", WIFEXITED(status) ? WEXITSTATUS(status) : -1);
         return 0;
     }
     if (IS("thread")) {
