@@ -1,0 +1,256 @@
+//! The process that a module lives in: it confines itself, loads the module, and serves calls
+//! until the host says that it is over or goes away.
+
+mod buffer;
+mod signals;
+
+use std::ffi::{CString, c_int};
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::exit;
+
+use rustix::io::fcntl_dupfd_cloexec;
+
+use self::buffer::Buffer;
+use crate::abi::Loaded;
+use crate::message::{COMMAND_BYTES_MAX, INLINE_BYTES_MAX, Ready, Start, kind};
+use crate::sandbox::{self, Report};
+use crate::wire::{Frame, Wire, WireError};
+
+/// What version 0 promises a module.
+const RESULT_BYTES_MIN: usize = 8192;
+
+/// How the process ends when it has lost the host.
+const EXIT_LOST: i32 = 70;
+
+/// The life of a module's process. The host's program calls this first thing when it was started
+/// with the arguments of its `Launcher`; standard input is the connection.
+pub fn child_main() -> ! {
+    match serve() {
+        Ok(()) => exit(0),
+        Err(_) => exit(EXIT_LOST),
+    }
+}
+
+fn serve() -> Result<(), WireError> {
+    let mut wire = connection()?;
+    let [image, shared] = wire.recv_descriptors()?;
+    let start: Start =
+        serde_json::from_slice(wire.recv(None)?.body).map_err(|_| WireError::Closed)?;
+
+    let loaded = load(&wire, &start, &image, &shared);
+    drop((image, shared));
+    let (mut buffer, report, module) = match loaded {
+        Ok(loaded) => loaded,
+        Err(why) => {
+            let body = &why.as_bytes()[..why.len().min(INLINE_BYTES_MAX)];
+            return wire.send(
+                &Frame {
+                    kind: kind::REFUSED,
+                    call: 0,
+                    code: 0,
+                    body,
+                },
+                None,
+            );
+        }
+    };
+    let Some(mut module) = module else {
+        return ready(
+            &mut wire,
+            &Ready {
+                report,
+                descriptor: None,
+            },
+        );
+    };
+    let grows = module.grows();
+    ready(
+        &mut wire,
+        &Ready {
+            report,
+            descriptor: module.take_descriptor(),
+        },
+    )?;
+
+    loop {
+        let frame = wire.recv(None)?;
+        let call = frame.call;
+        match frame.kind {
+            kind::EXEC => {
+                // The host refuses commands with a NUL, so that nothing is lost here.
+                let command = CString::new(frame.body).unwrap_or_default();
+                if module.streams() {
+                    exec_stream(&module, &command, &mut wire, call)?;
+                } else {
+                    exec(&module, &command, &mut buffer, grows, &mut wire, call)?;
+                }
+            }
+            kind::HEALTH => {
+                let code = module.health(buffer.clear(RESULT_BYTES_MIN)).unwrap_or(0);
+                reply(&buffer, RESULT_BYTES_MIN, code, &mut wire, call)?;
+            }
+            kind::CLEANUP => {
+                module.cleanup();
+                return wire.send(
+                    &Frame {
+                        kind: kind::CLEAN,
+                        call,
+                        code: 0,
+                        body: b"",
+                    },
+                    None,
+                );
+            }
+            // A stop for a call that has ended meanwhile.
+            _ => {}
+        }
+    }
+}
+
+/// Prepares the process, and loads the module if that is wanted.
+fn load(
+    wire: &Wire,
+    start: &Start,
+    image: &OwnedFd,
+    shared: &OwnedFd,
+) -> Result<(Buffer, Report, Option<Loaded>), String> {
+    let buffer = Buffer::map(shared, start.shared_bytes)
+        .map_err(|error| format!("its result buffer can't be mapped: {error}"))?;
+    signals::install(wire, &buffer)
+        .map_err(|error| format!("its signal handlers can't be set: {error}"))?;
+    let report = sandbox::enter(start)?;
+    if !start.loads {
+        return Ok((buffer, report, None));
+    }
+    let module = Loaded::open(image.as_fd())?;
+    sandbox::close_proc();
+    match module.init() {
+        0 => Ok((buffer, report, Some(module))),
+        code => Err(format!("its fazai_mod_init returned {code}")),
+    }
+}
+
+fn ready(wire: &mut Wire, ready: &Ready) -> Result<(), WireError> {
+    let body = serde_json::to_vec(ready).map_err(|_| WireError::Closed)?;
+    wire.send(
+        &Frame {
+            kind: kind::READY,
+            call: 0,
+            code: 0,
+            body: &body,
+        },
+        None,
+    )
+}
+
+/// The connection, moved away from standard input, and nothing else open: a module that reads its
+/// standard input must not read the host's commands.
+fn connection() -> Result<Wire, WireError> {
+    sandbox::close_from(3);
+    let socket = fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
+    let null = File::options().read(true).write(true).open("/dev/null");
+    rustix::stdio::dup2_stdin(null.map_err(|_| WireError::Closed)?)?;
+    Ok(Wire::new(socket, COMMAND_BYTES_MAX))
+}
+
+fn exec(
+    module: &Loaded,
+    command: &CString,
+    buffer: &mut Buffer,
+    grows: bool,
+    wire: &mut Wire,
+    call: u32,
+) -> Result<(), WireError> {
+    let mut size = RESULT_BYTES_MIN;
+    let mut code = module.exec(command, buffer.clear(size));
+    if grows && buffer.size() > size && buffer.text(size).len() + 1 >= size {
+        size = buffer.size();
+        code = module.exec(command, buffer.clear(size));
+    }
+    reply(buffer, size, code, wire, call)
+}
+
+fn exec_stream(
+    module: &Loaded,
+    command: &CString,
+    wire: &mut Wire,
+    call: u32,
+) -> Result<(), WireError> {
+    let mut stopped = false;
+    let code = module.exec_stream(command, |piece| {
+        stopped = stopped || emit(wire, call, piece);
+        stopped
+    });
+    let code: c_int = code.unwrap_or(-1);
+    wire.send(
+        &Frame {
+            kind: kind::DONE,
+            call,
+            code,
+            body: b"",
+        },
+        None,
+    )
+}
+
+/// Sends a piece. True: nobody wants more.
+fn emit(wire: &mut Wire, call: u32, piece: &[u8]) -> bool {
+    for body in piece.chunks(INLINE_BYTES_MAX) {
+        if wire
+            .send(
+                &Frame {
+                    kind: kind::PIECE,
+                    call,
+                    code: 0,
+                    body,
+                },
+                None,
+            )
+            .is_err()
+        {
+            exit(EXIT_LOST);
+        }
+    }
+    loop {
+        match wire.try_recv() {
+            Ok(None) => return false,
+            Ok(Some(frame)) if frame.kind == kind::STOP && frame.call == call => return true,
+            Ok(Some(_)) => {}
+            Err(_) => exit(EXIT_LOST),
+        }
+    }
+}
+
+fn reply(
+    buffer: &Buffer,
+    size: usize,
+    code: c_int,
+    wire: &mut Wire,
+    call: u32,
+) -> Result<(), WireError> {
+    let text = buffer.text(size);
+    if text.len() <= INLINE_BYTES_MAX {
+        return wire.send(
+            &Frame {
+                kind: kind::DONE,
+                call,
+                code,
+                body: text,
+            },
+            None,
+        );
+    }
+    let mut place = [0; 16];
+    place[..8].copy_from_slice(&((buffer.size() - size) as u64).to_ne_bytes());
+    place[8..].copy_from_slice(&(text.len() as u64).to_ne_bytes());
+    wire.send(
+        &Frame {
+            kind: kind::DONE_SHARED,
+            call,
+            code,
+            body: &place,
+        },
+        None,
+    )
+}

@@ -1,0 +1,80 @@
+//! Where a module writes its result: memory that the host can read, with a page behind it that
+//! nobody can write to. A module that writes past the end of its buffer hits that page and ends
+//! its process, instead of going on with whatever it overwrote.
+#![expect(
+    unsafe_code,
+    reason = "memory is mapped, and a foreign function writes to it"
+)]
+
+use std::os::fd::OwnedFd;
+use std::ptr;
+
+use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous};
+
+/// The largest page of the systems that this runs on.
+const GUARD_BYTES: usize = 64 << 10;
+
+/// The shared memory between two guards. Never unmapped.
+pub(super) struct Buffer {
+    start: *mut u8,
+    size: usize,
+}
+
+impl Buffer {
+    /// Maps shared memory of `size` bytes, a multiple of the page.
+    pub(super) fn map(shared: &OwnedFd, size: usize) -> rustix::io::Result<Self> {
+        let all = size + 2 * GUARD_BYTES;
+        // SAFETY: a new mapping, of which the middle is replaced by the shared memory.
+        let start = unsafe {
+            let none = ptr::null_mut();
+            let guard = mmap_anonymous(none, all, ProtFlags::empty(), MapFlags::PRIVATE)?;
+            let start = guard.byte_add(GUARD_BYTES);
+            let rights = ProtFlags::READ | ProtFlags::WRITE;
+            mmap(
+                start,
+                size,
+                rights,
+                MapFlags::SHARED | MapFlags::FIXED,
+                shared,
+                0,
+            )?
+        };
+        Ok(Self {
+            start: start.cast(),
+            size,
+        })
+    }
+
+    pub(super) fn size(&self) -> usize {
+        self.size
+    }
+
+    /// The last `size` bytes, which end at the guard, all of them 0: a module that writes no NUL
+    /// still has one behind its text, and finds nothing of another call.
+    pub(super) fn clear(&mut self, size: usize) -> &mut [u8] {
+        let size = size.min(self.size);
+        // SAFETY: mapped for reading and writing as long as the process lives; the host only reads,
+        // through its descriptor.
+        let bytes =
+            unsafe { std::slice::from_raw_parts_mut(self.start.add(self.size - size), size) };
+        bytes.fill(0);
+        bytes
+    }
+
+    /// What is there up to the first NUL, or all of it.
+    pub(super) fn text(&self, size: usize) -> &[u8] {
+        let size = size.min(self.size);
+        // SAFETY: as in `clear`.
+        unsafe {
+            let at = self.start.add(self.size - size);
+            let length = libc::strnlen(at.cast(), size);
+            std::slice::from_raw_parts(at, length)
+        }
+    }
+
+    /// The addresses of the guard behind the buffer.
+    pub(super) fn guard(&self) -> std::ops::Range<usize> {
+        let end = self.start.addr() + self.size;
+        end..end + GUARD_BYTES
+    }
+}

@@ -1,0 +1,43 @@
+//! Native modules: checked, loaded into a process of their own, confined there, and supervised.
+//!
+//! A module is a shared library with the functions of `fazai_mod.h`. Its way in, file by file:
+//!
+//! | file | what it owns |
+//! |---|---|
+//! | `manifest.rs` | `modules.toml`: what may load, with which rights and limits |
+//! | `verify.rs`, `trust.rs` | whether a file may load; every refusal names its rule |
+//! | `image.rs` | the checked bytes, sealed: what was checked is what is loaded |
+//! | `supervise.rs`, `supervise/` | the handle, the process behind it, restarts, quarantine |
+//! | `wire.rs`, `message.rs` | the frames between the two processes and what they say |
+//! | `child.rs`, `child/` | the process that the module lives in: its loop, its result buffer |
+//! | `abi.rs` | the C side: symbols and the descriptor |
+//! | `sandbox.rs`, `sandbox/` | what that process may do |
+//!
+//! Nothing here knows about the worker. The program that hosts modules starts itself again with
+//! arguments of its choice, and calls [`child_main`] there before it does anything else.
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("modules are confined with seccomp, Landlock and memfds, which only Linux has");
+
+mod abi;
+mod child;
+mod image;
+mod manifest;
+mod message;
+mod sandbox;
+mod supervise;
+mod text;
+mod trust;
+mod verify;
+mod wire;
+
+pub use self::child::child_main;
+pub use self::image::Image;
+pub use self::manifest::{
+    Capabilities, Entry, MANIFEST_BYTES_MAX, Manifest, ManifestError, User, valid_name,
+};
+pub use self::message::{Command, Descriptor};
+pub use self::sandbox::{Layer, Report, State};
+pub use self::supervise::{Answer, Failure, Launcher, Limits, Module, Status, probe};
+pub use self::trust::{BadKey, Keys, Trust};
+pub use self::verify::{Checked, FILE_BYTES_MAX, Refused, check};

@@ -1,0 +1,340 @@
+//! The handle of a loaded module: calls with a time limit, restarts, quarantine, reload.
+//!
+//! A module is given one call at a time, also one that would take several (`FAZAI_MOD_THREADS`);
+//! the others wait for their turn within their own time limit. Everything here blocks, and can be called from any thread.
+
+mod health;
+mod process;
+mod spawner;
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Mutex, RwLock};
+
+use self::health::Health;
+use self::process::Process;
+use crate::message::{COMMAND_BYTES_MAX, Descriptor};
+use crate::sandbox::Report;
+use crate::verify::Checked;
+
+pub use self::process::{Answer, Failure};
+pub use self::spawner::Launcher;
+
+/// How long an answer about health is repeated: modules are asked once a second at most.
+const HEALTH_AGE: Duration = Duration::from_secs(1);
+
+/// What bounds a module. An entry of the manifest can set the first two for its module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// One call, from its turn on.
+    pub call_timeout: Duration,
+    /// What the module may map beyond what its process has already.
+    pub memory_bytes_max: u64,
+    /// Loading, with the module's constructors and its init.
+    pub init_timeout: Duration,
+    /// The module's cleanup.
+    pub cleanup_timeout: Duration,
+    /// How long a call may go on after its reader wanted no more.
+    pub stop_timeout: Duration,
+    /// The buffer of a module that asks to be repeated with a larger one.
+    pub result_bytes_max: usize,
+    /// All pieces of a streamed answer together; it is stopped and cut there.
+    pub stream_bytes_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            call_timeout: Duration::from_secs(5),
+            memory_bytes_max: 256 << 20,
+            init_timeout: Duration::from_secs(5),
+            cleanup_timeout: Duration::from_secs(2),
+            stop_timeout: Duration::from_secs(1),
+            result_bytes_max: 2 << 20,
+            stream_bytes_max: 64 << 20,
+        }
+    }
+}
+
+/// Which layers of the sandbox this system has for modules with no rights: starts a process that
+/// enters them and ends.
+pub fn probe(launcher: &Launcher) -> Result<Report, Failure> {
+    Process::probe(launcher, &Limits::default())
+}
+
+/// How a module is, without asking it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// The process, if one is running. Unknown while a call runs.
+    pub pid: Option<u32>,
+    /// Ends other than by unload, in the last minute.
+    pub crashes: usize,
+    /// Whether it is not started again until [`Module::release`].
+    pub quarantined: bool,
+}
+
+/// A loaded module. Dropping it ends its process without `cleanup`; see [`Module::unload`].
+#[derive(Debug)]
+pub struct Module {
+    name: String,
+    launcher: Launcher,
+    defaults: Limits,
+    /// The version that new calls go to.
+    current: RwLock<Arc<Version>>,
+    /// Reloads take turns.
+    reloading: Mutex<()>,
+    health: Mutex<Health>,
+}
+
+/// One version of a module, which lives until its last call has ended.
+#[derive(Debug)]
+struct Version {
+    checked: Checked,
+    limits: Limits,
+    descriptor: Option<Descriptor>,
+    report: Report,
+    slot: Mutex<Slot>,
+}
+
+#[derive(Debug)]
+enum Slot {
+    Running(Box<Process>),
+    /// The process has crashed, and the next call starts another.
+    Ended,
+    /// The version was replaced or unloaded.
+    Retired,
+}
+
+impl Module {
+    /// Starts a module's process and waits until the module is ready.
+    pub fn load(checked: Checked, launcher: Launcher, limits: Limits) -> Result<Self, Failure> {
+        let version = Version::start(checked, &launcher, &limits)?;
+        Ok(Self {
+            name: version.checked.entry.name.clone(),
+            launcher,
+            defaults: limits,
+            current: RwLock::new(Arc::new(version)),
+            reloading: Mutex::new(()),
+            health: Mutex::new(Health::default()),
+        })
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What was loaded: the manifest's entry, the file, its hash.
+    #[must_use]
+    pub fn checked(&self) -> Checked {
+        self.version().checked.clone()
+    }
+
+    /// What it says about itself; none for a module of version 0.
+    #[must_use]
+    pub fn descriptor(&self) -> Option<Descriptor> {
+        self.version().descriptor.clone()
+    }
+
+    /// Which layers of the sandbox hold.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        self.version().report.clone()
+    }
+
+    /// How it is.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let version = self.version();
+        let pid = version.slot.try_lock().and_then(|slot| match &*slot {
+            Slot::Running(process) => Some(process.pid()),
+            Slot::Ended | Slot::Retired => None,
+        });
+        let mut health = self.health.lock();
+        let crashes = health.crashes(Instant::now());
+        Status {
+            pid,
+            crashes,
+            quarantined: health.quarantined(),
+        }
+    }
+
+    /// Runs a command and collects its answer.
+    pub fn exec(&self, command: &str) -> Result<Answer, Failure> {
+        let mut text = String::new();
+        let answer = self.exec_stream(command, None, &mut |piece| {
+            if text.is_empty() {
+                text = piece;
+            } else {
+                text.push_str(&piece);
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok(Answer { text, ..answer })
+    }
+
+    /// Runs a command and hands over its answer as it comes; the answer that is returned has no
+    /// text then. A reader that breaks ends the answer soon. `limit` replaces the module's own,
+    /// and bounds the wait for a turn as well as the call.
+    pub fn exec_stream(
+        &self,
+        command: &str,
+        limit: Option<Duration>,
+        reader: &mut dyn FnMut(String) -> ControlFlow<()>,
+    ) -> Result<Answer, Failure> {
+        if command.len() > COMMAND_BYTES_MAX {
+            return Err(Failure::CommandTooLong {
+                bytes: command.len(),
+            });
+        }
+        if let Some(at) = command.bytes().position(|byte| byte == 0) {
+            return Err(Failure::CommandHasNul { at });
+        }
+        self.turn(limit, |process, limits, limit| {
+            process.exec(command, limits, limit, reader)
+        })
+    }
+
+    /// Asks the module whether it can work. One that has no such function can, if it runs.
+    pub fn health(&self) -> Result<Answer, Failure> {
+        if let Some(answer) = self.health.lock().recent(HEALTH_AGE) {
+            return Ok(answer);
+        }
+        let answer = self.turn(None, |process, _, limit| process.health(limit))?;
+        self.health.lock().remember(answer.clone());
+        Ok(answer)
+    }
+
+    /// Puts another version in this one's place. The new one is started first: if that fails, the
+    /// old one stays. A call that runs ends in the version that it began in.
+    pub fn reload(&self, checked: Checked) -> Result<(), Failure> {
+        let _one_at_a_time = self.reloading.lock();
+        let new = Arc::new(Version::start(checked, &self.launcher, &self.defaults)?);
+        let old = std::mem::replace(&mut *self.current.write(), new);
+        self.health.lock().release();
+        old.retire();
+        Ok(())
+    }
+
+    /// Waits for the call that runs, calls `cleanup`, and ends the process.
+    pub fn unload(&self) {
+        let _one_at_a_time = self.reloading.lock();
+        self.version().retire();
+    }
+
+    /// Ends a quarantine: the next call starts the module again.
+    pub fn release(&self) {
+        self.health.lock().release();
+    }
+
+    fn version(&self) -> Arc<Version> {
+        Arc::clone(&self.current.read())
+    }
+
+    /// Waits for a turn, has a process ready, and uses it. A failure that ended the process is a
+    /// crash.
+    fn turn<R>(
+        &self,
+        limit: Option<Duration>,
+        mut work: impl FnMut(&mut Process, &Limits, Duration) -> Result<R, Failure>,
+    ) -> Result<R, Failure> {
+        loop {
+            let version = self.version();
+            let limit = limit.unwrap_or(version.limits.call_timeout);
+            let turn_until = Instant::now() + limit;
+            let Some(mut slot) = version.slot.try_lock_until(turn_until) else {
+                return Err(Failure::Busy {
+                    module: self.name.clone(),
+                    waited: limit,
+                });
+            };
+            // While it is out of its place nothing brings it back but success, so that a reader
+            // that panics leaves no process in the middle of a call.
+            let mut process = match std::mem::replace(&mut *slot, Slot::Ended) {
+                Slot::Running(process) => process,
+                Slot::Ended => self.restart(&version, turn_until)?,
+                Slot::Retired => {
+                    *slot = Slot::Retired;
+                    if Arc::ptr_eq(&version, &self.version()) {
+                        return Err(Failure::Unloaded {
+                            module: self.name.clone(),
+                        });
+                    }
+                    // Replaced while this call waited: its turn is in the new version.
+                    continue;
+                }
+            };
+            let result = work(&mut process, &version.limits, limit);
+            if let Err(failure) = &result {
+                tracing::warn!(module = self.name, %failure, "a module failed");
+                drop(process);
+                self.health.lock().crashed(Instant::now());
+            } else {
+                *slot = Slot::Running(process);
+            }
+            return result;
+        }
+    }
+
+    /// Starts the process again, after the wait that its last crashes ask for.
+    fn restart(&self, version: &Version, until: Instant) -> Result<Box<Process>, Failure> {
+        let start_at = {
+            let health = self.health.lock();
+            if health.quarantined() {
+                return Err(Failure::Quarantined {
+                    module: self.name.clone(),
+                });
+            }
+            health.start_at()
+        };
+        if let Some(at) = start_at {
+            if at > until {
+                let wait = at.saturating_duration_since(Instant::now());
+                return Err(Failure::Restarting {
+                    module: self.name.clone(),
+                    wait,
+                });
+            }
+            std::thread::sleep(at.saturating_duration_since(Instant::now()));
+        }
+        match Process::start(&version.checked, &self.launcher, &version.limits) {
+            Ok((process, _, _)) => Ok(Box::new(process)),
+            Err(failure) => {
+                self.health.lock().crashed(Instant::now());
+                Err(failure)
+            }
+        }
+    }
+}
+
+impl Version {
+    fn start(checked: Checked, launcher: &Launcher, defaults: &Limits) -> Result<Self, Failure> {
+        let mut limits = defaults.clone();
+        let entry = &checked.entry;
+        if let Some(ms) = entry.call_timeout_ms {
+            limits.call_timeout = Duration::from_millis(ms);
+        }
+        if let Some(bytes) = entry.memory_bytes_max {
+            limits.memory_bytes_max = bytes;
+        }
+        let (process, descriptor, report) = Process::start(&checked, launcher, &limits)?;
+        let slot = Mutex::new(Slot::Running(Box::new(process)));
+        Ok(Self {
+            checked,
+            limits,
+            descriptor,
+            report,
+            slot,
+        })
+    }
+
+    fn retire(&self) {
+        let slot = std::mem::replace(&mut *self.slot.lock(), Slot::Retired);
+        if let Slot::Running(mut process) = slot {
+            process.cleanup(&self.limits);
+        }
+    }
+}

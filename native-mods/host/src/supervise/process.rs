@@ -1,0 +1,621 @@
+//! One process of a module, from its start to its end.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, ExitStatus};
+use std::time::{Duration, Instant};
+
+use rustix::event::PollFlags;
+use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+
+use super::{Launcher, Limits};
+use crate::image::Image;
+use crate::manifest::Entry;
+use crate::message::{COMMAND_BYTES_MAX, Descriptor, REPLY_BYTES_MAX, Ready, Start, fault, kind};
+use crate::sandbox::Report;
+use crate::text::{Decoder, text};
+use crate::verify::Checked;
+use crate::wire::{Frame, Wire, WireError, poll_until};
+
+/// How long a process that has closed its connection is given to end by itself, so that its own
+/// signal is seen and not the one that it is ended with.
+const LAST_BREATH: Duration = Duration::from_millis(100);
+
+/// Shared memory is mapped in whole pages.
+const PAGE_MAX: usize = 64 << 10;
+
+/// The largest buffer for a result, whatever is asked for.
+const RESULT_BYTES_MAX: usize = 1 << 30;
+
+const REASON_CHARS_MAX: usize = 1000;
+
+/// What a module answered.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// 0: success. Otherwise the module's own error, which the text describes.
+    pub code: i32,
+    /// The text, or empty if it was handed over in pieces.
+    pub text: String,
+    /// Whether the answer was stopped because it became too long.
+    pub cut: bool,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// Its process was ended by a signal.
+    #[error(
+        "module `{module}` was ended by {signal}{cause}; once loaded it starts again with the next call"
+    )]
+    Crashed {
+        /// Which module.
+        module: String,
+        /// The signal's name.
+        signal: String,
+        /// What it was about, as far as one can know.
+        cause: &'static str,
+    },
+    /// It called `exit`.
+    #[error(
+        "module `{module}` ended its process with status {status}; its code must not exit, and \
+         once loaded it starts again with the next call"
+    )]
+    Exited {
+        /// Which module.
+        module: String,
+        /// What it gave to `exit`.
+        status: i32,
+    },
+    /// It took too long, and was ended.
+    #[error(
+        "module `{module}` did not finish its {what} within {} ms and was ended; give it more \
+         time in modules.toml if it needs that", limit.as_millis()
+    )]
+    TimedOut {
+        /// Which module.
+        module: String,
+        /// What it did.
+        what: &'static str,
+        /// What it was given.
+        limit: Duration,
+    },
+    /// It said something on the connection that the host's own code does not say.
+    #[error(
+        "module `{module}` disturbed its connection ({what}) and was ended; its code must leave \
+         descriptors alone that it did not open"
+    )]
+    Protocol {
+        /// Which module.
+        module: String,
+        /// What happened.
+        what: String,
+    },
+    /// The module's process could load it and did not.
+    #[error("module `{module}` was not loaded: {why}")]
+    NotLoaded {
+        /// Which module.
+        module: String,
+        /// Why, and what to do.
+        why: String,
+    },
+    /// No process could be started.
+    #[error(
+        "the process of module `{module}` can't be started: {error}; check the limits of the \
+         service on processes and open files"
+    )]
+    Spawn {
+        /// Which module.
+        module: String,
+        /// Why.
+        error: io::Error,
+    },
+    /// Other calls had the module all the time.
+    #[error("module `{module}` was busy with other calls for {} ms; try again later", waited.as_millis())]
+    Busy {
+        /// Which module.
+        module: String,
+        /// How long this call waited.
+        waited: Duration,
+    },
+    /// It has crashed and the wait before its next start is longer than the call's time limit.
+    #[error("module `{module}` has crashed and starts again in {} ms; try again then", wait.as_millis())]
+    Restarting {
+        /// Which module.
+        module: String,
+        /// The rest of the wait.
+        wait: Duration,
+    },
+    /// It crashed too often.
+    #[error(
+        "module `{module}` is in quarantine after 5 crashes in a minute; correct it and reload it, \
+         or load it again as it is"
+    )]
+    Quarantined {
+        /// Which module.
+        module: String,
+    },
+    /// It was unloaded.
+    #[error("module `{module}` was unloaded; load it again")]
+    Unloaded {
+        /// Which module.
+        module: String,
+    },
+    /// The command is larger than any.
+    #[error("the command has {bytes} bytes, at most {COMMAND_BYTES_MAX} are taken; shorten it")]
+    CommandTooLong {
+        /// Its length.
+        bytes: usize,
+    },
+    /// C texts end at a NUL.
+    #[error("the command has a NUL at byte {at}, where a module would think it ends; remove it")]
+    CommandHasNul {
+        /// Where.
+        at: usize,
+    },
+}
+
+/// A running process with a module in it. Dropping it ends the process.
+#[derive(Debug)]
+pub(super) struct Process {
+    module: String,
+    child: Child,
+    /// Whether it was waited for; after that its number may be another's.
+    reaped: bool,
+    /// Ready to read once the process has ended.
+    ended: OwnedFd,
+    wire: Wire,
+    shared: OwnedFd,
+    shared_bytes: usize,
+    call: u32,
+    fault: i32,
+}
+
+impl Process {
+    /// Starts a process and waits until its module is ready.
+    pub(super) fn start(
+        checked: &Checked,
+        launcher: &Launcher,
+        limits: &Limits,
+    ) -> Result<(Self, Option<Descriptor>, Report), Failure> {
+        let (process, ready) = Self::begin(&checked.entry, Some(&checked.image), launcher, limits)?;
+        let Entry {
+            name, capabilities, ..
+        } = &checked.entry;
+        let descriptor = ready
+            .descriptor
+            .map(|raw| raw.check(name, capabilities))
+            .transpose()
+            .map_err(|why| Failure::NotLoaded {
+                module: name.clone(),
+                why,
+            })?;
+        Ok((process, descriptor, ready.report))
+    }
+
+    /// Starts a process with this entry's rights that enters the sandbox and ends, to see which
+    /// layers hold.
+    pub(super) fn probe(launcher: &Launcher, limits: &Limits) -> Result<Report, Failure> {
+        Ok(
+            Self::begin(&Entry::unlisted("probe"), None, launcher, limits)?
+                .1
+                .report,
+        )
+    }
+
+    fn begin(
+        entry: &Entry,
+        image: Option<&Image>,
+        launcher: &Launcher,
+        limits: &Limits,
+    ) -> Result<(Self, Ready), Failure> {
+        let name = &entry.name;
+        let failed = |error: io::Error| Failure::Spawn {
+            module: name.clone(),
+            error,
+        };
+        let limit = limits.init_timeout;
+        let work = Work {
+            name: "init",
+            limit,
+            until: Instant::now() + limit,
+        };
+        let shared_bytes = limits
+            .result_bytes_max
+            .clamp(PAGE_MAX, RESULT_BYTES_MAX)
+            .next_multiple_of(PAGE_MAX);
+        let start = Start {
+            name: name.clone(),
+            loads: image.is_some(),
+            capabilities: entry.capabilities.clone(),
+            memory_bytes_max: limits.memory_bytes_max,
+            shared_bytes,
+            user: launcher.user,
+            parent: std::process::id().cast_signed(),
+        };
+        let body = serde_json::to_vec(&start).map_err(|error| failed(error.into()))?;
+        let mut process = Self::spawn(name, launcher, shared_bytes).map_err(failed)?;
+        let shared = process.shared.as_fd();
+        let image = image.map_or(shared, AsFd::as_fd);
+        let sent = process
+            .wire
+            .send_descriptors(&[image, shared])
+            .and_then(|()| {
+                let frame = Frame {
+                    kind: kind::START,
+                    call: 0,
+                    code: 0,
+                    body: &body,
+                };
+                process.wire.send(&frame, Some(work.until))
+            });
+        sent.map_err(|error| process.post_mortem(error, &work))?;
+        let ready = process.reply(&work, |frame| match frame.kind {
+            kind::READY => {
+                Some(serde_json::from_slice(frame.body).map_err(|error| error.to_string()))
+            }
+            kind::REFUSED => Some(Err(reason(frame.body))),
+            _ => None,
+        })?;
+        match ready {
+            Ok(ready) => Ok((process, ready)),
+            Err(why) => Err(Failure::NotLoaded {
+                module: name.clone(),
+                why,
+            }),
+        }
+    }
+
+    fn spawn(module: &str, launcher: &Launcher, shared_bytes: usize) -> io::Result<Self> {
+        let flags = SocketFlags::CLOEXEC;
+        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        let shared = rustix::fs::memfd_create(
+            "fazai-module-results",
+            MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING,
+        )?;
+        rustix::fs::ftruncate(&shared, shared_bytes as u64)?;
+        // Its size is final, so that the module can't make the host read what is not there, nor
+        // keep more memory than this.
+        let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
+        rustix::fs::fcntl_add_seals(&shared, seals)?;
+        let mut child = launcher.spawn(theirs)?;
+        let ended = match pidfd_open(Pid::from_child(&child), PidfdFlags::empty()) {
+            Ok(ended) => ended,
+            Err(error) => {
+                // Without it nobody would notice the end; the error is what is reported.
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(error.into());
+            }
+        };
+        let wire = Wire::new(ours, REPLY_BYTES_MAX);
+        let module = module.into();
+        Ok(Self {
+            module,
+            child,
+            reaped: false,
+            ended,
+            wire,
+            shared,
+            shared_bytes,
+            call: 0,
+            fault: 0,
+        })
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Runs a command. The reader gets the text as it comes.
+    pub(super) fn exec(
+        &mut self,
+        command: &str,
+        limits: &Limits,
+        limit: Duration,
+        reader: &mut dyn FnMut(String) -> ControlFlow<()>,
+    ) -> Result<Answer, Failure> {
+        let mut work = Work {
+            name: "call",
+            limit,
+            until: Instant::now() + limit,
+        };
+        self.send(kind::EXEC, command.as_bytes(), &work)?;
+        let mut decoder = Decoder::default();
+        let mut answer = Answer::default();
+        let mut stopped = false;
+        let mut bytes = 0;
+        loop {
+            let event = self.next(&work)?;
+            let (piece, done) = match event {
+                Event::Piece(piece) => (piece, None),
+                Event::Done(code, rest) => (rest, Some(code)),
+            };
+            if !stopped {
+                bytes += piece.len();
+                answer.cut = done.is_none() && bytes > limits.stream_bytes_max;
+                let mut text = decoder.push(piece);
+                if done.is_some() {
+                    text.push_str(&decoder.finish());
+                }
+                let wants_no_more = !text.is_empty() && reader(text).is_break();
+                if done.is_none() && (answer.cut || wants_no_more) {
+                    stopped = true;
+                    self.send_stop(&work)?;
+                    let until = Instant::now() + limits.stop_timeout;
+                    if until < work.until {
+                        work = Work {
+                            name: "stop",
+                            limit: limits.stop_timeout,
+                            until,
+                        };
+                    }
+                }
+            }
+            if let Some(code) = done {
+                answer.code = code;
+                return Ok(answer);
+            }
+        }
+    }
+
+    /// Asks the module how it is.
+    pub(super) fn health(&mut self, limit: Duration) -> Result<Answer, Failure> {
+        let work = Work {
+            name: "health",
+            limit,
+            until: Instant::now() + limit,
+        };
+        self.send(kind::HEALTH, b"", &work)?;
+        match self.next(&work)? {
+            Event::Done(code, bytes) => Ok(Answer {
+                code,
+                text: text(bytes),
+                cut: false,
+            }),
+            Event::Piece(_) => Err(self.disturbed("a piece of no answer".into())),
+        }
+    }
+
+    /// Has the module clean up, and ends the process whether it does or not.
+    pub(super) fn cleanup(&mut self, limits: &Limits) {
+        let limit = limits.cleanup_timeout;
+        let work = Work {
+            name: "cleanup",
+            limit,
+            until: Instant::now() + limit,
+        };
+        let clean = self
+            .send(kind::CLEANUP, b"", &work)
+            .and_then(|()| self.reply(&work, |frame| (frame.kind == kind::CLEAN).then_some(())));
+        match clean {
+            // What the module left for the end of its process is done by then, or never.
+            Ok(()) => drop(poll_until(
+                self.ended.as_fd(),
+                PollFlags::IN,
+                Some(work.until),
+            )),
+            Err(failure) => {
+                tracing::warn!(module = self.module, %failure, "a module did not clean up");
+            }
+        }
+    }
+
+    fn send(&mut self, kind: u32, body: &[u8], work: &Work) -> Result<(), Failure> {
+        self.call = self.call.wrapping_add(1);
+        let frame = Frame {
+            kind,
+            call: self.call,
+            code: 0,
+            body,
+        };
+        self.wire
+            .send(&frame, Some(work.until))
+            .map_err(|error| self.post_mortem(error, work))
+    }
+
+    fn send_stop(&mut self, work: &Work) -> Result<(), Failure> {
+        let frame = Frame {
+            kind: kind::STOP,
+            call: self.call,
+            code: 0,
+            body: b"",
+        };
+        self.wire
+            .send(&frame, Some(work.until))
+            .map_err(|error| self.post_mortem(error, work))
+    }
+
+    /// The next event of the call that runs.
+    fn next(&mut self, work: &Work) -> Result<Event, Failure> {
+        let call = self.call;
+        let place = self.reply(work, |frame| {
+            let of_this_call = frame.call == call;
+            match frame.kind {
+                kind::PIECE if of_this_call => Some(Ok(Event::Piece(frame.body.to_vec()))),
+                kind::DONE if of_this_call => {
+                    Some(Ok(Event::Done(frame.code, frame.body.to_vec())))
+                }
+                kind::DONE_SHARED if of_this_call => Some(Err((frame.code, frame.body.to_vec()))),
+                _ => None,
+            }
+        })?;
+        match place {
+            Ok(event) => Ok(event),
+            Err((code, place)) => match self.read_shared(&place) {
+                Some(bytes) => Ok(Event::Done(code, bytes)),
+                None => Err(self.disturbed("a result outside of the shared memory".into())),
+            },
+        }
+    }
+
+    /// Copies a result out of the shared memory. It is read through the descriptor: the module may
+    /// still write there, which memory that Rust looks at must not be subject to.
+    fn read_shared(&self, place: &[u8]) -> Option<Vec<u8>> {
+        let (at, length) = place.split_first_chunk::<8>()?;
+        let at = usize::try_from(u64::from_ne_bytes(*at)).ok()?;
+        let length = usize::try_from(u64::from_ne_bytes(*length.first_chunk()?)).ok()?;
+        if at.checked_add(length)? > self.shared_bytes {
+            return None;
+        }
+        let mut bytes = Vec::with_capacity(length);
+        while bytes.len() < length {
+            let from = (at + bytes.len()) as u64;
+            let room = rustix::buffer::spare_capacity(&mut bytes);
+            if rustix::io::pread(&self.shared, room, from).ok()? == 0 {
+                return None;
+            }
+        }
+        bytes.truncate(length);
+        Some(bytes)
+    }
+
+    /// Waits for a frame that the caller takes. Anything else on the connection is not the doing
+    /// of the host's own code.
+    fn reply<T>(
+        &mut self,
+        work: &Work,
+        mut take: impl FnMut(&Frame<'_>) -> Option<T>,
+    ) -> Result<T, Failure> {
+        let problem = loop {
+            match self.wire.recv(Some(work.until)) {
+                Ok(Frame {
+                    kind: kind::FAULT,
+                    code,
+                    ..
+                }) => self.fault = code,
+                Ok(frame) => match take(&frame) {
+                    Some(taken) => return Ok(taken),
+                    None => break Err(format!("a frame of kind {}", frame.kind)),
+                },
+                Err(error) => break Ok(error),
+            }
+        };
+        Err(match problem {
+            Ok(error) => self.post_mortem(error, work),
+            Err(what) => self.disturbed(what),
+        })
+    }
+
+    /// Ends the process if it still runs, and says why there is no answer.
+    fn post_mortem(&mut self, error: WireError, work: &Work) -> Failure {
+        let module = self.module.clone();
+        match error {
+            WireError::TimedOut => {
+                self.kill();
+                Failure::TimedOut {
+                    module,
+                    what: work.name,
+                    limit: work.limit,
+                }
+            }
+            WireError::Closed => match self.last_status() {
+                Some(status) => self.ended_by(status),
+                None => Failure::Protocol {
+                    module,
+                    what: "it was closed".into(),
+                },
+            },
+            other => self.disturbed(other.to_string()),
+        }
+    }
+
+    fn disturbed(&mut self, what: String) -> Failure {
+        self.kill();
+        Failure::Protocol {
+            module: self.module.clone(),
+            what,
+        }
+    }
+
+    /// How the process ended by itself. None: it did not, and was ended.
+    fn last_status(&mut self) -> Option<ExitStatus> {
+        let until = Instant::now() + LAST_BREATH;
+        let ended = poll_until(self.ended.as_fd(), PollFlags::IN, Some(until));
+        let status = self.kill();
+        matches!(ended, Ok(true)).then_some(status).flatten()
+    }
+
+    fn ended_by(&self, status: ExitStatus) -> Failure {
+        let module = self.module.clone();
+        let Some(signal) = status.signal() else {
+            return Failure::Exited {
+                module,
+                status: status.code().unwrap_or_default(),
+            };
+        };
+        let cause = match (signal, self.fault) {
+            (_, fault::BUFFER) => ": it wrote past the end of its result buffer",
+            (_, fault::STACK) => ": it used up its stack",
+            (libc::SIGKILL, _) => ": the system was probably out of memory",
+            (libc::SIGXFSZ, _) => ": it wrote to a file that it may not write to",
+            (libc::SIGSYS, _) => ": it made a system call that it may not make",
+            _ => "",
+        };
+        Failure::Crashed {
+            module,
+            signal: signal_name(signal),
+            cause,
+        }
+    }
+
+    /// Ends the process and all that it started, and waits for that.
+    fn kill(&mut self) -> Option<ExitStatus> {
+        if !self.reaped {
+            // Until the process is waited for, its number can't be another's. An error means that
+            // nobody is left.
+            let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
+            self.reaped = true;
+        }
+        self.child.wait().ok()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A text of the module's process that goes to operators: one line, and not a long one.
+fn reason(bytes: &[u8]) -> String {
+    text(bytes.to_vec())
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(REASON_CHARS_MAX)
+        .collect()
+}
+
+/// What the module is doing, for how long at most.
+struct Work {
+    name: &'static str,
+    limit: Duration,
+    until: Instant,
+}
+
+enum Event {
+    Piece(Vec<u8>),
+    Done(i32, Vec<u8>),
+}
+
+fn signal_name(signal: i32) -> String {
+    let name = match signal {
+        libc::SIGSEGV => "SIGSEGV",
+        libc::SIGBUS => "SIGBUS",
+        libc::SIGABRT => "SIGABRT",
+        libc::SIGILL => "SIGILL",
+        libc::SIGFPE => "SIGFPE",
+        libc::SIGKILL => "SIGKILL",
+        libc::SIGTERM => "SIGTERM",
+        libc::SIGSYS => "SIGSYS",
+        libc::SIGTRAP => "SIGTRAP",
+        libc::SIGXFSZ => "SIGXFSZ",
+        libc::SIGXCPU => "SIGXCPU",
+        libc::SIGPIPE => "SIGPIPE",
+        other => return format!("signal {other}"),
+    };
+    name.into()
+}

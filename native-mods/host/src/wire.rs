@@ -1,0 +1,348 @@
+//! Frames over the socket between the host and a module's process.
+//!
+//! A frame is four numbers of 32 bits in the byte order of the machine (length of the body, kind,
+//! call, code) and the body. Neither side believes the other: lengths are bounded before anything
+//! is reserved for them, and the host takes no descriptors, it only gives them.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags,
+};
+
+pub(crate) const HEADER_BYTES: usize = 16;
+
+/// One message.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Frame<'a> {
+    pub(crate) kind: u32,
+    pub(crate) call: u32,
+    pub(crate) code: i32,
+    pub(crate) body: &'a [u8],
+}
+
+/// Why there is no frame.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WireError {
+    #[error("the time is up")]
+    TimedOut,
+    #[error("the other side closed the connection")]
+    Closed,
+    #[error("a frame of {0} bytes is too long")]
+    TooLong(usize),
+    #[error("descriptors were expected and did not come")]
+    NoDescriptors,
+    #[error("{0}")]
+    Io(Errno),
+}
+
+impl From<Errno> for WireError {
+    fn from(error: Errno) -> Self {
+        match error {
+            Errno::CONNRESET | Errno::PIPE => Self::Closed,
+            other => Self::Io(other),
+        }
+    }
+}
+
+/// One end of the connection, with the bytes that were read ahead.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    socket: OwnedFd,
+    inbox: Vec<u8>,
+    start: usize,
+    end: usize,
+    body_max: usize,
+}
+
+impl Wire {
+    /// `body_max` bounds the frames that are received.
+    pub(crate) fn new(socket: OwnedFd, body_max: usize) -> Self {
+        Self {
+            socket,
+            inbox: vec![0; 64 << 10],
+            start: 0,
+            end: 0,
+            body_max,
+        }
+    }
+
+    /// Sends a frame. With a deadline it does not wait beyond that for the other side to read.
+    pub(crate) fn send(
+        &mut self,
+        frame: &Frame<'_>,
+        deadline: Option<Instant>,
+    ) -> Result<(), WireError> {
+        let length =
+            u32::try_from(frame.body.len()).map_err(|_| WireError::TooLong(frame.body.len()))?;
+        let header = header(length, frame.kind, frame.call, frame.code);
+        let mut slices = [IoSlice::new(&header), IoSlice::new(frame.body)];
+        let mut rest = &mut slices[..];
+        let mut left = HEADER_BYTES + frame.body.len();
+        let mut flags = SendFlags::NOSIGNAL;
+        flags.set(SendFlags::DONTWAIT, deadline.is_some());
+        while left > 0 {
+            let mut none = SendAncillaryBuffer::default();
+            match rustix::net::sendmsg(&self.socket, rest, &mut none, flags) {
+                Ok(sent) => {
+                    left -= sent;
+                    IoSlice::advance_slices(&mut rest, sent);
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => self.wait(PollFlags::OUT, deadline)?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for a frame, until the deadline if there is one.
+    pub(crate) fn recv(&mut self, deadline: Option<Instant>) -> Result<Frame<'_>, WireError> {
+        loop {
+            if let Some(length) = self.complete()? {
+                return Ok(self.take(length));
+            }
+            // Trying to read first would seldom save this: answers are rarely there already.
+            let mut flags = RecvFlags::empty();
+            if deadline.is_some() {
+                self.wait(PollFlags::IN, deadline)?;
+                flags = RecvFlags::DONTWAIT;
+            }
+            self.fill(flags)?;
+        }
+    }
+
+    /// A frame, if one has come already.
+    pub(crate) fn try_recv(&mut self) -> Result<Option<Frame<'_>>, WireError> {
+        if self.complete()?.is_none() {
+            self.fill(RecvFlags::DONTWAIT)?;
+        }
+        Ok(self.complete()?.map(|length| self.take(length)))
+    }
+
+    /// Sends descriptors, with one byte that is no part of a frame.
+    pub(crate) fn send_descriptors(&self, fds: &[BorrowedFd<'_>]) -> Result<(), WireError> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        if !ancillary.push(SendAncillaryMessage::ScmRights(fds)) {
+            return Err(WireError::NoDescriptors);
+        }
+        let byte = [IoSlice::new(b"D")];
+        rustix::net::sendmsg(&self.socket, &byte, &mut ancillary, SendFlags::NOSIGNAL)?;
+        Ok(())
+    }
+
+    /// Receives what [`Self::send_descriptors`] sent, before any frame.
+    pub(crate) fn recv_descriptors<const N: usize>(&self) -> Result<[OwnedFd; N], WireError> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let mut byte = [0];
+        let mut slices = [IoSliceMut::new(&mut byte)];
+        let flags = RecvFlags::CMSG_CLOEXEC;
+        let got = rustix::net::recvmsg(&self.socket, &mut slices, &mut ancillary, flags)?;
+        if got.bytes == 0 || got.flags.contains(ReturnFlags::CTRUNC) {
+            return Err(WireError::NoDescriptors);
+        }
+        let mut fds = Vec::with_capacity(N);
+        for message in ancillary.drain() {
+            if let RecvAncillaryMessage::ScmRights(rights) = message {
+                fds.extend(rights);
+            }
+        }
+        fds.try_into().map_err(|_| WireError::NoDescriptors)
+    }
+
+    pub(crate) fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// The length of the next frame's body, if all of it is there. Makes room for it if not.
+    fn complete(&mut self) -> Result<Option<usize>, WireError> {
+        let ready = &self.inbox[self.start..self.end];
+        let Some(header) = ready.first_chunk::<HEADER_BYTES>() else {
+            self.room(HEADER_BYTES);
+            return Ok(None);
+        };
+        let length = number(header, 0) as usize;
+        if length > self.body_max {
+            return Err(WireError::TooLong(length));
+        }
+        if ready.len() < HEADER_BYTES + length {
+            self.room(HEADER_BYTES + length);
+            return Ok(None);
+        }
+        Ok(Some(length))
+    }
+
+    fn take(&mut self, length: usize) -> Frame<'_> {
+        let at = self.start;
+        self.start += HEADER_BYTES + length;
+        let (header, rest) = self.inbox[at..self.end].split_at(HEADER_BYTES);
+        Frame {
+            kind: number(header, 4),
+            call: number(header, 8),
+            code: number(header, 12).cast_signed(),
+            body: &rest[..length],
+        }
+    }
+
+    fn room(&mut self, bytes: usize) {
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+        } else if self.inbox.len() - self.start < bytes {
+            self.inbox.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+        }
+        if self.inbox.len() < bytes {
+            self.inbox.resize(bytes, 0);
+        }
+    }
+
+    fn fill(&mut self, flags: RecvFlags) -> Result<(), WireError> {
+        match rustix::net::recv(&self.socket, &mut self.inbox[self.end..], flags) {
+            Ok((0, _)) => Err(WireError::Closed),
+            Ok((got, _)) => {
+                self.end += got;
+                Ok(())
+            }
+            Err(Errno::INTR | Errno::AGAIN) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn wait(&self, events: PollFlags, deadline: Option<Instant>) -> Result<(), WireError> {
+        if poll_until(self.socket.as_fd(), events, deadline)? {
+            Ok(())
+        } else {
+            Err(WireError::TimedOut)
+        }
+    }
+}
+
+/// Waits until a descriptor is ready. False: the deadline came first.
+pub(crate) fn poll_until(
+    fd: BorrowedFd<'_>,
+    events: PollFlags,
+    deadline: Option<Instant>,
+) -> rustix::io::Result<bool> {
+    loop {
+        let limit = deadline.map(|at| timespec(at.saturating_duration_since(Instant::now())));
+        let mut fds = [PollFd::from_borrowed_fd(fd, events)];
+        match rustix::event::poll(&mut fds, limit.as_ref()) {
+            Ok(ready) => return Ok(ready > 0),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// The bytes before a body.
+pub(crate) fn header(length: u32, kind: u32, call: u32, code: i32) -> [u8; HEADER_BYTES] {
+    let mut header = [0; HEADER_BYTES];
+    let numbers = [length, kind, call, code.cast_unsigned()];
+    for (bytes, number) in header.chunks_exact_mut(4).zip(numbers) {
+        bytes.copy_from_slice(&number.to_ne_bytes());
+    }
+    header
+}
+
+fn number(header: &[u8], at: usize) -> u32 {
+    header[at..]
+        .first_chunk()
+        .map_or(0, |bytes| u32::from_ne_bytes(*bytes))
+}
+
+fn timespec(time: Duration) -> Timespec {
+    let tv_sec = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+    Timespec {
+        tv_sec,
+        tv_nsec: time.subsec_nanos().into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+    fn pair() -> (Wire, Wire) {
+        let (a, b) = socketpair(
+            AddressFamily::UNIX,
+            SocketType::STREAM,
+            SocketFlags::CLOEXEC,
+            None,
+        )
+        .expect("a pair");
+        (Wire::new(a, 1 << 20), Wire::new(b, 100))
+    }
+
+    fn soon() -> Option<Instant> {
+        Some(Instant::now() + Duration::from_secs(5))
+    }
+
+    #[test]
+    fn frames_arrive_whole_and_in_order() {
+        let (mut a, mut b) = pair();
+        let long = vec![7; 300_000];
+        let sender = std::thread::spawn(move || {
+            for (call, body) in [(1, &b"x"[..]), (2, b""), (3, &long), (4, b"last")] {
+                b.send(
+                    &Frame {
+                        kind: 9,
+                        call,
+                        code: -5,
+                        body,
+                    },
+                    soon(),
+                )
+                .expect("sent");
+            }
+            b
+        });
+        for (call, length) in [(1, 1), (2, 0), (3, 300_000), (4, 4)] {
+            let frame = a.recv(soon()).expect("a frame");
+            assert_eq!((frame.kind, frame.call, frame.code), (9, call, -5));
+            assert_eq!(frame.body.len(), length);
+        }
+        assert!(a.try_recv().expect("open").is_none());
+        drop(sender.join());
+        assert!(matches!(a.recv(soon()), Err(WireError::Closed)));
+    }
+
+    #[test]
+    fn a_length_is_bounded_before_it_is_believed() {
+        let (mut a, mut b) = pair();
+        rustix::io::write(a.socket(), &header(u32::MAX, 1, 1, 0)).expect("written");
+        assert!(matches!(b.recv(soon()), Err(WireError::TooLong(_))));
+        // Nor does a silent side, or one that does not read, keep anybody.
+        let past = Some(Instant::now());
+        assert!(matches!(a.recv(past), Err(WireError::TimedOut)));
+        let body = vec![0; 1 << 20];
+        let frame = Frame {
+            kind: 1,
+            call: 1,
+            code: 0,
+            body: &body,
+        };
+        assert!(matches!(a.send(&frame, past), Err(WireError::TimedOut)));
+    }
+
+    #[test]
+    fn descriptors_arrive() {
+        let (a, b) = pair();
+        let file = tempfile::tempfile().expect("a file");
+        rustix::io::write(&file, b"hello").expect("written");
+        a.send_descriptors(&[file.as_fd(), file.as_fd()])
+            .expect("sent");
+        let [one, _] = b.recv_descriptors::<2>().expect("received");
+        let mut text = [0; 5];
+        rustix::io::pread(&one, &mut text, 0).expect("read");
+        assert_eq!(&text, b"hello");
+    }
+}
