@@ -66,7 +66,8 @@ FAZAI_MOD_EXPORT void fazai_mod_cleanup(void);
 /* What the worker may do. */
 #define FAZAI_MOD_THREADS UINT64_C(1)      /* calls may run at the same time on several threads */
 #define FAZAI_MOD_GROW UINT64_C(2)         /* a call whose answer filled the buffer may be repeated
-                                              once with a larger one: it has no side effects */
+                                              once with a larger one: it has no side effects.
+                                              Filled is less than 4 bytes of room before the NUL */
 
 /* The descriptor: a constant object with this name,
  *
@@ -100,7 +101,8 @@ typedef int (*fazai_mod_emit)(void *context, const char *piece, size_t len);
 
 /* Runs a command as fazai_mod_exec does, and hands over its answer in pieces while it works. The
  * worker prefers it where a module has both. `emit` is to be called during the call only, from
- * the thread that was called. */
+ * the thread that was called. A call that fails hands over the text of its error as the last
+ * piece. */
 FAZAI_MOD_EXPORT int fazai_mod_exec_stream(const char *cmd, fazai_mod_emit emit, void *context);
 
 /* 0 if the module can work. Called between calls, at most once a second; a module that can't

@@ -154,6 +154,10 @@ fn connection() -> Result<Wire, WireError> {
     Ok(Wire::new(socket, COMMAND_BYTES_MAX))
 }
 
+/// A text that leaves less than this, with its NUL, filled its buffer: one that is cut between
+/// characters may lack three bytes.
+const FILLED_ROOM: usize = 4;
+
 fn exec(
     module: &Loaded,
     command: &CString,
@@ -164,7 +168,7 @@ fn exec(
 ) -> Result<(), WireError> {
     let mut size = RESULT_BYTES_MIN;
     let mut code = module.exec(command, buffer.clear(size));
-    if grows && buffer.size() > size && buffer.text(size).len() + 1 >= size {
+    if grows && buffer.size() > size && buffer.text(size).len() + FILLED_ROOM >= size {
         size = buffer.size();
         code = module.exec(command, buffer.clear(size));
     }

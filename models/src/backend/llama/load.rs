@@ -110,9 +110,14 @@ fn load_model(
     let mut params = unsafe { sys::llama_model_default_params() };
     params.n_gpu_layers = gpu_layers;
     params.use_extra_bufts = plan.repack;
-    if plan.llama.lock_memory {
-        params.load_mode = sys::LLAMA_LOAD_MODE_MMAP_MLOCK;
-    }
+    // Weights that are laid out anew are in memory of their own; mapping the file would keep most
+    // of them there twice.
+    params.load_mode = match (plan.repack, plan.llama.lock_memory) {
+        (true, false) => sys::LLAMA_LOAD_MODE_NONE,
+        (true, true) => sys::LLAMA_LOAD_MODE_MLOCK,
+        (false, false) => sys::LLAMA_LOAD_MODE_AUTO,
+        (false, true) => sys::LLAMA_LOAD_MODE_MMAP_MLOCK,
+    };
     params.progress_callback = Some(report);
     params.progress_callback_user_data = std::ptr::from_mut(&mut watcher).cast::<c_void>();
     log::take_errors();
