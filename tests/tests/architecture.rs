@@ -111,7 +111,7 @@ fn unsafe_code_stays_at_the_c_border() {
         "native-mods/sdk/src",
     ];
     let borders = [
-        "models/src/backend/llama/",
+        "models/src/backend/llama",
         "native-mods/host/src/abi.rs",
         "native-mods/host/src/child/",
         "native-mods/host/src/sandbox/limits.rs",
