@@ -276,6 +276,10 @@ pub type Progress<'a> = &'a mut (dyn FnMut(f32) -> bool + Send);
 ///
 /// # Errors
 /// See [`LoadError`].
+#[cfg_attr(
+    not(feature = "llama"),
+    allow(unused_mut, reason = "only llama.cpp is measured")
+)]
 pub fn load(
     source: &ModelSource,
     options: &LoadOptions,

@@ -3,6 +3,15 @@
 //! Threads, the layout of the weights and the sizes of batches that are best differ between
 //! processors and between models by more than any of them can be guessed.
 
+#![cfg_attr(
+    not(feature = "llama"),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "only llama.cpp has something to choose"
+    )
+)]
+
 mod choose;
 mod kept;
 mod measure;
