@@ -19,6 +19,7 @@ pub mod job;
 pub mod load;
 pub mod memory;
 pub mod prompts;
+mod replace;
 pub mod sampler;
 pub mod store;
 pub mod synth;

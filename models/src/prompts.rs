@@ -3,9 +3,8 @@
 //! A file is of use to the same build with the same model only, and to a prompt that begins with
 //! the same tokens; anything else in its place is ignored and written anew.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -13,6 +12,7 @@ use sha2::{Digest, Sha256};
 use tracing::{debug, warn};
 
 use crate::hex::hex;
+use crate::replace::{private_dir, replace};
 use crate::vocabulary::Token;
 
 /// The beginning of every file; the number changes with the format.
@@ -109,18 +109,10 @@ impl PromptStore {
             debug!(name, total, "a prompt is too large for the store");
             return Ok(());
         }
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.dir)?;
+        private_dir(&self.dir)?;
         let path = self.path(name);
         self.make_room(total, &path)?;
-        let part = path.with_extension(format!("{}.part", std::process::id()));
-        let written = write_whole(&part, &head, state).and_then(|()| fs::rename(&part, &path));
-        if written.is_err() {
-            let _ = fs::remove_file(&part);
-        }
-        written
+        replace(&path, |file| write_summed(file, &[&head, state]))
     }
 
     /// Removes states until so many more bytes fit, those first that were of use the longest ago.
@@ -150,19 +142,14 @@ impl PromptStore {
     }
 }
 
-/// Writes all of it, with its sum, to a new file that only its owner can read: it holds what
-/// prompts said.
-fn write_whole(path: &Path, head: &[u8], state: &[u8]) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    let mut file = options.open(path)?;
+/// Writes all of it, with its sum.
+fn write_summed(file: &mut File, parts: &[&[u8]]) -> io::Result<()> {
     let mut sum = Sha256::new();
-    for part in [head, state] {
+    for part in parts {
         sum.update(part);
         file.write_all(part)?;
     }
-    file.write_all(&sum.finalize())?;
-    file.sync_data()
+    file.write_all(&sum.finalize())
 }
 
 #[cfg(test)]

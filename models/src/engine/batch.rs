@@ -217,7 +217,7 @@ impl Engine {
             self.kv.set_threads(self.threads.of_decode(count));
         }
         let began = Instant::now();
-        let processor_time = processor_time();
+        let processor_time = self.threads.vary().then(processor_time);
         let computed = if !goes_first || reading().any(|job| job.outbox.link().cancelled()) {
             Err(DecodeError::Aborted)
         } else {
@@ -229,7 +229,9 @@ impl Engine {
             self.learn(Observed {
                 tokens: count,
                 time: began.elapsed(),
-                processor_time: self::processor_time().saturating_sub(processor_time),
+                processor_time: processor_time.map_or(Duration::ZERO, |before| {
+                    self::processor_time().saturating_sub(before)
+                }),
             });
         }
         self.stats.decodes.fetch_add(1, Ordering::Relaxed);

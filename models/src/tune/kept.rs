@@ -1,8 +1,7 @@
 //! Calibrations in files: one for each model, build and processor.
 
-use std::fs::{self, DirBuilder};
-use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use tracing::{debug, warn};
@@ -10,6 +9,7 @@ use tracing::{debug, warn};
 use super::Calibration;
 use crate::hex::hex;
 use crate::prompts::Fingerprint;
+use crate::replace::{private_dir, replace};
 
 /// A calibration is a few kilobytes.
 const BYTES_MAX: u64 = 1 << 20;
@@ -44,18 +44,11 @@ impl Kept {
 
     /// Keeps a calibration; without a place to keep it the next load measures again.
     pub(crate) fn save(&self, calibration: &Calibration) {
-        let saved = || {
-            let dir = self.0.parent().unwrap_or_else(|| Path::new("."));
-            DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-            let part = self
-                .0
-                .with_extension(format!("{}.part", std::process::id()));
-            fs::write(&part, serde_json::to_vec_pretty(calibration)?)?;
-            fs::rename(&part, &self.0).inspect_err(|_| {
-                let _ = fs::remove_file(&part);
-            })
-        };
-        let saved: io::Result<()> = saved();
+        let dir = self.0.parent().unwrap_or_else(|| Path::new("."));
+        let saved = private_dir(dir).and_then(|()| {
+            let text = serde_json::to_vec_pretty(calibration)?;
+            replace(&self.0, |file| file.write_all(&text))
+        });
         match saved {
             Ok(()) => debug!(path = %self.0.display(), "the calibration is kept"),
             Err(fault) => {
