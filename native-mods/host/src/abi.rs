@@ -17,7 +17,10 @@ use crate::text::text;
 const MAGIC: u32 = 0x4d5a_4146;
 const ABI: u32 = 1;
 const NAME_BYTES_MAX: usize = 64;
-pub(crate) const GROW: u64 = 2;
+const GROW: u64 = 2;
+pub(crate) const NETWORK: u64 = 1;
+pub(crate) const FILES: u64 = 2;
+pub(crate) const EXEC: u64 = 4;
 
 type Init = unsafe extern "C" fn() -> c_int;
 type Exec = unsafe extern "C" fn(*const c_char, *mut c_char, c_int) -> c_int;

@@ -44,15 +44,7 @@ fn serve() -> Result<(), WireError> {
         Ok(loaded) => loaded,
         Err(why) => {
             let body = &why.as_bytes()[..why.len().min(INLINE_BYTES_MAX)];
-            return wire.send(
-                &Frame {
-                    kind: kind::REFUSED,
-                    call: 0,
-                    code: 0,
-                    body,
-                },
-                None,
-            );
+            return wire.send(&Frame::new(kind::REFUSED, 0, body), None);
         }
     };
     let Some(mut module) = module else {
@@ -92,15 +84,7 @@ fn serve() -> Result<(), WireError> {
             }
             kind::CLEANUP => {
                 module.cleanup();
-                return wire.send(
-                    &Frame {
-                        kind: kind::CLEAN,
-                        call,
-                        code: 0,
-                        body: b"",
-                    },
-                    None,
-                );
+                return wire.send(&Frame::new(kind::CLEAN, call, b""), None);
             }
             // A stop for a call that has ended meanwhile.
             _ => {}
@@ -133,15 +117,7 @@ fn load(
 
 fn ready(wire: &mut Wire, ready: &Ready) -> Result<(), WireError> {
     let body = serde_json::to_vec(ready).map_err(|_| WireError::Closed)?;
-    wire.send(
-        &Frame {
-            kind: kind::READY,
-            call: 0,
-            code: 0,
-            body: &body,
-        },
-        None,
-    )
+    wire.send(&Frame::new(kind::READY, 0, &body), None)
 }
 
 /// The connection, moved away from standard input, and nothing else open: a module that reads its
@@ -202,15 +178,7 @@ fn exec_stream(
 fn emit(wire: &mut Wire, call: u32, piece: &[u8]) -> bool {
     for body in piece.chunks(INLINE_BYTES_MAX) {
         if wire
-            .send(
-                &Frame {
-                    kind: kind::PIECE,
-                    call,
-                    code: 0,
-                    body,
-                },
-                None,
-            )
+            .send(&Frame::new(kind::PIECE, call, body), None)
             .is_err()
         {
             exit(EXIT_LOST);

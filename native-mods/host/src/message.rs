@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::abi;
 use crate::manifest::{Capabilities, valid_name};
 use crate::sandbox::Report;
 
@@ -152,9 +153,9 @@ impl RawDescriptor {
         }
         let files = !granted.files.is_empty() || !granted.files_writable.is_empty();
         let not_granted = [
-            (1, "network", granted.network),
-            (2, "files", files),
-            (4, "exec", granted.exec),
+            (abi::NETWORK, "network", granted.network),
+            (abi::FILES, "files", files),
+            (abi::EXEC, "exec", granted.exec),
         ]
         .into_iter()
         .filter(|(bit, _, has)| self.capabilities & bit != 0 && !has)

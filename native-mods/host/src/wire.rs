@@ -27,6 +27,18 @@ pub(crate) struct Frame<'a> {
     pub(crate) body: &'a [u8],
 }
 
+impl<'a> Frame<'a> {
+    /// One that needs no code.
+    pub(crate) fn new(kind: u32, call: u32, body: &'a [u8]) -> Self {
+        Self {
+            kind,
+            call,
+            code: 0,
+            body,
+        }
+    }
+}
+
 /// Why there is no frame.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WireError {
@@ -324,12 +336,7 @@ mod tests {
         let past = Some(Instant::now());
         assert!(matches!(a.recv(past), Err(WireError::TimedOut)));
         let body = vec![0; 1 << 20];
-        let frame = Frame {
-            kind: 1,
-            call: 1,
-            code: 0,
-            body: &body,
-        };
+        let frame = Frame::new(1, 1, &body);
         assert!(matches!(a.send(&frame, past), Err(WireError::TimedOut)));
     }
 

@@ -218,11 +218,7 @@ impl Process {
             error,
         };
         let limit = limits.init_timeout;
-        let work = Work {
-            name: "init",
-            limit,
-            until: Instant::now() + limit,
-        };
+        let work = Work::new("init", limit);
         let shared_bytes = limits
             .result_bytes_max
             .clamp(PAGE_MAX, RESULT_BYTES_MAX)
@@ -244,12 +240,7 @@ impl Process {
             .wire
             .send_descriptors(&[image, shared])
             .and_then(|()| {
-                let frame = Frame {
-                    kind: kind::START,
-                    call: 0,
-                    code: 0,
-                    body: &body,
-                };
+                let frame = Frame::new(kind::START, 0, &body);
                 process.wire.send(&frame, Some(work.until))
             });
         sent.map_err(|error| process.post_mortem(error, &work))?;
@@ -318,11 +309,7 @@ impl Process {
         limit: Duration,
         reader: &mut dyn FnMut(String) -> ControlFlow<()>,
     ) -> Result<Answer, Failure> {
-        let mut work = Work {
-            name: "call",
-            limit,
-            until: Instant::now() + limit,
-        };
+        let mut work = Work::new("call", limit);
         self.send(kind::EXEC, command.as_bytes(), &work)?;
         let mut decoder = Decoder::default();
         let mut answer = Answer::default();
@@ -344,14 +331,10 @@ impl Process {
                 let wants_no_more = !text.is_empty() && reader(text).is_break();
                 if done.is_none() && (answer.cut || wants_no_more) {
                     stopped = true;
-                    self.send_stop(&work)?;
-                    let until = Instant::now() + limits.stop_timeout;
-                    if until < work.until {
-                        work = Work {
-                            name: "stop",
-                            limit: limits.stop_timeout,
-                            until,
-                        };
+                    self.send_of_call(kind::STOP, b"", &work)?;
+                    let stop = Work::new("stop", limits.stop_timeout);
+                    if stop.until < work.until {
+                        work = stop;
                     }
                 }
             }
@@ -364,11 +347,7 @@ impl Process {
 
     /// Asks the module how it is.
     pub(super) fn health(&mut self, limit: Duration) -> Result<Answer, Failure> {
-        let work = Work {
-            name: "health",
-            limit,
-            until: Instant::now() + limit,
-        };
+        let work = Work::new("health", limit);
         self.send(kind::HEALTH, b"", &work)?;
         match self.next(&work)? {
             Event::Done(code, bytes) => Ok(Answer {
@@ -383,11 +362,7 @@ impl Process {
     /// Has the module clean up, and ends the process whether it does or not.
     pub(super) fn cleanup(&mut self, limits: &Limits) {
         let limit = limits.cleanup_timeout;
-        let work = Work {
-            name: "cleanup",
-            limit,
-            until: Instant::now() + limit,
-        };
+        let work = Work::new("cleanup", limit);
         let clean = self
             .send(kind::CLEANUP, b"", &work)
             .and_then(|()| self.reply(&work, |frame| (frame.kind == kind::CLEAN).then_some(())));
@@ -404,28 +379,16 @@ impl Process {
         }
     }
 
+    /// Begins a call.
     fn send(&mut self, kind: u32, body: &[u8], work: &Work) -> Result<(), Failure> {
         self.call = self.call.wrapping_add(1);
-        let frame = Frame {
-            kind,
-            call: self.call,
-            code: 0,
-            body,
-        };
-        self.wire
-            .send(&frame, Some(work.until))
-            .map_err(|error| self.post_mortem(error, work))
+        self.send_of_call(kind, body, work)
     }
 
-    fn send_stop(&mut self, work: &Work) -> Result<(), Failure> {
-        let frame = Frame {
-            kind: kind::STOP,
-            call: self.call,
-            code: 0,
-            body: b"",
-        };
+    /// Sends a frame of the call that runs.
+    fn send_of_call(&mut self, kind: u32, body: &[u8], work: &Work) -> Result<(), Failure> {
         self.wire
-            .send(&frame, Some(work.until))
+            .send(&Frame::new(kind, self.call, body), Some(work.until))
             .map_err(|error| self.post_mortem(error, work))
     }
 
@@ -594,6 +557,17 @@ struct Work {
     name: &'static str,
     limit: Duration,
     until: Instant,
+}
+
+impl Work {
+    /// One that begins now.
+    fn new(name: &'static str, limit: Duration) -> Self {
+        Self {
+            name,
+            limit,
+            until: Instant::now() + limit,
+        }
+    }
 }
 
 enum Event {
