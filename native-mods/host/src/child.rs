@@ -15,7 +15,7 @@ use self::buffer::Buffer;
 use crate::abi::Loaded;
 use crate::message::{COMMAND_BYTES_MAX, INLINE_BYTES_MAX, Ready, Start, kind};
 use crate::sandbox::{self, Report};
-use crate::wire::{Frame, Wire, WireError};
+use crate::wire::{Frame, Wait, Wire, WireError};
 
 /// What version 0 promises a module.
 const RESULT_BYTES_MIN: usize = 8192;
@@ -36,7 +36,7 @@ fn serve() -> Result<(), WireError> {
     let mut wire = connection()?;
     let [image, shared] = wire.recv_descriptors()?;
     let start: Start =
-        serde_json::from_slice(wire.recv(None)?.body).map_err(|_| WireError::Closed)?;
+        serde_json::from_slice(wire.recv(Wait::FOREVER)?.body).map_err(|_| WireError::Closed)?;
 
     let loaded = load(&wire, &start, &image, &shared);
     drop((image, shared));
@@ -44,7 +44,7 @@ fn serve() -> Result<(), WireError> {
         Ok(loaded) => loaded,
         Err(why) => {
             let body = &why.as_bytes()[..why.len().min(INLINE_BYTES_MAX)];
-            return wire.send(&Frame::new(kind::REFUSED, 0, body), None);
+            return wire.send(&Frame::new(kind::REFUSED, 0, body), Wait::FOREVER);
         }
     };
     let Some(mut module) = module else {
@@ -66,7 +66,7 @@ fn serve() -> Result<(), WireError> {
     )?;
 
     loop {
-        let frame = wire.recv(None)?;
+        let frame = wire.recv(Wait::FOREVER)?;
         let call = frame.call;
         match frame.kind {
             kind::EXEC => {
@@ -84,7 +84,7 @@ fn serve() -> Result<(), WireError> {
             }
             kind::CLEANUP => {
                 module.cleanup();
-                return wire.send(&Frame::new(kind::CLEAN, call, b""), None);
+                return wire.send(&Frame::new(kind::CLEAN, call, b""), Wait::FOREVER);
             }
             // A stop for a call that has ended meanwhile.
             _ => {}
@@ -117,7 +117,7 @@ fn load(
 
 fn ready(wire: &mut Wire, ready: &Ready) -> Result<(), WireError> {
     let body = serde_json::to_vec(ready).map_err(|_| WireError::Closed)?;
-    wire.send(&Frame::new(kind::READY, 0, &body), None)
+    wire.send(&Frame::new(kind::READY, 0, &body), Wait::FOREVER)
 }
 
 /// The connection, moved away from standard input, and nothing else open: a module that reads its
@@ -170,7 +170,7 @@ fn exec_stream(
             code,
             body: b"",
         },
-        None,
+        Wait::FOREVER,
     )
 }
 
@@ -178,7 +178,7 @@ fn exec_stream(
 fn emit(wire: &mut Wire, call: u32, piece: &[u8]) -> bool {
     for body in piece.chunks(INLINE_BYTES_MAX) {
         if wire
-            .send(&Frame::new(kind::PIECE, call, body), None)
+            .send(&Frame::new(kind::PIECE, call, body), Wait::FOREVER)
             .is_err()
         {
             exit(EXIT_LOST);
@@ -210,7 +210,7 @@ fn reply(
                 code,
                 body: text,
             },
-            None,
+            Wait::FOREVER,
         );
     }
     let mut place = [0; 16];
@@ -223,6 +223,6 @@ fn reply(
             code,
             body: &place,
         },
-        None,
+        Wait::FOREVER,
     )
 }

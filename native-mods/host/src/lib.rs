@@ -38,6 +38,6 @@ pub use self::manifest::{
 };
 pub use self::message::{Command, Descriptor};
 pub use self::sandbox::{Layer, Report, State};
-pub use self::supervise::{Answer, Failure, Launcher, Limits, Module, Status, probe};
+pub use self::supervise::{Answer, Call, Failure, Launcher, Limits, Module, Status, Stop, probe};
 pub use self::trust::{BadKey, Keys, Trust};
 pub use self::verify::{Checked, FILE_BYTES_MAX, Refused, check};

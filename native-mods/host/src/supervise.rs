@@ -1,11 +1,15 @@
 //! The handle of a loaded module: calls with a time limit, restarts, quarantine, reload.
 //!
 //! A module is given one call at a time, also one that would take several (`FAZAI_MOD_THREADS`);
-//! the others wait for their turn within their own time limit. Everything here blocks, and can be called from any thread.
+//! the others wait for their turn within their own time limit. Everything here blocks, and can be
+//! called from any thread.
 
+mod call;
+mod failure;
 mod health;
 mod process;
 mod spawner;
+mod stream;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -13,13 +17,15 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
 
+use self::call::Work;
 use self::health::Health;
 use self::process::Process;
 use crate::message::{COMMAND_BYTES_MAX, Descriptor};
 use crate::sandbox::Report;
 use crate::verify::Checked;
 
-pub use self::process::{Answer, Failure};
+pub use self::call::{Call, Stop};
+pub use self::failure::{Answer, Failure};
 pub use self::spawner::Launcher;
 
 /// How long an answer about health is repeated: modules are asked once a second at most.
@@ -36,7 +42,7 @@ pub struct Limits {
     pub init_timeout: Duration,
     /// The module's cleanup.
     pub cleanup_timeout: Duration,
-    /// How long a call may go on after its reader wanted no more.
+    /// How long a call may go on after it was stopped, or its reader wanted no more.
     pub stop_timeout: Duration,
     /// The buffer of a module that asks to be repeated with a larger one.
     pub result_bytes_max: usize,
@@ -107,6 +113,12 @@ enum Slot {
     Retired,
 }
 
+/// What a turn is for.
+enum Job<'a> {
+    Exec(&'a str, &'a mut dyn FnMut(String) -> ControlFlow<()>),
+    Health,
+}
+
 impl Module {
     /// Starts a module's process and waits until the module is ready.
     pub fn load(checked: Checked, launcher: Launcher, limits: Limits) -> Result<Self, Failure> {
@@ -165,7 +177,7 @@ impl Module {
     /// Runs a command and collects its answer.
     pub fn exec(&self, command: &str) -> Result<Answer, Failure> {
         let mut text = String::new();
-        let answer = self.exec_stream(command, None, &mut |piece| {
+        let answer = self.exec_stream(command, &Call::default(), &mut |piece| {
             if text.is_empty() {
                 text = piece;
             } else {
@@ -177,12 +189,16 @@ impl Module {
     }
 
     /// Runs a command and hands over its answer as it comes; the answer that is returned has no
-    /// text then. A reader that breaks ends the answer soon. `limit` replaces the module's own,
-    /// and bounds the wait for a turn as well as the call.
+    /// text then. A reader that breaks ends the answer soon.
+    ///
+    /// A call whose [`Stop`] is raised fails with [`Failure::Stopped`]: while it waits for its
+    /// turn when that comes, and later as soon as the module returns. One that does not return
+    /// within [`Limits::stop_timeout`] is ended, and starts again with the next call; that is no
+    /// crash.
     pub fn exec_stream(
         &self,
         command: &str,
-        limit: Option<Duration>,
+        call: &Call,
         reader: &mut dyn FnMut(String) -> ControlFlow<()>,
     ) -> Result<Answer, Failure> {
         if command.len() > COMMAND_BYTES_MAX {
@@ -193,9 +209,7 @@ impl Module {
         if let Some(at) = command.bytes().position(|byte| byte == 0) {
             return Err(Failure::CommandHasNul { at });
         }
-        self.turn(limit, |process, limits, limit| {
-            process.exec(command, limits, limit, reader)
-        })
+        self.turn(call, &mut Job::Exec(command, reader))
     }
 
     /// Asks the module whether it can work. One that has no such function can, if it runs.
@@ -203,7 +217,7 @@ impl Module {
         if let Some(answer) = self.health.lock().recent(HEALTH_AGE) {
             return Ok(answer);
         }
-        let answer = self.turn(None, |process, _, limit| process.health(limit))?;
+        let answer = self.turn(&Call::default(), &mut Job::Health)?;
         self.health.lock().remember(answer.clone());
         Ok(answer)
     }
@@ -234,79 +248,89 @@ impl Module {
         Arc::clone(&self.current.read())
     }
 
-    /// Waits for a turn, has a process ready, and uses it. A failure that ended the process is a
-    /// crash.
-    fn turn<R>(
-        &self,
-        limit: Option<Duration>,
-        mut work: impl FnMut(&mut Process, &Limits, Duration) -> Result<R, Failure>,
-    ) -> Result<R, Failure> {
+    /// Gives a job its turn in the version that is current then.
+    fn turn(&self, call: &Call, job: &mut Job<'_>) -> Result<Answer, Failure> {
         loop {
             let version = self.version();
-            let limit = limit.unwrap_or(version.limits.call_timeout);
-            let turn_until = Instant::now() + limit;
-            let Some(mut slot) = version.slot.try_lock_until(turn_until) else {
-                return Err(Failure::Busy {
-                    module: self.name.clone(),
-                    waited: limit,
-                });
-            };
-            // While it is out of its place nothing brings it back but success, so that a reader
-            // that panics leaves no process in the middle of a call.
-            let mut process = match std::mem::replace(&mut *slot, Slot::Ended) {
-                Slot::Running(process) => process,
-                Slot::Ended => self.restart(&version, turn_until)?,
-                Slot::Retired => {
-                    *slot = Slot::Retired;
-                    if Arc::ptr_eq(&version, &self.version()) {
-                        return Err(Failure::Unloaded {
-                            module: self.name.clone(),
-                        });
-                    }
-                    // Replaced while this call waited: its turn is in the new version.
-                    continue;
-                }
-            };
-            let result = work(&mut process, &version.limits, limit);
-            if let Err(failure) = &result {
-                tracing::warn!(module = self.name, %failure, "a module failed");
-                drop(process);
-                self.health.lock().crashed(Instant::now());
-            } else {
-                *slot = Slot::Running(process);
+            let limit = call.limit.unwrap_or(version.limits.call_timeout);
+            let wait = Work::new("turn", limit).unless(call.stop.as_ref());
+            match self.take_turn(&version, &wait, job) {
+                // Replaced while this call waited: its turn is in the new version.
+                Err(Failure::Unloaded { .. }) if !Arc::ptr_eq(&version, &self.version()) => {}
+                result => return result,
             }
-            return result;
         }
     }
 
+    /// Waits for a turn, has a process ready, and uses it. A failure that ended the process is a
+    /// crash, unless the caller wanted that.
+    fn take_turn(
+        &self,
+        version: &Version,
+        wait: &Work<'_>,
+        job: &mut Job<'_>,
+    ) -> Result<Answer, Failure> {
+        let module = || self.name.clone();
+        let slot = version.slot.try_lock_until(wait.until);
+        if wait.stopped() {
+            return Err(Failure::Stopped { module: module() });
+        }
+        let Some(mut slot) = slot else {
+            return Err(Failure::Busy {
+                module: module(),
+                waited: wait.limit,
+            });
+        };
+        // While it is out of its place nothing brings it back but this function, so that a reader
+        // that panics leaves no process in the middle of a call.
+        let mut process = match std::mem::replace(&mut *slot, Slot::Ended) {
+            Slot::Running(process) => process,
+            Slot::Ended => self.restart(version, wait)?,
+            Slot::Retired => {
+                *slot = Slot::Retired;
+                return Err(Failure::Unloaded { module: module() });
+            }
+        };
+        let result = process.perform(job, &version.limits, wait);
+        if process.runs() {
+            *slot = Slot::Running(process);
+        }
+        result.inspect_err(|failure| self.note(failure))
+    }
+
     /// Starts the process again, after the wait that its last crashes ask for.
-    fn restart(&self, version: &Version, until: Instant) -> Result<Box<Process>, Failure> {
+    fn restart(&self, version: &Version, wait: &Work<'_>) -> Result<Box<Process>, Failure> {
+        let module = || self.name.clone();
         let start_at = {
             let health = self.health.lock();
             if health.quarantined() {
-                return Err(Failure::Quarantined {
-                    module: self.name.clone(),
-                });
+                return Err(Failure::Quarantined { module: module() });
             }
             health.start_at()
         };
         if let Some(at) = start_at {
-            if at > until {
-                let wait = at.saturating_duration_since(Instant::now());
+            if at > wait.until {
                 return Err(Failure::Restarting {
-                    module: self.name.clone(),
-                    wait,
+                    module: module(),
+                    wait: at.saturating_duration_since(Instant::now()),
                 });
             }
-            std::thread::sleep(at.saturating_duration_since(Instant::now()));
-        }
-        match Process::start(&version.checked, &self.launcher, &version.limits) {
-            Ok((process, _, _)) => Ok(Box::new(process)),
-            Err(failure) => {
-                self.health.lock().crashed(Instant::now());
-                Err(failure)
+            if wait.sleep_until(at) {
+                return Err(Failure::Stopped { module: module() });
             }
         }
+        Process::start(&version.checked, &self.launcher, &version.limits, wait.stop)
+            .map(|(process, _, _)| Box::new(process))
+            .inspect_err(|failure| self.note(failure))
+    }
+
+    /// Counts a failure that ended the process.
+    fn note(&self, failure: &Failure) {
+        if matches!(failure, Failure::Stopped { .. }) {
+            return;
+        }
+        tracing::warn!(module = self.name, %failure, "a module failed");
+        self.health.lock().crashed(Instant::now());
     }
 }
 
@@ -320,7 +344,7 @@ impl Version {
         if let Some(bytes) = entry.memory_bytes_max {
             limits.memory_bytes_max = bytes;
         }
-        let (process, descriptor, report) = Process::start(&checked, launcher, &limits)?;
+        let (process, descriptor, report) = Process::start(&checked, launcher, &limits, None)?;
         let slot = Mutex::new(Slot::Running(Box::new(process)));
         Ok(Self {
             checked,

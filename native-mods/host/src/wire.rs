@@ -44,6 +44,8 @@ impl<'a> Frame<'a> {
 pub(crate) enum WireError {
     #[error("the time is up")]
     TimedOut,
+    #[error("it was not waited for any longer")]
+    Woken,
     #[error("the other side closed the connection")]
     Closed,
     #[error("a frame of {0} bytes is too long")]
@@ -60,6 +62,36 @@ impl From<Errno> for WireError {
             Errno::CONNRESET | Errno::PIPE => Self::Closed,
             other => Self::Io(other),
         }
+    }
+}
+
+/// How long the other side is waited for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Wait<'a> {
+    until: Option<Instant>,
+    /// What ends the wait when it can be read, whether the other side is ready or not.
+    pub(crate) wake: Option<BorrowedFd<'a>>,
+}
+
+impl Wait<'_> {
+    pub(crate) const FOREVER: Self = Self {
+        until: None,
+        wake: None,
+    };
+
+    pub(crate) fn until(at: Instant) -> Self {
+        Self {
+            until: Some(at),
+            wake: None,
+        }
+    }
+
+    pub(crate) fn of(time: Duration) -> Self {
+        Self::until(Instant::now() + time)
+    }
+
+    fn ends(&self) -> bool {
+        self.until.is_some() || self.wake.is_some()
     }
 }
 
@@ -85,12 +117,8 @@ impl Wire {
         }
     }
 
-    /// Sends a frame. With a deadline it does not wait beyond that for the other side to read.
-    pub(crate) fn send(
-        &mut self,
-        frame: &Frame<'_>,
-        deadline: Option<Instant>,
-    ) -> Result<(), WireError> {
+    /// Sends a frame. An error leaves a part of it sent.
+    pub(crate) fn send(&mut self, frame: &Frame<'_>, wait: Wait<'_>) -> Result<(), WireError> {
         let length =
             u32::try_from(frame.body.len()).map_err(|_| WireError::TooLong(frame.body.len()))?;
         let header = header(length, frame.kind, frame.call, frame.code);
@@ -98,7 +126,7 @@ impl Wire {
         let mut rest = &mut slices[..];
         let mut left = HEADER_BYTES + frame.body.len();
         let mut flags = SendFlags::NOSIGNAL;
-        flags.set(SendFlags::DONTWAIT, deadline.is_some());
+        flags.set(SendFlags::DONTWAIT, wait.ends());
         while left > 0 {
             let mut none = SendAncillaryBuffer::default();
             match rustix::net::sendmsg(&self.socket, rest, &mut none, flags) {
@@ -107,23 +135,23 @@ impl Wire {
                     IoSlice::advance_slices(&mut rest, sent);
                 }
                 Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => self.wait(PollFlags::OUT, deadline)?,
+                Err(Errno::AGAIN) => poll_until(self.socket.as_fd(), PollFlags::OUT, wait)?,
                 Err(error) => return Err(error.into()),
             }
         }
         Ok(())
     }
 
-    /// Waits for a frame, until the deadline if there is one.
-    pub(crate) fn recv(&mut self, deadline: Option<Instant>) -> Result<Frame<'_>, WireError> {
+    /// Waits for a frame. An error for want of time loses nothing.
+    pub(crate) fn recv(&mut self, wait: Wait<'_>) -> Result<Frame<'_>, WireError> {
         loop {
             if let Some(length) = self.complete()? {
                 return Ok(self.take(length));
             }
             // Trying to read first would seldom save this: answers are rarely there already.
             let mut flags = RecvFlags::empty();
-            if deadline.is_some() {
-                self.wait(PollFlags::IN, deadline)?;
+            if wait.ends() {
+                poll_until(self.socket.as_fd(), PollFlags::IN, wait)?;
                 flags = RecvFlags::DONTWAIT;
             }
             self.fill(flags)?;
@@ -227,29 +255,28 @@ impl Wire {
             Err(error) => Err(error.into()),
         }
     }
-
-    fn wait(&self, events: PollFlags, deadline: Option<Instant>) -> Result<(), WireError> {
-        if poll_until(self.socket.as_fd(), events, deadline)? {
-            Ok(())
-        } else {
-            Err(WireError::TimedOut)
-        }
-    }
 }
 
-/// Waits until a descriptor is ready. False: the deadline came first.
+/// Waits until a descriptor is ready.
 pub(crate) fn poll_until(
     fd: BorrowedFd<'_>,
     events: PollFlags,
-    deadline: Option<Instant>,
-) -> rustix::io::Result<bool> {
+    wait: Wait<'_>,
+) -> Result<(), WireError> {
+    let wake = PollFd::from_borrowed_fd(wait.wake.unwrap_or(fd), PollFlags::IN);
+    let mut fds = [PollFd::from_borrowed_fd(fd, events), wake];
+    let count = if wait.wake.is_some() { 2 } else { 1 };
     loop {
-        let limit = deadline.map(|at| timespec(at.saturating_duration_since(Instant::now())));
-        let mut fds = [PollFd::from_borrowed_fd(fd, events)];
-        match rustix::event::poll(&mut fds, limit.as_ref()) {
-            Ok(ready) => return Ok(ready > 0),
+        let limit = wait
+            .until
+            .map(|at| timespec(at.saturating_duration_since(Instant::now())));
+        match rustix::event::poll(&mut fds[..count], limit.as_ref()) {
+            Ok(0) => return Err(WireError::TimedOut),
+            // First, or a side that always has something to say could not be left.
+            Ok(_) if count == 2 && !fds[1].revents().is_empty() => return Err(WireError::Woken),
+            Ok(_) => return Ok(()),
             Err(Errno::INTR) => {}
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         }
     }
 }
@@ -294,8 +321,8 @@ mod tests {
         (Wire::new(a, 1 << 20), Wire::new(b, 100))
     }
 
-    fn soon() -> Option<Instant> {
-        Some(Instant::now() + Duration::from_secs(5))
+    fn soon() -> Wait<'static> {
+        Wait::of(Duration::from_secs(5))
     }
 
     #[test]
@@ -333,7 +360,7 @@ mod tests {
         rustix::io::write(a.socket(), &header(u32::MAX, 1, 1, 0)).expect("written");
         assert!(matches!(b.recv(soon()), Err(WireError::TooLong(_))));
         // Nor does a silent side, or one that does not read, keep anybody.
-        let past = Some(Instant::now());
+        let past = Wait::of(Duration::ZERO);
         assert!(matches!(a.recv(past), Err(WireError::TimedOut)));
         let body = vec![0; 1 << 20];
         let frame = Frame::new(1, 1, &body);

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::{Dir, launcher};
-use fazai_modhost::{Entry, Failure, Limits, Module, State};
+use fazai_modhost::{Call, Entry, Failure, Limits, Module, State};
 
 fn limits() -> Limits {
     let call_timeout = Duration::from_millis(1500);
@@ -237,9 +237,12 @@ fn a_call_that_gets_no_turn_is_told_so() {
     std::thread::scope(|scope| {
         scope.spawn(|| module.exec("loop"));
         std::thread::sleep(Duration::from_millis(300));
-        let soon = Some(Duration::from_millis(100));
+        let soon = Call {
+            limit: Some(Duration::from_millis(100)),
+            stop: None,
+        };
         let failure = module
-            .exec_stream("hello", soon, &mut |_| ControlFlow::Continue(()))
+            .exec_stream("hello", &soon, &mut |_| ControlFlow::Continue(()))
             .expect_err("another has the module");
         assert!(matches!(failure, Failure::Busy { .. }), "{failure}");
     });
@@ -273,8 +276,11 @@ fn a_host_that_is_killed() {
     let dir = Dir::new();
     let module = load(&dir, |_| {});
     println!("\npid {}", module.status().pid.expect("it runs"));
-    let long = Some(Duration::from_secs(60));
-    let _ = module.exec_stream("loop", long, &mut |_| ControlFlow::Continue(()));
+    let long = Call {
+        limit: Some(Duration::from_secs(60)),
+        stop: None,
+    };
+    let _ = module.exec_stream("loop", &long, &mut |_| ControlFlow::Continue(()));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::{Dir, launcher};
-use fazai_modhost::{Answer, Entry, Failure, Limits, Module};
+use fazai_modhost::{Answer, Call, Entry, Failure, Limits, Module};
 
 fn answer(code: i32, text: &str) -> Answer {
     Answer {
@@ -119,7 +119,9 @@ fn streams_come_in_pieces_and_stop() {
             ControlFlow::Continue(())
         }
     };
-    module.exec_stream("forever", None, reader).expect("stops");
+    module
+        .exec_stream("forever", &Call::default(), reader)
+        .expect("stops");
     assert_eq!(pieces, 3, "nothing comes after the stop");
     let emitted: u32 = module
         .exec("emitted")
@@ -132,7 +134,7 @@ fn streams_come_in_pieces_and_stop() {
     // One that does not listen is ended, soon.
     let begun = Instant::now();
     let failure = module
-        .exec_stream("deaf", None, &mut |_| ControlFlow::Break(()))
+        .exec_stream("deaf", &Call::default(), &mut |_| ControlFlow::Break(()))
         .expect_err("it never ends");
     assert!(matches!(failure, Failure::TimedOut { .. }), "{failure}");
     assert!(begun.elapsed() < Duration::from_secs(4));
@@ -147,7 +149,9 @@ fn a_reader_that_panics_takes_nobody_with_it() {
         .load("stream", &Entry::unlisted("stream"), Limits::default())
         .expect("loads");
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        let _ = module.exec_stream("three", None, &mut |_| panic!("as the test wants it"));
+        let _ = module.exec_stream("three", &Call::default(), &mut |_| {
+            panic!("as the test wants it")
+        });
     }));
     assert!(panicked.is_err());
     assert_eq!(module.exec("three").expect("answers").text, "one € three");

@@ -5,21 +5,23 @@ use std::ops::ControlFlow;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ExitStatus};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::event::PollFlags;
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
-use super::{Launcher, Limits};
+use super::call::{Stop, Work};
+use super::stream::Stream;
+use super::{Answer, Failure, Job, Launcher, Limits};
 use crate::image::Image;
 use crate::manifest::Entry;
-use crate::message::{COMMAND_BYTES_MAX, Descriptor, REPLY_BYTES_MAX, Ready, Start, fault, kind};
+use crate::message::{Descriptor, REPLY_BYTES_MAX, Ready, Start, fault, kind};
 use crate::sandbox::Report;
-use crate::text::{Decoder, text};
+use crate::text::text;
 use crate::verify::Checked;
-use crate::wire::{Frame, Wire, WireError, poll_until};
+use crate::wire::{Frame, Wait, Wire, WireError, poll_until};
 
 /// How long a process that has closed its connection is given to end by itself, so that its own
 /// signal is seen and not the one that it is ended with.
@@ -32,131 +34,6 @@ const PAGE_MAX: usize = 64 << 10;
 const RESULT_BYTES_MAX: usize = 1 << 30;
 
 const REASON_CHARS_MAX: usize = 1000;
-
-/// What a module answered.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Answer {
-    /// 0: success. Otherwise the module's own error, which the text describes.
-    pub code: i32,
-    /// The text, or empty if it was handed over in pieces.
-    pub text: String,
-    /// Whether the answer was stopped because it became too long.
-    pub cut: bool,
-}
-
-/// Why there is no answer.
-#[derive(Debug, thiserror::Error)]
-pub enum Failure {
-    /// Its process was ended by a signal.
-    #[error(
-        "module `{module}` was ended by {signal}{cause}; once loaded it starts again with the next call"
-    )]
-    Crashed {
-        /// Which module.
-        module: String,
-        /// The signal's name.
-        signal: String,
-        /// What it was about, as far as one can know.
-        cause: &'static str,
-    },
-    /// It called `exit`.
-    #[error(
-        "module `{module}` ended its process with status {status}; its code must not exit, and \
-         once loaded it starts again with the next call"
-    )]
-    Exited {
-        /// Which module.
-        module: String,
-        /// What it gave to `exit`.
-        status: i32,
-    },
-    /// It took too long, and was ended.
-    #[error(
-        "module `{module}` did not finish its {what} within {} ms and was ended; give it more \
-         time in modules.toml if it needs that", limit.as_millis()
-    )]
-    TimedOut {
-        /// Which module.
-        module: String,
-        /// What it did.
-        what: &'static str,
-        /// What it was given.
-        limit: Duration,
-    },
-    /// It said something on the connection that the host's own code does not say.
-    #[error(
-        "module `{module}` disturbed its connection ({what}) and was ended; its code must leave \
-         descriptors alone that it did not open"
-    )]
-    Protocol {
-        /// Which module.
-        module: String,
-        /// What happened.
-        what: String,
-    },
-    /// The module's process could load it and did not.
-    #[error("module `{module}` was not loaded: {why}")]
-    NotLoaded {
-        /// Which module.
-        module: String,
-        /// Why, and what to do.
-        why: String,
-    },
-    /// No process could be started.
-    #[error(
-        "the process of module `{module}` can't be started: {error}; check the limits of the \
-         service on processes and open files"
-    )]
-    Spawn {
-        /// Which module.
-        module: String,
-        /// Why.
-        error: io::Error,
-    },
-    /// Other calls had the module all the time.
-    #[error("module `{module}` was busy with other calls for {} ms; try again later", waited.as_millis())]
-    Busy {
-        /// Which module.
-        module: String,
-        /// How long this call waited.
-        waited: Duration,
-    },
-    /// It has crashed and the wait before its next start is longer than the call's time limit.
-    #[error("module `{module}` has crashed and starts again in {} ms; try again then", wait.as_millis())]
-    Restarting {
-        /// Which module.
-        module: String,
-        /// The rest of the wait.
-        wait: Duration,
-    },
-    /// It crashed too often.
-    #[error(
-        "module `{module}` is in quarantine after 5 crashes in a minute; correct it and reload it, \
-         or load it again as it is"
-    )]
-    Quarantined {
-        /// Which module.
-        module: String,
-    },
-    /// It was unloaded.
-    #[error("module `{module}` was unloaded; load it again")]
-    Unloaded {
-        /// Which module.
-        module: String,
-    },
-    /// The command is larger than any.
-    #[error("the command has {bytes} bytes, at most {COMMAND_BYTES_MAX} are taken; shorten it")]
-    CommandTooLong {
-        /// Its length.
-        bytes: usize,
-    },
-    /// C texts end at a NUL.
-    #[error("the command has a NUL at byte {at}, where a module would think it ends; remove it")]
-    CommandHasNul {
-        /// Where.
-        at: usize,
-    },
-}
 
 /// A running process with a module in it. Dropping it ends the process.
 #[derive(Debug)]
@@ -175,13 +52,22 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts a process and waits until its module is ready.
+    /// Starts a process and waits until its module is ready, unless the call that it is for is
+    /// stopped.
     pub(super) fn start(
         checked: &Checked,
         launcher: &Launcher,
         limits: &Limits,
+        stop: Option<&Stop>,
     ) -> Result<(Self, Option<Descriptor>, Report), Failure> {
-        let (process, ready) = Self::begin(&checked.entry, Some(&checked.image), launcher, limits)?;
+        let work = Work::new("init", limits.init_timeout).unless(stop);
+        let (process, ready) = Self::begin(
+            &checked.entry,
+            Some(&checked.image),
+            launcher,
+            limits,
+            &work,
+        )?;
         let Entry {
             name, capabilities, ..
         } = &checked.entry;
@@ -199,11 +85,9 @@ impl Process {
     /// Starts a process with this entry's rights that enters the sandbox and ends, to see which
     /// layers hold.
     pub(super) fn probe(launcher: &Launcher, limits: &Limits) -> Result<Report, Failure> {
-        Ok(
-            Self::begin(&Entry::unlisted("probe"), None, launcher, limits)?
-                .1
-                .report,
-        )
+        let work = Work::new("init", limits.init_timeout);
+        let (_, ready) = Self::begin(&Entry::unlisted("probe"), None, launcher, limits, &work)?;
+        Ok(ready.report)
     }
 
     fn begin(
@@ -211,14 +95,13 @@ impl Process {
         image: Option<&Image>,
         launcher: &Launcher,
         limits: &Limits,
+        work: &Work<'_>,
     ) -> Result<(Self, Ready), Failure> {
         let name = &entry.name;
         let failed = |error: io::Error| Failure::Spawn {
             module: name.clone(),
             error,
         };
-        let limit = limits.init_timeout;
-        let work = Work::new("init", limit);
         let shared_bytes = limits
             .result_bytes_max
             .clamp(PAGE_MAX, RESULT_BYTES_MAX)
@@ -241,10 +124,10 @@ impl Process {
             .send_descriptors(&[image, shared])
             .and_then(|()| {
                 let frame = Frame::new(kind::START, 0, &body);
-                process.wire.send(&frame, Some(work.until))
+                process.wire.send(&frame, work.wait())
             });
-        sent.map_err(|error| process.post_mortem(error, &work))?;
-        let ready = process.reply(&work, |frame| match frame.kind {
+        sent.map_err(|error| process.post_mortem(error, work))?;
+        let ready = process.reply(work, |frame| match frame.kind {
             kind::READY => {
                 Some(serde_json::from_slice(frame.body).map_err(|error| error.to_string()))
             }
@@ -301,52 +184,87 @@ impl Process {
         self.child.id()
     }
 
-    /// Runs a command. The reader gets the text as it comes.
-    pub(super) fn exec(
+    /// Whether it is there for another call.
+    pub(super) fn runs(&self) -> bool {
+        !self.reaped
+    }
+
+    /// Does what the turn is for, within the limit of the turn.
+    pub(super) fn perform(
+        &mut self,
+        job: &mut Job<'_>,
+        limits: &Limits,
+        turn: &Work<'_>,
+    ) -> Result<Answer, Failure> {
+        match job {
+            Job::Exec(command, reader) => {
+                let work = Work::new("call", turn.limit).unless(turn.stop);
+                self.exec(command, limits, work, reader)
+            }
+            Job::Health => self.health(turn.limit),
+        }
+    }
+
+    /// Runs a command. The reader gets the text as it comes. A call that is stopped has no answer,
+    /// and costs a module that does not listen its process.
+    fn exec(
         &mut self,
         command: &str,
         limits: &Limits,
-        limit: Duration,
+        work: Work<'_>,
         reader: &mut dyn FnMut(String) -> ControlFlow<()>,
     ) -> Result<Answer, Failure> {
-        let mut work = Work::new("call", limit);
-        self.send(kind::EXEC, command.as_bytes(), &work)?;
-        let mut decoder = Decoder::default();
-        let mut answer = Answer::default();
         let mut stopped = false;
-        let mut bytes = 0;
+        let result = self.converse(command, limits, work, reader, &mut stopped);
+        match result {
+            Ok(_) | Err(Failure::TimedOut { .. }) if stopped => Err(Failure::Stopped {
+                module: self.module.clone(),
+            }),
+            other => other,
+        }
+    }
+
+    fn converse(
+        &mut self,
+        command: &str,
+        limits: &Limits,
+        mut work: Work<'_>,
+        reader: &mut dyn FnMut(String) -> ControlFlow<()>,
+        stopped: &mut bool,
+    ) -> Result<Answer, Failure> {
+        self.send(kind::EXEC, command.as_bytes(), &work)?;
+        let mut stream = Stream::new(limits.stream_bytes_max, reader);
         loop {
-            let event = self.next(&work)?;
-            let (piece, done) = match event {
-                Event::Piece(piece) => (piece, None),
-                Event::Done(code, rest) => (rest, Some(code)),
-            };
-            if !stopped {
-                bytes += piece.len();
-                answer.cut = done.is_none() && bytes > limits.stream_bytes_max;
-                let mut text = decoder.push(piece);
-                if done.is_some() {
-                    text.push_str(&decoder.finish());
+            let event = match self.next(&work) {
+                // The stop that follows is waited for without the wish for it.
+                Err(Failure::Stopped { .. }) if self.runs() => {
+                    *stopped = true;
+                    stream.close();
+                    work = self.stop(work, limits)?;
+                    continue;
                 }
-                let wants_no_more = !text.is_empty() && reader(text).is_break();
-                if done.is_none() && (answer.cut || wants_no_more) {
-                    stopped = true;
-                    self.send_of_call(kind::STOP, b"", &work)?;
-                    let stop = Work::new("stop", limits.stop_timeout);
-                    if stop.until < work.until {
-                        work = stop;
+                event => event?,
+            };
+            match event {
+                Event::Piece(piece) => {
+                    if stream.push(piece).is_break() {
+                        work = self.stop(work, limits)?;
                     }
                 }
-            }
-            if let Some(code) = done {
-                answer.code = code;
-                return Ok(answer);
+                Event::Done(code, rest) => return Ok(stream.finish(code, rest)),
             }
         }
     }
 
+    /// Tells the module that nobody wants more, and gives it a last while.
+    fn stop<'a>(&mut self, mut work: Work<'a>, limits: &Limits) -> Result<Work<'a>, Failure> {
+        work.shorten("stop", limits.stop_timeout);
+        self.send_of_call(kind::STOP, b"", &work)?;
+        Ok(work)
+    }
+
     /// Asks the module how it is.
-    pub(super) fn health(&mut self, limit: Duration) -> Result<Answer, Failure> {
+    fn health(&mut self, limit: Duration) -> Result<Answer, Failure> {
         let work = Work::new("health", limit);
         self.send(kind::HEALTH, b"", &work)?;
         match self.next(&work)? {
@@ -368,11 +286,7 @@ impl Process {
             .and_then(|()| self.reply(&work, |frame| (frame.kind == kind::CLEAN).then_some(())));
         match clean {
             // What the module left for the end of its process is done by then, or never.
-            Ok(()) => drop(poll_until(
-                self.ended.as_fd(),
-                PollFlags::IN,
-                Some(work.until),
-            )),
+            Ok(()) => drop(poll_until(self.ended.as_fd(), PollFlags::IN, work.wait())),
             Err(failure) => {
                 tracing::warn!(module = self.module, %failure, "a module did not clean up");
             }
@@ -380,20 +294,20 @@ impl Process {
     }
 
     /// Begins a call.
-    fn send(&mut self, kind: u32, body: &[u8], work: &Work) -> Result<(), Failure> {
+    fn send(&mut self, kind: u32, body: &[u8], work: &Work<'_>) -> Result<(), Failure> {
         self.call = self.call.wrapping_add(1);
         self.send_of_call(kind, body, work)
     }
 
     /// Sends a frame of the call that runs.
-    fn send_of_call(&mut self, kind: u32, body: &[u8], work: &Work) -> Result<(), Failure> {
+    fn send_of_call(&mut self, kind: u32, body: &[u8], work: &Work<'_>) -> Result<(), Failure> {
         self.wire
-            .send(&Frame::new(kind, self.call, body), Some(work.until))
+            .send(&Frame::new(kind, self.call, body), work.wait())
             .map_err(|error| self.post_mortem(error, work))
     }
 
     /// The next event of the call that runs.
-    fn next(&mut self, work: &Work) -> Result<Event, Failure> {
+    fn next(&mut self, work: &Work<'_>) -> Result<Event, Failure> {
         let call = self.call;
         let place = self.reply(work, |frame| {
             let of_this_call = frame.call == call;
@@ -440,11 +354,11 @@ impl Process {
     /// of the host's own code.
     fn reply<T>(
         &mut self,
-        work: &Work,
+        work: &Work<'_>,
         mut take: impl FnMut(&Frame<'_>) -> Option<T>,
     ) -> Result<T, Failure> {
         let problem = loop {
-            match self.wire.recv(Some(work.until)) {
+            match self.wire.recv(work.wait()) {
                 Ok(Frame {
                     kind: kind::FAULT,
                     code,
@@ -454,6 +368,12 @@ impl Process {
                     Some(taken) => return Ok(taken),
                     None => break Err(format!("a frame of kind {}", frame.kind)),
                 },
+                // The process is still in order, and the caller decides about it.
+                Err(WireError::Woken) => {
+                    return Err(Failure::Stopped {
+                        module: self.module.clone(),
+                    });
+                }
                 Err(error) => break Ok(error),
             }
         };
@@ -464,7 +384,7 @@ impl Process {
     }
 
     /// Ends the process if it still runs, and says why there is no answer.
-    fn post_mortem(&mut self, error: WireError, work: &Work) -> Failure {
+    fn post_mortem(&mut self, error: WireError, work: &Work<'_>) -> Failure {
         let module = self.module.clone();
         match error {
             WireError::TimedOut => {
@@ -474,6 +394,11 @@ impl Process {
                     what: work.name,
                     limit: work.limit,
                 }
+            }
+            // In the middle of a frame: what follows it would not be understood.
+            WireError::Woken => {
+                self.kill();
+                Failure::Stopped { module }
             }
             WireError::Closed => match self.last_status() {
                 Some(status) => self.ended_by(status),
@@ -496,10 +421,10 @@ impl Process {
 
     /// How the process ended by itself. None: it did not, and was ended.
     fn last_status(&mut self) -> Option<ExitStatus> {
-        let until = Instant::now() + LAST_BREATH;
-        let ended = poll_until(self.ended.as_fd(), PollFlags::IN, Some(until));
+        let wait = Wait::of(LAST_BREATH);
+        let ended = poll_until(self.ended.as_fd(), PollFlags::IN, wait);
         let status = self.kill();
-        matches!(ended, Ok(true)).then_some(status).flatten()
+        ended.is_ok().then_some(status).flatten()
     }
 
     fn ended_by(&self, status: ExitStatus) -> Failure {
@@ -550,24 +475,6 @@ fn reason(bytes: &[u8]) -> String {
         .filter(|c| !c.is_control())
         .take(REASON_CHARS_MAX)
         .collect()
-}
-
-/// What the module is doing, for how long at most.
-struct Work {
-    name: &'static str,
-    limit: Duration,
-    until: Instant,
-}
-
-impl Work {
-    /// One that begins now.
-    fn new(name: &'static str, limit: Duration) -> Self {
-        Self {
-            name,
-            limit,
-            until: Instant::now() + limit,
-        }
-    }
 }
 
 enum Event {
