@@ -5,6 +5,7 @@
 //! | file | what it owns |
 //! |---|---|
 //! | `manifest.rs` | `modules.toml`: what may load, with which rights and limits |
+//! | `discover.rs` | which modules there are |
 //! | `verify.rs`, `trust.rs` | whether a file may load; every refusal names its rule |
 //! | `image.rs` | the checked bytes, sealed: what was checked is what is loaded |
 //! | `supervise.rs`, `supervise/` | the handle, the process behind it, restarts, quarantine |
@@ -21,6 +22,7 @@ compile_error!("modules are confined with seccomp, Landlock and memfds, which on
 
 mod abi;
 mod child;
+mod discover;
 mod image;
 mod manifest;
 mod message;
@@ -32,6 +34,7 @@ mod verify;
 mod wire;
 
 pub use self::child::child_main;
+pub use self::discover::discover;
 pub use self::image::Image;
 pub use self::manifest::{
     Capabilities, Entry, MANIFEST_BYTES_MAX, Manifest, ManifestError, User, valid_name,
@@ -39,5 +42,5 @@ pub use self::manifest::{
 pub use self::message::{Command, Descriptor};
 pub use self::sandbox::{Layer, Report, State};
 pub use self::supervise::{Answer, Call, Failure, Launcher, Limits, Module, Status, Stop, probe};
-pub use self::trust::{BadKey, Keys, Trust};
+pub use self::trust::{BadKey, Keys, KeysError, Trust};
 pub use self::verify::{Checked, FILE_BYTES_MAX, Refused, check};

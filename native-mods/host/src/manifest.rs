@@ -1,14 +1,21 @@
 //! `modules.toml`: what may load, with which rights and limits.
 
 use std::collections::HashSet;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::verify::{Refused, read_in};
+
 /// The largest `modules.toml` that is read.
 pub const MANIFEST_BYTES_MAX: usize = 1 << 20;
 
-const ENTRIES_MAX: usize = 1024;
+/// Its name in the module directory.
+const FILE: &str = "modules.toml";
+
+/// More modules than any host has.
+pub(crate) const ENTRIES_MAX: usize = 1024;
 const FILES_MAX: usize = 64;
 const TIMEOUT_MS_MAX: u64 = 3_600_000;
 /// A process that can't map its own C library can't say so either.
@@ -90,6 +97,15 @@ pub enum ManifestError {
         /// Its size.
         bytes: usize,
     },
+    /// Others could change it, or it can't be read.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// It is no text.
+    #[error("modules.toml is no UTF-8 from byte {at} on; save it as UTF-8")]
+    NotText {
+        /// The first byte that is none.
+        at: usize,
+    },
     /// It is no TOML, or has a key that nothing reads.
     #[error("modules.toml can't be read; correct the line shown: {0}")]
     Syntax(#[from] toml::de::Error),
@@ -104,6 +120,22 @@ pub enum ManifestError {
 }
 
 impl Manifest {
+    /// Reads the `modules.toml` of a module directory, which must be as safe from others as the
+    /// modules themselves. Where there is no file, or no directory, no module is listed.
+    pub fn load(dir: &Path) -> Result<Self, ManifestError> {
+        // The file itself and not where it leads: a link to nowhere is a mistake.
+        if let Err(error) = dir.join(FILE).symlink_metadata()
+            && error.kind() == io::ErrorKind::NotFound
+        {
+            return Ok(Self::default());
+        }
+        let (_, _, bytes) = read_in(dir, Path::new(FILE), MANIFEST_BYTES_MAX as u64)?;
+        let text = str::from_utf8(&bytes).map_err(|error| ManifestError::NotText {
+            at: error.valid_up_to(),
+        })?;
+        Self::parse(text)
+    }
+
     /// Reads the text of a `modules.toml` and checks every value.
     pub fn parse(text: &str) -> Result<Self, ManifestError> {
         if text.len() > MANIFEST_BYTES_MAX {

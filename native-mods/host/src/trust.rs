@@ -1,6 +1,13 @@
 //! Whose modules may load: a list of hashes, signatures by known keys, or anybody's.
 
+use std::path::{Path, PathBuf};
+
 use minisign_verify::{PublicKey, Signature};
+
+use crate::verify::{Refused, read_in};
+
+/// Hundreds of keys.
+const KEYS_BYTES_MAX: u64 = 64 << 10;
 
 /// What a file must show to be loaded, besides being in the right place.
 #[derive(Debug, Clone)]
@@ -22,14 +29,63 @@ pub struct Keys(Vec<PublicKey>);
 #[error("`{0}` is no minisign public key; write the line of the .pub file that begins with RW")]
 pub struct BadKey(String);
 
+/// Why a file of public keys can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum KeysError {
+    /// Others could change it, or it can't be read.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// A line is neither a key nor a comment.
+    #[error("{}, line {line}: {error}", path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// What is there.
+        error: BadKey,
+    },
+    /// There are comments only.
+    #[error("{} has no key; copy the .pub files of those you trust into it", .0.display())]
+    Empty(PathBuf),
+}
+
 impl Keys {
+    /// Reads a file of public keys, one in a line: one `.pub` file, or several of them one after
+    /// the other. Comments (`untrusted comment:` and `#`) and empty lines are passed over. Only
+    /// root and the host's own user may be able to change it.
+    pub fn load(path: &Path) -> Result<Self, KeysError> {
+        let io = |error| {
+            let path = path.into();
+            Refused::Io { path, error }
+        };
+        // Links are followed first, so that every directory above the file itself is looked at.
+        let path = path.canonicalize().map_err(io)?;
+        let dir = path.parent().unwrap_or(&path);
+        let (_, _, bytes) = read_in(dir, &path, KEYS_BYTES_MAX)?;
+        let mut keys = Vec::new();
+        for (index, line) in String::from_utf8_lossy(&bytes).lines().enumerate() {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') || line.starts_with("untrusted comment:") {
+                continue;
+            }
+            keys.push(key(line).map_err(|error| KeysError::Line {
+                path: path.clone(),
+                line: index + 1,
+                error,
+            })?);
+        }
+        if keys.is_empty() {
+            return Err(KeysError::Empty(path));
+        }
+        Ok(Self(keys))
+    }
+
     /// Reads keys: each the whole text of a `.pub` file, or its line of base64.
     pub fn parse<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Self, BadKey> {
-        let key = |text: &'a str| {
-            let line = text.trim().lines().last().unwrap_or_default();
-            PublicKey::from_base64(line).map_err(|_| BadKey(line.chars().take(80).collect()))
-        };
-        Ok(Self(texts.into_iter().map(key).collect::<Result<_, _>>()?))
+        let last = |text: &'a str| text.trim().lines().last().unwrap_or_default();
+        let keys = texts.into_iter().map(|text| key(last(text)));
+        Ok(Self(keys.collect::<Result<_, _>>()?))
     }
 
     /// Whether one of the keys signed these bytes.
@@ -39,6 +95,10 @@ impl Keys {
             .iter()
             .any(|key| key.verify(bytes, signature, true).is_ok())
     }
+}
+
+fn key(line: &str) -> Result<PublicKey, BadKey> {
+    PublicKey::from_base64(line).map_err(|_| BadKey(line.chars().take(80).collect()))
 }
 
 #[cfg(test)]

@@ -75,13 +75,18 @@ pub enum Refused {
     /// A directory, a pipe, a device.
     #[error("{} is no regular file; put a shared library there", .0.display())]
     NotAFile(PathBuf),
-    /// Larger than any module.
-    #[error("{} has {bytes} bytes, at most {FILE_BYTES_MAX} are loaded; strip it", path.display())]
+    /// Larger than any file of its kind.
+    #[error(
+        "{} has {bytes} bytes, at most {bytes_max} are read; make it smaller (a library: strip it)",
+        path.display()
+    )]
     TooLarge {
         /// The file.
         path: PathBuf,
         /// Its size.
         bytes: u64,
+        /// The largest that is read.
+        bytes_max: u64,
     },
     /// Trust goes by the manifest, which has no hash for it.
     #[error(
@@ -141,12 +146,7 @@ pub fn check(dir: &Path, entry: &Entry, trust: &Trust) -> Result<Checked, Refuse
     {
         return Err(Refused::FileName(file));
     }
-    let dir = resolve(dir)?;
-    let path = resolve(&dir.join(&file))?;
-    if !path.starts_with(&dir) {
-        return Err(Refused::Outside { path, dir });
-    }
-    let bytes = read(&dir, &path, FILE_BYTES_MAX)?;
+    let (dir, path, bytes) = read_in(dir, &file, FILE_BYTES_MAX)?;
     let sha256 = format!("{:x}", Sha256::digest(&bytes));
     vouched(&dir, &path, entry, trust, &bytes, &sha256)?;
     let image = Image::seal(&entry.name, &bytes).map_err(|error| Refused::Io {
@@ -215,6 +215,21 @@ fn vouched(
     }
 }
 
+/// Reads a file of a directory, which links do not lead out of. Returns where both really are.
+pub(crate) fn read_in(
+    dir: &Path,
+    file: &Path,
+    bytes_max: u64,
+) -> Result<(PathBuf, PathBuf, Vec<u8>), Refused> {
+    let dir = resolve(dir)?;
+    let path = resolve(&dir.join(file))?;
+    if !path.starts_with(&dir) {
+        return Err(Refused::Outside { path, dir });
+    }
+    let bytes = read(&dir, &path, bytes_max)?;
+    Ok((dir, path, bytes))
+}
+
 /// Opens a file once, checks what was opened and everything above it, and reads it.
 ///
 /// The directories are looked at after the file was opened: when nobody else can write to any of
@@ -249,6 +264,7 @@ fn read(dir: &Path, path: &Path, bytes_max: u64) -> Result<Vec<u8>, Refused> {
     let too_large = |bytes| Refused::TooLarge {
         path: path.into(),
         bytes,
+        bytes_max,
     };
     if metadata.len() > bytes_max {
         return Err(too_large(metadata.len()));
