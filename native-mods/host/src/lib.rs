@@ -7,6 +7,7 @@
 //! | `manifest.rs` | `modules.toml`: what may load, with which rights and limits |
 //! | `discover.rs` | which modules there are |
 //! | `verify.rs`, `trust.rs` | whether a file may load; every refusal names its rule |
+//! | `sign.rs` | keys and signatures, for those who release modules |
 //! | `image.rs` | the checked bytes, sealed: what was checked is what is loaded |
 //! | `supervise.rs`, `supervise/` | the handle, the process behind it, restarts, quarantine |
 //! | `wire.rs`, `message.rs` | the frames between the two processes and what they say |
@@ -27,6 +28,7 @@ mod image;
 mod manifest;
 mod message;
 mod sandbox;
+pub mod sign;
 mod supervise;
 mod text;
 mod trust;
