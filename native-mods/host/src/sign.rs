@@ -32,9 +32,9 @@ pub enum SignError {
          together with the .pub file"
     )]
     BadKey,
-    /// The system did not do its part.
+    /// The system did not do its part, such as giving random numbers.
     #[error("the keys can't be used: {0}; try again")]
-    Other(String),
+    Other(#[from] PError),
 }
 
 impl std::fmt::Debug for Generated {
@@ -56,10 +56,10 @@ pub fn generate(password: Option<String>) -> Result<Generated, SignError> {
         ),
         None => (KeyPair::generate_unencrypted_keypair(), "unencrypted"),
     };
-    let pair = pair.map_err(other)?;
+    let pair = pair?;
     let comment = format!("minisign {kind} secret key");
-    let secret_key = pair.sk.to_box(Some(&comment)).map_err(other)?;
-    let public_key = pair.pk.to_box().map_err(other)?;
+    let secret_key = pair.sk.to_box(Some(&comment))?;
+    let public_key = pair.pk.to_box()?;
     Ok(Generated {
         secret_key: secret_key.into_string(),
         public_key: public_key.into_string(),
@@ -87,7 +87,7 @@ pub fn sign(
     let untrusted = Some("signature from minisign secret key");
     minisign::sign(Some(&public), &key, bytes, Some(&comment), untrusted)
         .map(minisign::SignatureBox::into_string)
-        .map_err(other)
+        .map_err(SignError::from)
 }
 
 /// Reads a secret key, and never asks for a password on a terminal, as the crate would.
@@ -105,8 +105,4 @@ fn open(text: &str, password: Option<String>) -> Result<SecretKey, SignError> {
             ErrorKind::Verify => SignError::WrongPassword,
             _ => SignError::BadKey,
         })
-}
-
-fn other(error: PError) -> SignError {
-    SignError::Other(error.to_string())
 }

@@ -9,6 +9,7 @@ mod failure;
 mod health;
 mod process;
 mod spawner;
+mod stderr;
 mod stream;
 
 use std::ops::ControlFlow;

@@ -13,6 +13,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use super::call::{Stop, Work};
+use super::stderr;
 use super::stream::Stream;
 use super::{Answer, Failure, Job, Launcher, Limits};
 use crate::image::Image;
@@ -165,6 +166,9 @@ impl Process {
                 return Err(error.into());
             }
         };
+        if let Some(messages) = child.stderr.take() {
+            stderr::follow(module, messages);
+        }
         let wire = Wire::new(ours, REPLY_BYTES_MAX);
         let module = module.into();
         Ok(Self {

@@ -44,7 +44,7 @@ impl Launcher {
             .process_group(0)
             .stdin(connection)
             .stdout(Stdio::null())
-            .stderr(Stdio::null());
+            .stderr(Stdio::piped());
         spawn(command)
     }
 }
