@@ -1,5 +1,5 @@
-//! What a call costs: the function itself, through the module's process, and through a program
-//! that is started for each call, as `popen` does.
+//! What a call costs: the function itself, inside this process, through the module's own process,
+//! and through a program that is started for each call, as `popen` does.
 #![expect(unsafe_code, reason = "the plain call of a C function to compare with")]
 #![allow(missing_docs, reason = "criterion's macros make public functions")]
 
@@ -35,6 +35,11 @@ fn echo(bench: &mut Criterion) {
         });
     });
 
+    let module = dir.load_here("bare", &[], Limits::default());
+    group.bench_function("in_process", |bench| {
+        bench.iter(|| black_box(module.exec("echo hi").expect("answers")));
+    });
+
     let module = dir
         .load("bare", &Entry::unlisted("bare"), Limits::default())
         .expect("loads");
@@ -65,30 +70,24 @@ fn large(bench: &mut Criterion) {
     let mut group = bench.benchmark_group("one_megabyte");
     group.throughput(Throughput::Bytes(BYTES as u64));
 
-    // Asked twice: the first buffer is too small.
-    let full = dir
-        .load("full", &Entry::unlisted("full"), Limits::default())
-        .expect("loads");
-    let command = format!("fill {BYTES}");
-    group.bench_function("grown_buffer", |bench| {
-        bench.iter(|| {
-            let answer = full.exec(&command).expect("answers");
-            assert_eq!(answer.text.len(), BYTES);
-            answer
-        });
-    });
-
-    let stream = dir
-        .load("stream", &Entry::unlisted("stream"), Limits::default())
-        .expect("loads");
-    let command = format!("bytes {BYTES}");
-    group.bench_function("stream", |bench| {
-        bench.iter(|| {
-            let answer = stream.exec(&command).expect("answers");
-            assert_eq!(answer.text.len(), BYTES);
-            answer
-        });
-    });
+    // The first is asked twice: its first buffer is too small.
+    for (source, command, kind) in [
+        ("full", format!("fill {BYTES}"), "grown_buffer"),
+        ("stream", format!("bytes {BYTES}"), "stream"),
+    ] {
+        let here = dir.load_here(source, &[], Limits::default());
+        let own = dir.load(source, &Entry::unlisted(source), Limits::default());
+        let own = own.expect("loads");
+        for (place, module) in [("in_process", here), ("own_process", own)] {
+            group.bench_function(format!("{kind}/{place}"), |bench| {
+                bench.iter(|| {
+                    let answer = module.exec(&command).expect("answers");
+                    assert_eq!(answer.text.len(), BYTES);
+                    answer
+                });
+            });
+        }
+    }
 
     group.bench_function("popen", |bench| {
         bench.iter(|| {

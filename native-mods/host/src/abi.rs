@@ -17,6 +17,7 @@ use crate::text::text;
 const MAGIC: u32 = 0x4d5a_4146;
 const ABI: u32 = 1;
 const NAME_BYTES_MAX: usize = 64;
+const THREADS: u64 = 1;
 const GROW: u64 = 2;
 pub(crate) const NETWORK: u64 = 1;
 pub(crate) const FILES: u64 = 2;
@@ -48,21 +49,26 @@ struct CDescriptor {
 /// The smallest descriptor: up to its name.
 const DESCRIPTOR_BYTES_MIN: usize = mem::offset_of!(CDescriptor, version);
 
-/// A module in this process. It is never unloaded: its threads may still run in its code.
+/// A module in this process, which only its own functions use. It is never unloaded: its threads may still run in its code.
+#[derive(Debug)]
 pub(crate) struct Loaded {
     init: Init,
     exec: Exec,
     cleanup: Cleanup,
     stream: Option<ExecStream>,
     health: Option<Health>,
+    flags: u64,
     descriptor: Option<RawDescriptor>,
 }
 
 impl Loaded {
-    /// Loads the file behind a descriptor, whose constructors run, and finds its functions.
+    /// Loads the file behind a descriptor, whose constructors run, and finds its functions. The
+    /// loader knows files by their names: a descriptor that is closed, and whose number comes to
+    /// be another file's, would be this module again.
     pub(crate) fn open(image: BorrowedFd<'_>) -> Result<Self, String> {
         let path = format!("/proc/self/fd/{}", image.as_raw_fd());
-        // SAFETY: the constructors may do anything; that is what this process is for.
+        // SAFETY: the constructors may do anything; this process is there for that, or its
+        // administrator and a trusted key vouch for them.
         let library = unsafe { Library::open(Some(&path), RTLD_NOW | RTLD_LOCAL) }
             .map_err(|error| format!("the file can't be loaded: {error}"))?;
         // Nothing is unloaded, so that the functions live as long as the process.
@@ -89,14 +95,18 @@ impl Loaded {
                     .ok_or_else(|| required("fazai_mod_cleanup"))?,
                 stream: symbol(&library, "fazai_mod_exec_stream"),
                 health: symbol(&library, "fazai_mod_health"),
+                flags: descriptor.as_ref().map_or(0, |known| known.flags),
                 descriptor,
             })
         }
     }
 
-    pub(crate) fn init(&self) -> c_int {
+    pub(crate) fn init(&self) -> Result<(), String> {
         // SAFETY: called first and once, as the header says.
-        unsafe { (self.init)() }
+        match unsafe { (self.init)() } {
+            0 => Ok(()),
+            code => Err(format!("its fazai_mod_init returned {code}")),
+        }
     }
 
     pub(crate) fn cleanup(&self) {
@@ -138,9 +148,12 @@ impl Loaded {
 
     /// Whether a call that filled its buffer may be repeated.
     pub(crate) fn grows(&self) -> bool {
-        self.descriptor
-            .as_ref()
-            .is_some_and(|descriptor| descriptor.flags & GROW != 0)
+        self.flags & GROW != 0
+    }
+
+    /// Whether calls may run side by side.
+    pub(crate) fn side_by_side(&self) -> bool {
+        self.flags & THREADS != 0
     }
 
     pub(crate) fn take_descriptor(&mut self) -> Option<RawDescriptor> {

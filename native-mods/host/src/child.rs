@@ -14,11 +14,9 @@ use rustix::io::fcntl_dupfd_cloexec;
 use self::buffer::Buffer;
 use crate::abi::Loaded;
 use crate::message::{COMMAND_BYTES_MAX, INLINE_BYTES_MAX, Ready, Start, kind};
+use crate::result::{self, Room};
 use crate::sandbox::{self, Report};
 use crate::wire::{Frame, Wait, Wire, WireError};
-
-/// What version 0 promises a module.
-const RESULT_BYTES_MIN: usize = 8192;
 
 /// How the process ends when it has lost the host.
 const EXIT_LOST: i32 = 70;
@@ -56,7 +54,6 @@ fn serve() -> Result<(), WireError> {
             },
         );
     };
-    let grows = module.grows();
     ready(
         &mut wire,
         &Ready {
@@ -75,12 +72,13 @@ fn serve() -> Result<(), WireError> {
                 if module.streams() {
                     exec_stream(&module, &command, &mut wire, call)?;
                 } else {
-                    exec(&module, &command, &mut buffer, grows, &mut wire, call)?;
+                    let code = result::exec(&module, &command, &mut buffer);
+                    reply(&buffer, code, &mut wire, call)?;
                 }
             }
             kind::HEALTH => {
-                let code = module.health(buffer.clear(RESULT_BYTES_MIN)).unwrap_or(0);
-                reply(&buffer, RESULT_BYTES_MIN, code, &mut wire, call)?;
+                let code = result::health(&module, &mut buffer);
+                reply(&buffer, code, &mut wire, call)?;
             }
             kind::CLEANUP => {
                 module.cleanup();
@@ -109,10 +107,8 @@ fn load(
     }
     let module = Loaded::open(image.as_fd())?;
     sandbox::close_proc();
-    match module.init() {
-        0 => Ok((buffer, report, Some(module))),
-        code => Err(format!("its fazai_mod_init returned {code}")),
-    }
+    module.init()?;
+    Ok((buffer, report, Some(module)))
 }
 
 fn ready(wire: &mut Wire, ready: &Ready) -> Result<(), WireError> {
@@ -128,27 +124,6 @@ fn connection() -> Result<Wire, WireError> {
     let null = File::options().read(true).write(true).open("/dev/null");
     rustix::stdio::dup2_stdin(null.map_err(|_| WireError::Closed)?)?;
     Ok(Wire::new(socket, COMMAND_BYTES_MAX))
-}
-
-/// A text that leaves less than this, with its NUL, filled its buffer: one that is cut between
-/// characters may lack three bytes.
-const FILLED_ROOM: usize = 4;
-
-fn exec(
-    module: &Loaded,
-    command: &CString,
-    buffer: &mut Buffer,
-    grows: bool,
-    wire: &mut Wire,
-    call: u32,
-) -> Result<(), WireError> {
-    let mut size = RESULT_BYTES_MIN;
-    let mut code = module.exec(command, buffer.clear(size));
-    if grows && buffer.size() > size && buffer.text(size).len() + FILLED_ROOM >= size {
-        size = buffer.size();
-        code = module.exec(command, buffer.clear(size));
-    }
-    reply(buffer, size, code, wire, call)
 }
 
 fn exec_stream(
@@ -194,14 +169,8 @@ fn emit(wire: &mut Wire, call: u32, piece: &[u8]) -> bool {
     }
 }
 
-fn reply(
-    buffer: &Buffer,
-    size: usize,
-    code: c_int,
-    wire: &mut Wire,
-    call: u32,
-) -> Result<(), WireError> {
-    let text = buffer.text(size);
+fn reply(buffer: &Buffer, code: c_int, wire: &mut Wire, call: u32) -> Result<(), WireError> {
+    let text = buffer.text();
     if text.len() <= INLINE_BYTES_MAX {
         return wire.send(
             &Frame {
@@ -214,7 +183,7 @@ fn reply(
         );
     }
     let mut place = [0; 16];
-    place[..8].copy_from_slice(&((buffer.size() - size) as u64).to_ne_bytes());
+    place[..8].copy_from_slice(&(buffer.text_at() as u64).to_ne_bytes());
     place[8..].copy_from_slice(&(text.len() as u64).to_ne_bytes());
     wire.send(
         &Frame {

@@ -4,7 +4,7 @@
 //! whoever can write to it. So the bytes that were hashed go into a memfd, its seals make them
 //! final, and the memfd is what the loader opens.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::fs::{MemfdFlags, SealFlags};
@@ -25,6 +25,20 @@ impl Image {
         let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
         rustix::fs::fcntl_add_seals(&fd, seals)?;
         Ok(Self(Arc::new(fd)))
+    }
+}
+
+impl Image {
+    /// The same bytes as a file of its own, whose descriptor is never closed.
+    ///
+    /// The loader takes a file that it has loaded, or one by the name of such a file, for that
+    /// one. What is loaded into this process may be loaded again, and the name is the number of the
+    /// descriptor; so each load has a number and a file that nothing else ever has.
+    pub(crate) fn keep(&self) -> std::io::Result<BorrowedFd<'static>> {
+        let path = format!("/proc/self/fd/{}", self.0.as_raw_fd());
+        let copy = Self::seal("fazai-module", &std::fs::read(path)?)?;
+        let kept: &'static Self = Box::leak(Box::new(copy));
+        Ok(kept.as_fd())
     }
 }
 

@@ -1,4 +1,5 @@
-//! Native modules: checked, loaded into a process of their own, confined there, and supervised.
+//! Native modules: checked, loaded into a process of their own, confined there, and supervised;
+//! or called inside the host's process, if they are signed and an administrator trusts them.
 //!
 //! A module is a shared library with the functions of `fazai_mod.h`. Its way in, file by file:
 //!
@@ -12,6 +13,7 @@
 //! | `supervise.rs`, `supervise/` | the handle, the process behind it, restarts, quarantine |
 //! | `wire.rs`, `message.rs` | the frames between the two processes and what they say |
 //! | `child.rs`, `child/` | the process that the module lives in: its loop, its result buffer |
+//! | `result.rs` | how a command's result is asked for, wherever the module lives |
 //! | `abi.rs` | the C side: symbols and the descriptor |
 //! | `sandbox.rs`, `sandbox/` | what that process may do |
 //!
@@ -27,6 +29,7 @@ mod discover;
 mod image;
 mod manifest;
 mod message;
+mod result;
 mod sandbox;
 pub mod sign;
 mod supervise;
@@ -43,6 +46,8 @@ pub use self::manifest::{
 };
 pub use self::message::{Command, Descriptor};
 pub use self::sandbox::{Layer, Report, State};
-pub use self::supervise::{Answer, Call, Failure, Launcher, Limits, Module, Status, Stop, probe};
+pub use self::supervise::{
+    Answer, Call, Failure, Isolation, Launcher, Limits, Module, Status, Stop, probe,
+};
 pub use self::trust::{BadKey, Keys, KeysError, Trust};
 pub use self::verify::{Checked, FILE_BYTES_MAX, Refused, check};

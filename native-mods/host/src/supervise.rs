@@ -1,12 +1,13 @@
 //! The handle of a loaded module: calls with a time limit, restarts, quarantine, reload.
 //!
-//! A module is given one call at a time, also one that would take several (`FAZAI_MOD_THREADS`);
-//! the others wait for their turn within their own time limit. Everything here blocks, and can be
-//! called from any thread.
+//! A module is given one call at a time, and the others wait for their turn within their own time
+//! limit. One that runs inside the host's process and takes several (`FAZAI_MOD_THREADS`) is given
+//! them side by side. Everything here blocks, and can be called from any thread.
 
 mod call;
 mod failure;
 mod health;
+mod inproc;
 mod process;
 mod spawner;
 mod stderr;
@@ -20,6 +21,7 @@ use parking_lot::{Mutex, RwLock};
 
 use self::call::Work;
 use self::health::Health;
+use self::inproc::InProcess;
 use self::process::Process;
 use crate::message::{COMMAND_BYTES_MAX, Descriptor};
 use crate::sandbox::Report;
@@ -65,6 +67,18 @@ impl Default for Limits {
     }
 }
 
+/// Where modules run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Isolation {
+    /// Each in a process of its own, which the sandbox confines.
+    Process(Launcher),
+    /// Inside the host's process. Only a module that is signed and that its entry calls trusted may
+    /// do that, since nothing of [`Limits`] holds there but the lengths of answers, and whatever
+    /// ends the module ends the host. A call that hangs hangs for ever: time limits bound the wait
+    /// for a turn, and a [`Stop`] what a module hands over in pieces.
+    InProcess,
+}
+
 /// Which layers of the sandbox this system has for modules with no rights: starts a process that
 /// enters them and ends.
 pub fn probe(launcher: &Launcher) -> Result<Report, Failure> {
@@ -74,7 +88,7 @@ pub fn probe(launcher: &Launcher) -> Result<Report, Failure> {
 /// How a module is, without asking it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
-    /// The process, if one is running. Unknown while a call runs.
+    /// The process of its own, if one is running. Unknown while a call runs.
     pub pid: Option<u32>,
     /// Ends other than by unload, in the last minute.
     pub crashes: usize,
@@ -82,11 +96,12 @@ pub struct Status {
     pub quarantined: bool,
 }
 
-/// A loaded module. Dropping it ends its process without `cleanup`; see [`Module::unload`].
+/// A loaded module. Dropping it ends its process without `cleanup`, and leaves one that runs inside
+/// this process as it is; see [`Module::unload`].
 #[derive(Debug)]
 pub struct Module {
     name: String,
-    launcher: Launcher,
+    isolation: Isolation,
     defaults: Limits,
     /// The version that new calls go to.
     current: RwLock<Arc<Version>>,
@@ -102,12 +117,16 @@ struct Version {
     limits: Limits,
     descriptor: Option<Descriptor>,
     report: Report,
-    slot: Mutex<Slot>,
+    /// Whether turns for calls are shared.
+    side_by_side: bool,
+    /// Held by whoever has a turn.
+    slot: RwLock<Slot>,
 }
 
 #[derive(Debug)]
 enum Slot {
     Running(Box<Process>),
+    InProcess(InProcess),
     /// The process has crashed, and the next call starts another.
     Ended,
     /// The version was replaced or unloaded.
@@ -121,12 +140,12 @@ enum Job<'a> {
 }
 
 impl Module {
-    /// Starts a module's process and waits until the module is ready.
-    pub fn load(checked: Checked, launcher: Launcher, limits: Limits) -> Result<Self, Failure> {
-        let version = Version::start(checked, &launcher, &limits)?;
+    /// Starts a module's process, if it is to have one, and waits until the module is ready.
+    pub fn load(checked: Checked, isolation: Isolation, limits: Limits) -> Result<Self, Failure> {
+        let version = Version::start(checked, &isolation, &limits)?;
         Ok(Self {
             name: version.checked.entry.name.clone(),
-            launcher,
+            isolation,
             defaults: limits,
             current: RwLock::new(Arc::new(version)),
             reloading: Mutex::new(()),
@@ -162,9 +181,9 @@ impl Module {
     #[must_use]
     pub fn status(&self) -> Status {
         let version = self.version();
-        let pid = version.slot.try_lock().and_then(|slot| match &*slot {
+        let pid = version.slot.try_read().and_then(|slot| match &*slot {
             Slot::Running(process) => Some(process.pid()),
-            Slot::Ended | Slot::Retired => None,
+            Slot::InProcess(_) | Slot::Ended | Slot::Retired => None,
         });
         let mut health = self.health.lock();
         let crashes = health.crashes(Instant::now());
@@ -227,14 +246,15 @@ impl Module {
     /// old one stays. A call that runs ends in the version that it began in.
     pub fn reload(&self, checked: Checked) -> Result<(), Failure> {
         let _one_at_a_time = self.reloading.lock();
-        let new = Arc::new(Version::start(checked, &self.launcher, &self.defaults)?);
+        let new = Arc::new(Version::start(checked, &self.isolation, &self.defaults)?);
         let old = std::mem::replace(&mut *self.current.write(), new);
         self.health.lock().release();
         old.retire();
         Ok(())
     }
 
-    /// Waits for the call that runs, calls `cleanup`, and ends the process.
+    /// Waits for the calls that run, calls `cleanup`, and ends the process. Code inside this
+    /// process stays there, and is not called again.
     pub fn unload(&self) {
         let _one_at_a_time = self.reloading.lock();
         self.version().retire();
@@ -271,25 +291,28 @@ impl Module {
         wait: &Work<'_>,
         job: &mut Job<'_>,
     ) -> Result<Answer, Failure> {
-        let module = || self.name.clone();
-        let slot = version.slot.try_lock_until(wait.until);
-        if wait.stopped() {
-            return Err(Failure::Stopped { module: module() });
-        }
-        let Some(mut slot) = slot else {
-            return Err(Failure::Busy {
-                module: module(),
-                waited: wait.limit,
-            });
+        let unloaded = || Failure::Unloaded {
+            module: self.name.clone(),
         };
+        if version.side_by_side && matches!(job, Job::Exec(..)) {
+            let slot = self.granted(version.slot.try_read_until(wait.until), wait)?;
+            return match &*slot {
+                Slot::InProcess(module) => module.perform(job, &version.limits, wait),
+                _ => Err(unloaded()),
+            };
+        }
+        let mut slot = self.granted(version.slot.try_write_until(wait.until), wait)?;
+        if let Slot::InProcess(module) = &*slot {
+            return module.perform(job, &version.limits, wait);
+        }
         // While it is out of its place nothing brings it back but this function, so that a reader
         // that panics leaves no process in the middle of a call.
         let mut process = match std::mem::replace(&mut *slot, Slot::Ended) {
             Slot::Running(process) => process,
             Slot::Ended => self.restart(version, wait)?,
-            Slot::Retired => {
-                *slot = Slot::Retired;
-                return Err(Failure::Unloaded { module: module() });
+            other => {
+                *slot = other;
+                return Err(unloaded());
             }
         };
         let result = process.perform(job, &version.limits, wait);
@@ -297,6 +320,18 @@ impl Module {
             *slot = Slot::Running(process);
         }
         result.inspect_err(|failure| self.note(failure))
+    }
+
+    /// A turn, if it came in time and is still wanted.
+    fn granted<T>(&self, turn: Option<T>, wait: &Work<'_>) -> Result<T, Failure> {
+        let module = || self.name.clone();
+        if wait.stopped() {
+            return Err(Failure::Stopped { module: module() });
+        }
+        turn.ok_or_else(|| Failure::Busy {
+            module: module(),
+            waited: wait.limit,
+        })
     }
 
     /// Starts the process again, after the wait that its last crashes ask for.
@@ -320,7 +355,11 @@ impl Module {
                 return Err(Failure::Stopped { module: module() });
             }
         }
-        Process::start(&version.checked, &self.launcher, &version.limits, wait.stop)
+        let Isolation::Process(launcher) = &self.isolation else {
+            // What runs inside this process does not end without it.
+            return Err(Failure::Unloaded { module: module() });
+        };
+        Process::start(&version.checked, launcher, &version.limits, wait.stop)
             .map(|(process, _, _)| Box::new(process))
             .inspect_err(|failure| self.note(failure))
     }
@@ -336,7 +375,7 @@ impl Module {
 }
 
 impl Version {
-    fn start(checked: Checked, launcher: &Launcher, defaults: &Limits) -> Result<Self, Failure> {
+    fn start(checked: Checked, isolation: &Isolation, defaults: &Limits) -> Result<Self, Failure> {
         let mut limits = defaults.clone();
         let entry = &checked.entry;
         if let Some(ms) = entry.call_timeout_ms {
@@ -345,21 +384,33 @@ impl Version {
         if let Some(bytes) = entry.memory_bytes_max {
             limits.memory_bytes_max = bytes;
         }
-        let (process, descriptor, report) = Process::start(&checked, launcher, &limits, None)?;
-        let slot = Mutex::new(Slot::Running(Box::new(process)));
+        let (slot, descriptor, report) = match isolation {
+            Isolation::Process(launcher) => {
+                let started = Process::start(&checked, launcher, &limits, None)?;
+                (Slot::Running(Box::new(started.0)), started.1, started.2)
+            }
+            Isolation::InProcess => {
+                let started = InProcess::start(&checked)?;
+                (Slot::InProcess(started.0), started.1, started.2)
+            }
+        };
+        let side_by_side = matches!(&slot, Slot::InProcess(module) if module.side_by_side());
         Ok(Self {
             checked,
             limits,
             descriptor,
             report,
-            slot,
+            side_by_side,
+            slot: RwLock::new(slot),
         })
     }
 
     fn retire(&self) {
-        let slot = std::mem::replace(&mut *self.slot.lock(), Slot::Retired);
-        if let Slot::Running(mut process) = slot {
-            process.cleanup(&self.limits);
+        let slot = std::mem::replace(&mut *self.slot.write(), Slot::Retired);
+        match slot {
+            Slot::Running(mut process) => process.cleanup(&self.limits),
+            Slot::InProcess(module) => module.cleanup(),
+            Slot::Ended | Slot::Retired => {}
         }
     }
 }

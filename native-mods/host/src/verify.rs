@@ -27,6 +27,8 @@ pub struct Checked {
     pub path: PathBuf,
     /// What its bytes hash to.
     pub sha256: String,
+    /// Whether a trusted key's signature vouched for it, and not a hash or nothing.
+    pub signed: bool,
     /// The bytes.
     pub image: Image,
 }
@@ -148,7 +150,7 @@ pub fn check(dir: &Path, entry: &Entry, trust: &Trust) -> Result<Checked, Refuse
     }
     let (dir, path, bytes) = read_in(dir, &file, FILE_BYTES_MAX)?;
     let sha256 = format!("{:x}", Sha256::digest(&bytes));
-    vouched(&dir, &path, entry, trust, &bytes, &sha256)?;
+    let signed = vouched(&dir, &path, entry, trust, &bytes, &sha256)?;
     let image = Image::seal(&entry.name, &bytes).map_err(|error| Refused::Io {
         path: path.clone(),
         error: error.into(),
@@ -157,10 +159,12 @@ pub fn check(dir: &Path, entry: &Entry, trust: &Trust) -> Result<Checked, Refuse
         entry: entry.clone(),
         path,
         sha256,
+        signed,
         image,
     })
 }
 
+/// Whether a signature vouches for the file; an error where nothing does that must.
 fn vouched(
     dir: &Path,
     path: &Path,
@@ -168,7 +172,7 @@ fn vouched(
     trust: &Trust,
     bytes: &[u8],
     found: &str,
-) -> Result<(), Refused> {
+) -> Result<bool, Refused> {
     // A hash that was written down counts whatever else vouches for the file.
     if let Some(listed) = &entry.sha256
         && !listed.eq_ignore_ascii_case(found)
@@ -185,7 +189,7 @@ fn vouched(
             name: entry.name.clone(),
             found: found.into(),
         }),
-        Trust::Manifest => Ok(()),
+        Trust::Manifest => Ok(false),
         Trust::Signature(keys) => {
             let mut name = path.as_os_str().to_owned();
             name.push(".minisig");
@@ -202,7 +206,7 @@ fn vouched(
             if !keys.signed(bytes, &signature) {
                 return Err(Refused::Untrusted(beside));
             }
-            Ok(())
+            Ok(true)
         }
         Trust::Any => {
             tracing::warn!(
@@ -210,7 +214,7 @@ fn vouched(
                 "LOADING A MODULE THAT NOTHING VOUCHES FOR, because trust is `any`: set it to \
                  `manifest` or `signature`",
             );
-            Ok(())
+            Ok(false)
         }
     }
 }

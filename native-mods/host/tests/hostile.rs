@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::{Dir, launcher};
-use fazai_modhost::{Call, Entry, Failure, Limits, Module, State};
+use fazai_modhost::{Call, Entry, Failure, Isolation, Limits, Module, State};
 
 fn limits() -> Limits {
     let call_timeout = Duration::from_millis(1500);
@@ -330,11 +330,13 @@ fn a_program_that_is_no_host_is_an_error() {
         program: "/bin/true".into(),
         ..launcher()
     };
-    Module::load(checked.clone(), wrong, limits()).expect_err("it says nothing");
+    Module::load(checked.clone(), Isolation::Process(wrong), limits())
+        .expect_err("it says nothing");
     let missing = fazai_modhost::Launcher {
         program: "/nowhere".into(),
         ..launcher()
     };
-    let failure = Module::load(checked, missing, limits()).expect_err("there is none");
+    let failure =
+        Module::load(checked, Isolation::Process(missing), limits()).expect_err("there is none");
     assert!(matches!(failure, Failure::Spawn { .. }), "{failure}");
 }

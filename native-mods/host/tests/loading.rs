@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::{Dir, launcher};
+use common::{Dir, own_process};
 use fazai_modhost::{Answer, Call, Entry, Failure, Limits, Module};
 
 fn answer(code: i32, text: &str) -> Answer {
@@ -186,14 +186,14 @@ fn what_must_not_load_says_why() {
             ..Limits::default()
         };
         let checked = dir.check(&Entry::unlisted("broken"));
-        let failure = Module::load(checked, launcher(), limits)
+        let failure = Module::load(checked, own_process(), limits)
             .expect_err(said)
             .to_string();
         assert!(failure.contains(said), "{defines:?}: {failure}");
     }
     std::fs::write(dir.path().join("text.so"), "no library").expect("written");
     let checked = dir.check(&Entry::unlisted("text"));
-    let failure = Module::load(checked, launcher(), Limits::default()).expect_err("no library");
+    let failure = Module::load(checked, own_process(), Limits::default()).expect_err("no library");
     assert!(failure.to_string().contains("can't be loaded"), "{failure}");
 }
 
@@ -244,7 +244,7 @@ fn unload_cleans_up() {
     dir.compile("full", "full", &[&format!("MARK=\"{}\"", mark.display())]);
     let mut entry = Entry::unlisted("full");
     entry.capabilities.files_writable = vec![place.path().into()];
-    let module = Module::load(dir.check(&entry), launcher(), Limits::default()).expect("loads");
+    let module = Module::load(dir.check(&entry), own_process(), Limits::default()).expect("loads");
     let pid = module.status().pid.expect("it runs");
     module.unload();
     assert_eq!(

@@ -6,7 +6,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
 
-use common::{Dir, launcher};
+use common::{Dir, own_process};
 use fazai_modhost::{Entry, FILE_BYTES_MAX, Keys, Limits, Module, Refused, Trust, check};
 
 fn mode(path: &Path, mode: u32) {
@@ -230,7 +230,7 @@ fn a_file_swapped_between_check_and_load_is_not_loaded() {
     fs::remove_file(&file).expect("removed");
     fs::write(&file, &swapped).expect("written");
     mode(&file, 0o644);
-    let module = Module::load(checked, launcher(), Limits::default()).expect("loads");
+    let module = Module::load(checked, own_process(), Limits::default()).expect("loads");
     assert_eq!(module.exec("version").expect("answers").text, "checked");
     // Nor after a crash, nor when it is checked again.
     assert!(matches!(

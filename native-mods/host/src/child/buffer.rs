@@ -9,6 +9,7 @@
 use std::os::fd::OwnedFd;
 use std::ptr;
 
+use crate::result::Room;
 use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous};
 
 /// The largest page of the systems that this runs on.
@@ -18,6 +19,8 @@ const GUARD_BYTES: usize = 64 << 10;
 pub(super) struct Buffer {
     start: *mut u8,
     size: usize,
+    /// How much of its end was given to the module.
+    given: usize,
 }
 
 impl Buffer {
@@ -42,39 +45,40 @@ impl Buffer {
         Ok(Self {
             start: start.cast(),
             size,
+            given: 0,
         })
     }
 
-    pub(super) fn size(&self) -> usize {
-        self.size
-    }
-
-    /// The last `size` bytes, which end at the guard, all of them 0: a module that writes no NUL
-    /// still has one behind its text, and finds nothing of another call.
-    pub(super) fn clear(&mut self, size: usize) -> &mut [u8] {
-        let size = size.min(self.size);
-        // SAFETY: mapped for reading and writing as long as the process lives; the host only reads,
-        // through its descriptor.
-        let bytes =
-            unsafe { std::slice::from_raw_parts_mut(self.start.add(self.size - size), size) };
-        bytes.fill(0);
-        bytes
-    }
-
-    /// What is there up to the first NUL, or all of it.
-    pub(super) fn text(&self, size: usize) -> &[u8] {
-        let size = size.min(self.size);
-        // SAFETY: as in `clear`.
-        unsafe {
-            let at = self.start.add(self.size - size);
-            let length = libc::strnlen(at.cast(), size);
-            std::slice::from_raw_parts(at, length)
-        }
+    /// Where the text begins in the shared memory.
+    pub(super) fn text_at(&self) -> usize {
+        self.size - self.given
     }
 
     /// The addresses of the guard behind the buffer.
     pub(super) fn guard(&self) -> std::ops::Range<usize> {
         let end = self.start.addr() + self.size;
         end..end + GUARD_BYTES
+    }
+}
+
+impl Room for Buffer {
+    fn size_max(&self) -> usize {
+        self.size
+    }
+
+    /// The last `size` bytes, which end at the guard.
+    fn clear(&mut self, size: usize) -> &mut [u8] {
+        self.given = size.min(self.size);
+        // SAFETY: mapped for reading and writing as long as the process lives; the host only reads,
+        // through its descriptor.
+        let bytes =
+            unsafe { std::slice::from_raw_parts_mut(self.start.add(self.text_at()), self.given) };
+        bytes.fill(0);
+        bytes
+    }
+
+    fn written(&self) -> &[u8] {
+        // SAFETY: as in `clear`.
+        unsafe { std::slice::from_raw_parts(self.start.add(self.text_at()), self.given) }
     }
 }

@@ -74,6 +74,16 @@ pub enum Failure {
         /// Why, and what to do.
         why: String,
     },
+    /// It was to run inside the host's own process, and may not.
+    #[error(
+        "module `{module}` may not run inside this process, where nothing confines it: that takes \
+         `trusted = true` in modules.toml and a signature by a trusted key; give it both, or run \
+         it in a process of its own"
+    )]
+    NotTrusted {
+        /// Which module.
+        module: String,
+    },
     /// No process could be started.
     #[error(
         "the process of module `{module}` can't be started: {error}; check the limits of the \

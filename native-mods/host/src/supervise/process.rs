@@ -1,16 +1,17 @@
 //! One process of a module, from its start to its end.
 
+mod end;
+
 use std::io;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, ExitStatus};
+use std::process::Child;
 use std::time::Duration;
 
 use rustix::event::PollFlags;
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::call::{Stop, Work};
 use super::stderr;
@@ -18,15 +19,11 @@ use super::stream::Stream;
 use super::{Answer, Failure, Job, Launcher, Limits};
 use crate::image::Image;
 use crate::manifest::Entry;
-use crate::message::{Descriptor, REPLY_BYTES_MAX, Ready, Start, fault, kind};
+use crate::message::{Descriptor, REPLY_BYTES_MAX, Ready, Start, kind};
 use crate::sandbox::Report;
 use crate::text::text;
 use crate::verify::Checked;
-use crate::wire::{Frame, Wait, Wire, WireError, poll_until};
-
-/// How long a process that has closed its connection is given to end by itself, so that its own
-/// signal is seen and not the one that it is ended with.
-const LAST_BREATH: Duration = Duration::from_millis(100);
+use crate::wire::{Frame, Wire, WireError, poll_until};
 
 /// Shared memory is mapped in whole pages.
 const PAGE_MAX: usize = 64 << 10;
@@ -386,84 +383,6 @@ impl Process {
             Err(what) => self.disturbed(what),
         })
     }
-
-    /// Ends the process if it still runs, and says why there is no answer.
-    fn post_mortem(&mut self, error: WireError, work: &Work<'_>) -> Failure {
-        let module = self.module.clone();
-        match error {
-            WireError::TimedOut => {
-                self.kill();
-                Failure::TimedOut {
-                    module,
-                    what: work.name,
-                    limit: work.limit,
-                }
-            }
-            // In the middle of a frame: what follows it would not be understood.
-            WireError::Woken => {
-                self.kill();
-                Failure::Stopped { module }
-            }
-            WireError::Closed => match self.last_status() {
-                Some(status) => self.ended_by(status),
-                None => Failure::Protocol {
-                    module,
-                    what: "it was closed".into(),
-                },
-            },
-            other => self.disturbed(other.to_string()),
-        }
-    }
-
-    fn disturbed(&mut self, what: String) -> Failure {
-        self.kill();
-        Failure::Protocol {
-            module: self.module.clone(),
-            what,
-        }
-    }
-
-    /// How the process ended by itself. None: it did not, and was ended.
-    fn last_status(&mut self) -> Option<ExitStatus> {
-        let wait = Wait::of(LAST_BREATH);
-        let ended = poll_until(self.ended.as_fd(), PollFlags::IN, wait);
-        let status = self.kill();
-        ended.is_ok().then_some(status).flatten()
-    }
-
-    fn ended_by(&self, status: ExitStatus) -> Failure {
-        let module = self.module.clone();
-        let Some(signal) = status.signal() else {
-            return Failure::Exited {
-                module,
-                status: status.code().unwrap_or_default(),
-            };
-        };
-        let cause = match (signal, self.fault) {
-            (_, fault::BUFFER) => ": it wrote past the end of its result buffer",
-            (_, fault::STACK) => ": it used up its stack",
-            (libc::SIGKILL, _) => ": the system was probably out of memory",
-            (libc::SIGXFSZ, _) => ": it wrote to a file that it may not write to",
-            (libc::SIGSYS, _) => ": it made a system call that it may not make",
-            _ => "",
-        };
-        Failure::Crashed {
-            module,
-            signal: signal_name(signal),
-            cause,
-        }
-    }
-
-    /// Ends the process and all that it started, and waits for that.
-    fn kill(&mut self) -> Option<ExitStatus> {
-        if !self.reaped {
-            // Until the process is waited for, its number can't be another's. An error means that
-            // nobody is left.
-            let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
-            self.reaped = true;
-        }
-        self.child.wait().ok()
-    }
 }
 
 impl Drop for Process {
@@ -484,23 +403,4 @@ fn reason(bytes: &[u8]) -> String {
 enum Event {
     Piece(Vec<u8>),
     Done(i32, Vec<u8>),
-}
-
-fn signal_name(signal: i32) -> String {
-    let name = match signal {
-        libc::SIGSEGV => "SIGSEGV",
-        libc::SIGBUS => "SIGBUS",
-        libc::SIGABRT => "SIGABRT",
-        libc::SIGILL => "SIGILL",
-        libc::SIGFPE => "SIGFPE",
-        libc::SIGKILL => "SIGKILL",
-        libc::SIGTERM => "SIGTERM",
-        libc::SIGSYS => "SIGSYS",
-        libc::SIGTRAP => "SIGTRAP",
-        libc::SIGXFSZ => "SIGXFSZ",
-        libc::SIGXCPU => "SIGXCPU",
-        libc::SIGPIPE => "SIGPIPE",
-        other => return format!("signal {other}"),
-    };
-    name.into()
 }

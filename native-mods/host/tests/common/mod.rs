@@ -6,7 +6,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use fazai_modhost::{Checked, Entry, Failure, Launcher, Limits, Module, Trust, check};
+use fazai_modhost::{
+    Checked, Entry, Failure, Isolation, Keys, Launcher, Limits, Module, Trust, check, sign,
+};
 
 /// A module directory of its own.
 pub(crate) struct Dir(tempfile::TempDir);
@@ -43,6 +45,29 @@ impl Dir {
         check(self.path(), entry, &Trust::Any).expect("nothing is wrong with it")
     }
 
+    /// Compiles a module that is signed and trusted.
+    pub(crate) fn trusted(&self, source: &str, defines: &[&str]) -> Checked {
+        let file = self.compile(source, source, defines);
+        let keys = sign::generate(None).expect("keys");
+        let bytes = fs::read(&file).expect("read");
+        let signature = sign::sign(&bytes, &keys.secret_key, None, source).expect("signed");
+        let beside = file.with_extension("so.minisig");
+        fs::write(&beside, signature).expect("written");
+        fs::set_permissions(&beside, fs::Permissions::from_mode(0o644)).expect("permissions");
+        let keys = Keys::parse([keys.public_key.as_str()]).expect("a key");
+        let entry = Entry {
+            trusted: true,
+            ..Entry::unlisted(source)
+        };
+        check(self.path(), &entry, &Trust::Signature(keys)).expect("signed")
+    }
+
+    /// Loads such a module into this process.
+    pub(crate) fn load_here(&self, source: &str, defines: &[&str], limits: Limits) -> Module {
+        let checked = self.trusted(source, defines);
+        Module::load(checked, Isolation::InProcess, limits).expect("loads")
+    }
+
     /// Compiles and loads a module with the rights of an entry.
     pub(crate) fn load(
         &self,
@@ -51,7 +76,7 @@ impl Dir {
         limits: Limits,
     ) -> Result<Module, Failure> {
         self.compile(source, &entry.name, &[]);
-        Module::load(self.check(entry), launcher(), limits)
+        Module::load(self.check(entry), own_process(), limits)
     }
 }
 
@@ -61,4 +86,8 @@ pub(crate) fn launcher() -> Launcher {
         args: Vec::new(),
         user: None,
     }
+}
+
+pub(crate) fn own_process() -> Isolation {
+    Isolation::Process(launcher())
 }
