@@ -54,6 +54,14 @@ impl Report {
 pub(crate) fn enter(start: &Start) -> Result<Report, String> {
     // What the layers hide is looked at before.
     let own = limits::mapped_bytes().ok_or("/proc/self/statm can't be read; mount /proc")?;
+    // The kernel confines threads, and those that are there already would stay as they are.
+    if limits::threads() != Some(1) {
+        return Err(
+            "the host's program starts threads before it becomes a module's process; it \
+                    must call child_main first"
+                .into(),
+        );
+    }
     let root = rustix::process::geteuid().is_root();
     let mut layers = Vec::new();
     let mut layer = |name: &str, state: Result<State, String>| {

@@ -55,3 +55,8 @@ pub(super) fn mapped_bytes() -> Option<u64> {
     let pages: u64 = text.split(' ').next()?.parse().ok()?;
     Some(pages * rustix::param::page_size() as u64)
 }
+
+/// How many threads this process has.
+pub(super) fn threads() -> Option<usize> {
+    Some(std::fs::read_dir("/proc/self/task").ok()?.count())
+}

@@ -68,6 +68,14 @@ int fazai_mod_exec(const char *cmd, char *result, int result_len)
             char *more = malloc(1 << 20);
             memset(more, 1, 1 << 20);
         }
+    int megabytes;
+    if (sscanf(cmd, "map %d", &megabytes) == 1) {
+        void *got = mmap(0, (size_t)megabytes << 20, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (got != MAP_FAILED)
+            munmap(got, (size_t)megabytes << 20);
+        return say(result, result_len, got == MAP_FAILED ? -1 : 0);
+    }
     if (IS("close_all")) {
         for (int fd = 0; fd < 1024; fd++)
             close(fd);
