@@ -4,15 +4,18 @@
  * a module loads as it is. Everything below them is optional and found by its name with dlsym, so
  * a module that lacks it still loads, and a worker that does not know it still calls the rest.
  *
- * Where it runs. Each module has a process of its own (unless an administrator marked it as
- * trusted and chose otherwise), with the rights that its configuration names and no others. What
- * it does there ends with that process: the worker, other modules and running answers go on.
+ * Where it runs. Each module has a process of its own, with the rights that its configuration
+ * names and no others. What it does there ends with that process: the worker, other modules and
+ * running answers go on. Only a module that is signed, and that an administrator marked as trusted
+ * and chose to run so, is called inside the worker's process: there is no such end there, and its
+ * code stays loaded after fazai_mod_cleanup.
  *
  * Text. UTF-8, ended by a NUL. Bytes that are no UTF-8 reach clients as U+FFFD.
  *
  * Threads. fazai_mod_init is called first, once; fazai_mod_cleanup last, once; no other call runs
  * beside these two. fazai_mod_exec and fazai_mod_exec_stream are called from one thread at a time,
- * unless the descriptor has FAZAI_MOD_THREADS. fazai_mod_health may be called between calls only.
+ * unless the descriptor has FAZAI_MOD_THREADS; inside the worker's process these are threads that
+ * also do other work. fazai_mod_health may be called between calls only.
  *
  * Ownership. Every pointer belongs to the side that made it. Arguments are valid until the
  * function returns; the descriptor and what it points to, until the process ends. Nothing is
@@ -49,7 +52,8 @@ FAZAI_MOD_EXPORT int fazai_mod_init(void);
  */
 FAZAI_MOD_EXPORT int fazai_mod_exec(const char *cmd, char *result, int result_len);
 
-/* Called once before the module goes away. It is not called after a crash or a time-out. */
+/* Called once before the module goes away. It is not called after a crash, a time-out, or a stop
+ * that the module did not heed. */
 FAZAI_MOD_EXPORT void fazai_mod_cleanup(void);
 
 /* ---- Version 1: what a module may tell about itself. ---------------------------------------- */

@@ -18,7 +18,9 @@
 //! | `sandbox.rs`, `sandbox/` | what that process may do |
 //!
 //! Nothing here knows about the worker. The program that hosts modules starts itself again with
-//! arguments of its choice, and calls [`child_main`] there before it does anything else.
+//! arguments of its choice, and calls [`child_main`] there before it does anything else. It is to be
+//! linked dynamically: the C library of a static program can load a module, and the module crashes
+//! when it starts a thread.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("modules are confined with seccomp, Landlock and memfds, which only Linux has");
