@@ -84,6 +84,16 @@ error_codes! {
     ModelUnreadable = "model_unreadable", Worker, false;
     /// The model can't do what was asked (embeddings from a backend without them, say).
     NotSupported = "not_supported", Client, false;
+    /// No native module of that name is there.
+    ModuleNotFound = "module_not_found", Client, false;
+    /// The module's file broke a rule, or could not be loaded; the message names what.
+    ModuleRefused = "module_refused", Worker, false;
+    /// The module answered the command with an error of its own; `result` has its words.
+    ModuleError = "module_error", Client, false;
+    /// The module crashed, hung or ended during the call; the next call starts it again.
+    ModuleFailed = "module_failed", Worker, false;
+    /// The module is busy, restarting, in quarantine or unloaded.
+    ModuleUnavailable = "module_unavailable", Load, true;
     /// Somebody cancelled the request before there was an answer.
     Cancelled = "cancelled", Client, false;
     /// Another request is using this session.

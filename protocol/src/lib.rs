@@ -26,8 +26,9 @@ pub use reply::{
     TokenLogprob, TopLogprob, Usage, Warning,
 };
 pub use request::{
-    ActionId, Ask, AskParams, Call, EmbedParams, HelloParams, Message, ModelsParams, NoParams,
-    Operation, Overflow, Priority, Request, Role, Secret, Think, TokenizeParams, UnbuiltAction,
+    ActionId, Ask, AskParams, Call, EmbedParams, HelloParams, Message, ModelsParams, ModuleCall,
+    ModuleParams, NoParams, Operation, Overflow, Priority, Request, Role, Secret, Think,
+    TokenizeParams, UnbuiltAction,
 };
 pub use schema::{reply_schema, request_schema};
 

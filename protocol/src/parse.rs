@@ -17,7 +17,8 @@ pub struct ParseFailure {
 
 /// Actions that the worker has, as clients write them.
 pub const ACTIONS: &[&str] = &[
-    "hello", "ask", "cancel", "ping", "status", "observe", "models", "tokenize", "embed", "done",
+    "hello", "ask", "cancel", "ping", "status", "observe", "models", "tokenize", "embed", "module",
+    "modules", "done",
 ];
 
 /// Actions of the old dialect that are not built yet, in its spelling.
@@ -112,6 +113,8 @@ fn read_operation(mut object: Map<String, Value>) -> Result<Operation, WireError
         "models" => read(object).map(Operation::Models),
         "tokenize" => read(object).map(Operation::Tokenize),
         "embed" => read(object).map(Operation::Embed),
+        "module" => read(object).map(Operation::Module),
+        "modules" => read(object).map(Operation::Modules),
         "done" => read(object).map(Operation::Done),
         unbuilt => Ok(Operation::Unbuilt(UnbuiltAction {
             action: unbuilt.into(),

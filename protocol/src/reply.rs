@@ -18,6 +18,8 @@ pub enum Line {
     Token(TextLine),
     /// The next piece of the model's thinking.
     Thinking(TextLine),
+    /// The next piece of a module's answer.
+    Module(TextLine),
     /// Something that the client should know, and that does not end the request.
     Warning(Warning),
     /// The end of the request.
@@ -31,7 +33,7 @@ impl Line {
         match self {
             Self::Accepted(line) => &line.action_id,
             Self::Progress(line) => &line.action_id,
-            Self::Token(line) | Self::Thinking(line) => &line.action_id,
+            Self::Token(line) | Self::Thinking(line) | Self::Module(line) => &line.action_id,
             Self::Warning(line) => &line.action_id,
             Self::Done(line) => &line.action_id,
         }
@@ -63,6 +65,8 @@ pub enum Phase {
     Prefill,
     /// Writing, but nothing can be shown yet.
     Generating,
+    /// A module is at work and has said nothing yet.
+    Running,
 }
 
 /// A sign of life, at least every 10 seconds while nothing else is sent.
@@ -202,6 +206,8 @@ pub enum Source {
     Local,
     /// The worker itself.
     Worker,
+    /// A native module.
+    Module,
     /// Nobody: see `error`.
     Error,
 }

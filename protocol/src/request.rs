@@ -79,6 +79,10 @@ pub enum Operation {
     Tokenize(Call<TokenizeParams>),
     /// Text to a vector.
     Embed(Call<EmbedParams>),
+    /// Run a command of a native module.
+    Module(Box<ModuleCall>),
+    /// List, show, load, unload, reload and verify native modules.
+    Modules(Call<NoParams>),
     /// An old client's goodbye; answered and otherwise ignored.
     Done(Call<NoParams>),
     /// An action of the old dialect that this version does not have.
@@ -150,6 +154,51 @@ pub struct EmbedParams {
     /// Several texts at once, instead of `input`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inputs: Vec<String>,
+}
+
+/// A command for a native module.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ModuleCall {
+    /// The module's name, a space, and the command: "echo hello"; or give `params`.
+    #[serde(default)]
+    pub input: String,
+    /// `false`: nothing but the `done` line.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub stream: bool,
+    /// Named arguments; an unknown name is refused.
+    #[serde(default)]
+    pub params: ModuleParams,
+}
+
+impl ModuleCall {
+    /// A command as one text, `"echo hello"`.
+    #[must_use]
+    pub fn new(input: impl Into<String>) -> Self {
+        Self {
+            input: input.into(),
+            stream: true,
+            params: ModuleParams::default(),
+        }
+    }
+}
+
+/// Named arguments of `module`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModuleParams {
+    /// The module, instead of the first word of `input`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub module: Option<String>,
+    /// The command's name, instead of the next word of `input`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
+    /// Its arguments: JSON as the command's schema wants it, or a text for a command without one;
+    /// instead of the rest of `input`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub args: Option<serde_json::Value>,
+    /// Give up this long after the request was read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deadline_ms: Option<u64>,
 }
 
 /// Who says a [`Message`].

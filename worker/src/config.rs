@@ -28,6 +28,8 @@ pub struct Settings {
     pub server: ServerSettings,
     /// Which models, and how they are loaded.
     pub model: ModelSettings,
+    /// Which native modules load, and how they run.
+    pub modules: ModuleSettings,
     /// What a request gets that does not say otherwise.
     pub defaults: RequestDefaults,
     /// What a client can meet.
@@ -99,6 +101,53 @@ pub struct ModelSettings {
     pub idle_unload_ms: u64,
     /// Refuse models that need more; 0: what is free.
     pub memory_bytes_max: u64,
+}
+
+/// Which native modules load, and how they run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModuleSettings {
+    /// Where modules and `modules.toml` are.
+    pub dir: PathBuf,
+    /// What a file must show to be loaded.
+    pub trust: ModuleTrust,
+    /// The public keys whose signatures count; relative to `dir`.
+    pub trusted_keys: PathBuf,
+    /// Where a module runs.
+    pub isolation: ModuleIsolation,
+    /// How long a call may take, unless `modules.toml` says otherwise.
+    pub call_timeout_ms: u64,
+    /// What a module's process may map, unless `modules.toml` says otherwise.
+    pub memory_bytes_max: u64,
+    /// The longest answer of a call; it is cut there.
+    pub answer_bytes_max: usize,
+    /// Calls at once, of all modules together.
+    pub calls_max: usize,
+    /// The `fazai` program that the processes of modules are started from; none: the program that
+    /// runs, if it called [`module_process`](crate::module_process). For programs that embed the
+    /// worker; a settings file can't set it.
+    pub program: Option<PathBuf>,
+}
+
+/// What a module's file must show to be loaded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ModuleTrust {
+    /// Its sha256 is in `modules.toml`.
+    #[default]
+    Manifest,
+    /// A trusted key signed it.
+    Signature,
+    /// Nothing.
+    Any,
+}
+
+/// Where a module runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ModuleIsolation {
+    /// In a process of its own.
+    #[default]
+    Process,
+    /// In the worker's, if it is signed and `modules.toml` calls it trusted.
+    InProcess,
 }
 
 /// What a request gets that does not say otherwise.
@@ -175,6 +224,17 @@ impl Default for Settings {
                 idle_unload_ms: 0,
                 memory_bytes_max: 0,
             },
+            modules: ModuleSettings {
+                dir: default_modules(),
+                trust: ModuleTrust::default(),
+                trusted_keys: PathBuf::from("trusted_keys"),
+                isolation: ModuleIsolation::default(),
+                call_timeout_ms: 5_000,
+                memory_bytes_max: 256 << 20,
+                answer_bytes_max: 4 << 20,
+                calls_max: 32,
+                program: None,
+            },
             defaults: RequestDefaults {
                 max_tokens: 512,
                 temperature: 0.2,
@@ -248,6 +308,15 @@ fn beside_the_models(name: &str) -> PathBuf {
     models
         .parent()
         .map_or_else(PathBuf::new, |dir| dir.join(name))
+}
+
+/// `/opt/fazai/mods` for root; other users have them beside their models.
+fn default_modules() -> PathBuf {
+    if rustix::process::getuid().is_root() {
+        PathBuf::from("/opt/fazai/mods")
+    } else {
+        beside_the_models("mods")
+    }
 }
 
 /// `/run/fazai/gemma.sock` for root; other users have one in their runtime directory.

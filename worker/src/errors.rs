@@ -1,13 +1,18 @@
 //! Where every failure of the libraries becomes a code, a message and a hint.
 
+use std::io;
+use std::time::Duration;
+
 use fazai_models::chat::TemplateError;
 use fazai_models::engine::SubmitError;
 use fazai_models::gguf::GgufError;
 use fazai_models::job::JobError;
 use fazai_models::load::LoadError;
 use fazai_models::store::StoreError;
+use fazai_modhost::Failure;
 use fazai_protocol::{ErrorCode, WireError};
 
+use crate::modules::{BadCall, ModuleFault};
 use crate::quota::QuotaExceeded;
 use crate::sessions::SessionError;
 
@@ -89,6 +94,97 @@ fn engine_gone() -> WireError {
     WireError::new(ErrorCode::EngineFailed, "the model's engine stopped")
         .with_hint("the next request starts it again")
         .with_retry_after_ms(1_000)
+}
+
+pub(crate) fn from_module(fault: &ModuleFault) -> WireError {
+    let (code, hint) = match fault {
+        ModuleFault::NotFound { .. } => (
+            ErrorCode::ModuleNotFound,
+            Some("`fazai modules list` shows what is there"),
+        ),
+        ModuleFault::NotAdmin { .. } => (ErrorCode::Forbidden, Some("use sudo")),
+        ModuleFault::NotCaller { .. } => (
+            ErrorCode::Forbidden,
+            Some("an administrator can add the user to `users` of the module in modules.toml"),
+        ),
+        ModuleFault::Unloaded(_) => (
+            ErrorCode::ModuleUnavailable,
+            Some("`fazai modules load NAME` loads it"),
+        ),
+        ModuleFault::Stopping => (ErrorCode::ShuttingDown, None),
+        ModuleFault::NotPrepared => (
+            ErrorCode::NotSupported,
+            Some("call fazai::module_process() first in its main, or set modules.program"),
+        ),
+        ModuleFault::Manifest(_)
+        | ModuleFault::Keys(_)
+        | ModuleFault::Refused(_)
+        | ModuleFault::Schema { .. } => (ErrorCode::ModuleRefused, None),
+        ModuleFault::BadCall(fault) => return from_bad_call(fault),
+        ModuleFault::Failed(failure) => return from_failure(failure),
+    };
+    let error = WireError::new(code, fault.to_string());
+    match hint {
+        Some(hint) => error.with_hint(hint),
+        None => error,
+    }
+}
+
+fn from_bad_call(fault: &BadCall) -> WireError {
+    let message = fault.to_string();
+    match fault {
+        BadCall::NoModule | BadCall::NoCommand(_) => {
+            WireError::new(ErrorCode::InvalidRequest, message)
+                .with_hint("input is \"MODULE COMMAND ...\", such as \"echo hello\"")
+        }
+        BadCall::Twice(_) => WireError::new(ErrorCode::InvalidParams, message),
+        BadCall::NotText(_) | BadCall::NotJson { .. } | BadCall::Unfit { .. } => {
+            WireError::new(ErrorCode::InvalidParams, message)
+                .with_hint("`fazai modules show NAME` has the command's schema")
+        }
+    }
+}
+
+fn from_failure(failure: &Failure) -> WireError {
+    let message = failure.to_string();
+    match failure {
+        Failure::Crashed { .. }
+        | Failure::Exited { .. }
+        | Failure::TimedOut { .. }
+        | Failure::Protocol { .. }
+        | Failure::Spawn { .. } => WireError::new(ErrorCode::ModuleFailed, message),
+        Failure::NotLoaded { .. } | Failure::NotTrusted { .. } => {
+            WireError::new(ErrorCode::ModuleRefused, message)
+        }
+        Failure::Busy { .. } => {
+            WireError::new(ErrorCode::ModuleUnavailable, message).with_retry_after_ms(500)
+        }
+        Failure::Restarting { wait, .. } => {
+            let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+            WireError::new(ErrorCode::ModuleUnavailable, message).with_retry_after_ms(wait_ms)
+        }
+        Failure::Quarantined { .. } | Failure::Unloaded { .. } => {
+            WireError::new(ErrorCode::ModuleUnavailable, message)
+                .with_hint("`fazai modules load NAME` starts it again")
+        }
+        Failure::Stopped { .. } => WireError::new(ErrorCode::Cancelled, message),
+        Failure::CommandTooLong { .. } | Failure::CommandHasNul { .. } => {
+            WireError::new(ErrorCode::InvalidRequest, message)
+        }
+    }
+}
+
+pub(crate) fn deadline_passed(deadline: Duration) -> WireError {
+    let message = format!("there was no answer within {} ms", deadline.as_millis());
+    WireError::new(ErrorCode::DeadlineExceeded, message)
+}
+
+pub(crate) fn out_of_descriptors(fault: &io::Error) -> WireError {
+    WireError::new(
+        ErrorCode::Overloaded,
+        format!("no call can be begun: {fault}"),
+    )
+    .with_hint("raise the service's limit of open files (LimitNOFILE)")
 }
 
 pub(crate) fn from_template(fault: &TemplateError) -> WireError {

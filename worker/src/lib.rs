@@ -21,6 +21,7 @@
 pub mod config;
 mod errors;
 mod live;
+mod modules;
 pub mod ops;
 mod outgoing;
 mod quota;
@@ -30,4 +31,5 @@ pub mod sessions;
 pub mod telemetry;
 mod worker;
 
+pub use modules::{module_launcher, module_process};
 pub use worker::Worker;

@@ -5,6 +5,8 @@ mod cancel;
 mod embed;
 pub(crate) mod hello;
 mod models;
+mod module;
+mod modules;
 mod ping;
 mod status;
 mod tokenize;
@@ -22,8 +24,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::Worker;
+use crate::errors;
 use crate::live::User;
 use crate::outgoing::Outgoing;
+use crate::quota::Permit;
 use crate::registry::ModelLease;
 
 /// What every operation gets.
@@ -58,6 +62,8 @@ pub(crate) async fn answer(context: &Context, operation: Operation) -> Done {
         Operation::Models(call) => models::answer(context, &call).await,
         Operation::Tokenize(call) => tokenize::answer(context, call).await,
         Operation::Embed(call) => embed::answer(context, call).await,
+        Operation::Module(call) => module::answer(context, *call).await,
+        Operation::Modules(call) => modules::answer(context, &call.input).await,
         Operation::Unbuilt(unbuilt) => context.fail(not_built(&unbuilt.action)),
     };
     log(context, name, &done);
@@ -75,6 +81,8 @@ fn name(operation: &Operation) -> &'static str {
         Operation::Models(_) => "models",
         Operation::Tokenize(_) => "tokenize",
         Operation::Embed(_) => "embed",
+        Operation::Module(_) => "module",
+        Operation::Modules(_) => "modules",
         Operation::Done(_) => "done",
         Operation::Unbuilt(_) => "unbuilt",
     }
@@ -200,6 +208,15 @@ impl Context {
                     .await;
             }
         }
+    }
+
+    /// Counts the request against what its user may have.
+    fn quota(&self) -> Result<Permit, WireError> {
+        let shared = &self.worker.shared;
+        let permit = shared
+            .quotas
+            .enter(self.user, &self.worker.settings().limits);
+        permit.map_err(|fault| errors::from_quota(&fault))
     }
 
     /// Runs work that takes long on a thread of its own, a few such at once: what waits can still

@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Settings;
 use crate::live::{LiveRequests, User};
+use crate::modules::Modules;
 use crate::quota::Quotas;
 use crate::registry::{Loader, Registry};
 use crate::server::{self, Peer};
@@ -30,6 +31,7 @@ pub(crate) struct Shared {
     settings: watch::Sender<Arc<Settings>>,
     pub(crate) registry: Registry,
     pub(crate) sessions: Sessions,
+    pub(crate) modules: Modules,
     pub(crate) live: LiveRequests,
     pub(crate) quotas: Quotas,
     pub(crate) counters: Counters,
@@ -38,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) connections: Arc<Semaphore>,
     /// Places for long work beside the engines, such as tokenizing.
     pub(crate) computing: Arc<Semaphore>,
+    /// Places for calls of modules, each of which keeps a thread.
+    pub(crate) module_calls: Arc<Semaphore>,
     /// No new requests.
     pub(crate) draining: CancellationToken,
     /// No requests at all.
@@ -86,9 +90,11 @@ impl Worker {
     #[must_use]
     pub fn with_loader(settings: Settings, loader: Loader) -> Self {
         let connections = Arc::new(Semaphore::new(settings.limits.connections_max));
+        let module_calls = Arc::new(Semaphore::new(settings.modules.calls_max));
         let (settings, receiver) = watch::channel(Arc::new(settings));
         let shared = Shared {
             settings,
+            modules: Modules::new(receiver.clone()),
             registry: Registry::start(receiver, loader),
             sessions: Sessions::default(),
             live: LiveRequests::default(),
@@ -97,6 +103,7 @@ impl Worker {
             started: Instant::now(),
             connections,
             computing: Arc::new(Semaphore::new(COMPUTING_MAX)),
+            module_calls,
             draining: CancellationToken::new(),
             killed: CancellationToken::new(),
             abandoned: CancellationToken::new(),
@@ -132,6 +139,22 @@ impl Worker {
             .map(drop)
     }
 
+    /// Loads the native modules that may load now, instead of each at its first call, and logs
+    /// what keeps the others from it.
+    pub async fn load_modules(&self) {
+        self.with_modules(Modules::load_all).await;
+    }
+
+    /// Does something that waits for modules on a thread that may wait.
+    pub(crate) async fn with_modules<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Modules) -> T + Send + 'static,
+    ) -> Option<T> {
+        let shared = Arc::clone(&self.shared);
+        let done = tokio::task::spawn_blocking(move || work(&shared.modules)).await;
+        done.ok()
+    }
+
     /// A client inside this process: the same protocol, without a socket.
     #[must_use]
     pub fn client(&self) -> Client {
@@ -160,6 +183,7 @@ impl Worker {
                 let _ = tokio::time::timeout(CLOSE_TIME, self.shared.tasks.wait()).await;
             }
         }
+        self.with_modules(Modules::stop).await;
         self.shared.registry.stop().await;
     }
 

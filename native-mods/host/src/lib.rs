@@ -52,4 +52,4 @@ pub use self::supervise::{
     Answer, Call, Failure, Isolation, Launcher, Limits, Module, Status, Stop, probe,
 };
 pub use self::trust::{BadKey, Keys, KeysError, Trust};
-pub use self::verify::{Checked, FILE_BYTES_MAX, Refused, check};
+pub use self::verify::{Checked, FILE_BYTES_MAX, Refused, check, fingerprint};

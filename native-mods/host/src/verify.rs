@@ -149,7 +149,7 @@ pub fn check(dir: &Path, entry: &Entry, trust: &Trust) -> Result<Checked, Refuse
         return Err(Refused::FileName(file));
     }
     let (dir, path, bytes) = read_in(dir, &file, FILE_BYTES_MAX)?;
-    let sha256 = format!("{:x}", Sha256::digest(&bytes));
+    let sha256 = fingerprint(&bytes);
     let signed = vouched(&dir, &path, entry, trust, &bytes, &sha256)?;
     let image = Image::seal(&entry.name, &bytes).map_err(|error| Refused::Io {
         path: path.clone(),
@@ -162,6 +162,12 @@ pub fn check(dir: &Path, entry: &Entry, trust: &Trust) -> Result<Checked, Refuse
         signed,
         image,
     })
+}
+
+/// The sha256 of a module's bytes, as `modules.toml` has it.
+#[must_use]
+pub fn fingerprint(bytes: &[u8]) -> String {
+    format!("{:x}", Sha256::digest(bytes))
 }
 
 /// Whether a signature vouches for the file; an error where nothing does that must.

@@ -10,7 +10,7 @@ use fazai_models::memory::KvType;
 use fazai_protocol::Secret;
 use tracing_subscriber::filter::EnvFilter;
 
-use super::{LogFormat, Settings};
+use super::{LogFormat, ModuleIsolation, ModuleTrust, Settings};
 
 /// Takes a value from the file; on failure says what would be right.
 type Read = fn(&mut Settings, &str) -> Result<(), String>;
@@ -157,6 +157,24 @@ keys! {
             |s, v| s.model.idle_unload_ms = number(v, 0, u64::MAX)?, s.model.idle_unload_ms;
         "memory_bytes_max", "Refuse models that need more than this; 0: what is free.":
             |s, v| s.model.memory_bytes_max = bytes(v)?, s.model.memory_bytes_max;
+    }
+    ["modules"] {
+        "dir", "Where native modules and modules.toml are.":
+            |s, v| s.modules.dir = PathBuf::from(v), s.modules.dir.display();
+        "trust", "What a module must show to be loaded: manifest (its sha256 is in modules.toml), signature (NAME.so.minisig by a trusted key) or any (nothing: whoever can write to the directory decides what runs).":
+            |s, v| s.modules.trust = module_trust(v)?, show_module_trust(s.modules.trust);
+        "trusted_keys", "The file of public keys whose signatures count, a line each; a relative path is below dir.":
+            |s, v| s.modules.trusted_keys = PathBuf::from(v), s.modules.trusted_keys.display();
+        "isolation", "process (each module has one of its own), or inproc: signed modules that modules.toml calls trusted run inside the worker, where a crash of theirs ends it.":
+            |s, v| s.modules.isolation = module_isolation(v)?, show_module_isolation(s.modules.isolation);
+        "call_timeout_ms", "How long a call may take, unless modules.toml says otherwise for the module.":
+            |s, v| s.modules.call_timeout_ms = number(v, 1, 3_600_000)?, s.modules.call_timeout_ms;
+        "memory_bytes_max", "Memory that a module may map, unless modules.toml says otherwise for it.":
+            |s, v| s.modules.memory_bytes_max = bytes(v)?, s.modules.memory_bytes_max;
+        "answer_bytes_max", "Longest answer of a module; it is cut there.":
+            |s, v| s.modules.answer_bytes_max = number(v, 8_192, 64 << 20)?, s.modules.answer_bytes_max;
+        "calls_max", "Calls of modules at once, all together.":
+            |s, v| s.modules.calls_max = number(v, 1, 256)?, s.modules.calls_max;
     }
     ["defaults"] {
         "max_tokens", "Most tokens to write.":
@@ -363,6 +381,38 @@ fn show_gpu_layers(layers: GpuLayers) -> String {
     match layers {
         GpuLayers::Auto => "auto".into(),
         GpuLayers::Count(count) => count.to_string(),
+    }
+}
+
+fn module_trust(text: &str) -> Result<ModuleTrust, String> {
+    match text {
+        "manifest" => Ok(ModuleTrust::Manifest),
+        "signature" => Ok(ModuleTrust::Signature),
+        "any" => Ok(ModuleTrust::Any),
+        _ => Err("manifest, signature or any is needed".into()),
+    }
+}
+
+fn show_module_trust(trust: ModuleTrust) -> &'static str {
+    match trust {
+        ModuleTrust::Manifest => "manifest",
+        ModuleTrust::Signature => "signature",
+        ModuleTrust::Any => "any",
+    }
+}
+
+fn module_isolation(text: &str) -> Result<ModuleIsolation, String> {
+    match text {
+        "process" => Ok(ModuleIsolation::Process),
+        "inproc" => Ok(ModuleIsolation::InProcess),
+        _ => Err("process or inproc is needed".into()),
+    }
+}
+
+fn show_module_isolation(isolation: ModuleIsolation) -> &'static str {
+    match isolation {
+        ModuleIsolation::Process => "process",
+        ModuleIsolation::InProcess => "inproc",
     }
 }
 

@@ -41,12 +41,7 @@ pub(super) async fn answer(context: &Context, ask: Ask) -> Done {
 async fn begin(context: &Context, ask: Ask) -> Result<Streaming, WireError> {
     let settings = context.worker.settings();
     let ask = ValidAsk::new(ask, &settings)?;
-    let quota = context
-        .worker
-        .shared
-        .quotas
-        .enter(context.user, &settings.limits);
-    let quota = quota.map_err(|fault| errors::from_quota(&fault))?;
+    let quota = context.quota()?;
     let session = session(context, &ask)?;
     let model = context.lease(ask.model.clone(), ask.stream).await?;
     let turns = session

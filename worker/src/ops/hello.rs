@@ -22,6 +22,7 @@ pub(super) fn answer(context: &Context) -> Done {
             "lark": true,
             "logprobs": true,
             "thinking": true,
+            "modules": true,
         },
         "limits": settings.limits,
     });

@@ -45,7 +45,7 @@ pub(super) async fn next(reply: &mut Reply) -> anyhow::Result<Piece> {
                 end: Some(counts(&usage)),
             })
         }
-        Some(Line::Accepted(_) | Line::Progress(_) | Line::Warning(_)) => Ok(Piece::default()),
+        Some(_) => Ok(Piece::default()),
         None => bail!("the answer goes on after its end"),
     }
 }

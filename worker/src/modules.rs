@@ -1,0 +1,454 @@
+//! The native modules: which there are, which are loaded, and who may use them.
+//!
+//! Everything here waits for files and processes: it is called from threads that may wait.
+
+mod commands;
+mod process;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use fazai_modhost::{
+    Checked, Entry, Failure, Isolation, Keys, KeysError, Limits, Manifest, ManifestError, Module,
+    Refused, State as LayerState, Trust, check, discover, valid_name,
+};
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use self::commands::{BadSchema, Schemas};
+use crate::config::{ModuleIsolation, ModuleSettings, ModuleTrust, Settings};
+use crate::live::User;
+
+pub(crate) use self::commands::{BadCall, Wanted};
+use self::process::launcher_from;
+pub use self::process::{module_launcher, module_process};
+
+/// Why a module can't be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ModuleFault {
+    #[error("there is no module `{name}` in {dir}")]
+    NotFound { name: String, dir: String },
+    #[error("only root and the worker's own user may {what} modules")]
+    NotAdmin { what: &'static str },
+    #[error("modules.toml does not let {user} call module `{module}`")]
+    NotCaller { module: String, user: User },
+    #[error("module `{0}` was unloaded")]
+    Unloaded(String),
+    #[error("the worker is stopping")]
+    Stopping,
+    #[error("this program can't run modules")]
+    NotPrepared,
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    #[error("module `{module}` was not loaded: {fault}")]
+    Schema { module: String, fault: BadSchema },
+    #[error(transparent)]
+    Failed(#[from] Failure),
+    #[error(transparent)]
+    BadCall(#[from] BadCall),
+}
+
+/// A fault that several requests may be told.
+pub(crate) type SharedFault = Arc<ModuleFault>;
+
+/// A load that failed is not tried again for every call.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// All modules.
+pub(crate) struct Modules {
+    settings: watch::Receiver<Arc<Settings>>,
+    /// Those that were ever loaded, or tried; each has a file or an entry, which bounds them.
+    places: Mutex<BTreeMap<String, Arc<Place>>>,
+    /// Layers of the sandbox that are missing, as far as they were told.
+    told: Mutex<BTreeSet<String>>,
+    /// Nothing is loaded any more.
+    stopped: AtomicBool,
+}
+
+#[derive(Default)]
+struct Place(Mutex<State>);
+
+#[derive(Default)]
+enum State {
+    /// Loaded by the first call.
+    #[default]
+    Stored,
+    Loaded(Arc<Loaded>),
+    /// Until somebody loads it.
+    Unloaded,
+    Failed {
+        fault: SharedFault,
+        at: Instant,
+    },
+}
+
+/// A module that was loaded, though its process may have crashed since.
+pub(crate) struct Loaded {
+    pub(crate) module: Module,
+    /// Replaced when the module is.
+    facts: RwLock<Arc<Facts>>,
+}
+
+/// What does not change while a version is loaded.
+pub(crate) struct Facts {
+    pub(crate) entry: Entry,
+    schemas: Schemas,
+    pub(crate) call_timeout: Duration,
+}
+
+/// How a module is, as a list shows it.
+pub(crate) enum Standing {
+    Stored,
+    Loading,
+    Loaded(Arc<Loaded>),
+    Unloaded,
+    Failed(SharedFault),
+}
+
+impl Modules {
+    pub(crate) fn new(settings: watch::Receiver<Arc<Settings>>) -> Self {
+        Self {
+            settings,
+            places: Mutex::default(),
+            told: Mutex::default(),
+            stopped: AtomicBool::new(false),
+        }
+    }
+
+    fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.borrow())
+    }
+
+    /// Loads all that may load, and logs what may not. A directory that is absent has none.
+    pub(crate) fn load_all(&self) {
+        let settings = &self.settings().modules;
+        let found = Manifest::load(&settings.dir).map_err(ModuleFault::from);
+        let found =
+            found.and_then(|manifest| Ok(discover(&settings.dir, &manifest, &trust(settings)?)));
+        let entries = match found {
+            Ok(entries) => entries,
+            Err(fault) => return warn!(%fault, "no module is loaded"),
+        };
+        for entry in entries {
+            if self.stopped.load(Ordering::Acquire) {
+                return;
+            }
+            if let Err(fault) = self.open(&entry.name) {
+                warn!(module = entry.name, %fault, "a module is not loaded");
+            }
+        }
+    }
+
+    /// The module for a call: loaded now, if it was not yet.
+    pub(crate) fn open(&self, name: &str) -> Result<Arc<Loaded>, SharedFault> {
+        let place = self.place(name)?;
+        let mut state = lock(&place.0);
+        match &*state {
+            State::Loaded(loaded) => return Ok(Arc::clone(loaded)),
+            State::Unloaded => return Err(ModuleFault::Unloaded(name.to_owned()).into()),
+            State::Failed { fault, at } if at.elapsed() < RETRY_AFTER => {
+                return Err(Arc::clone(fault));
+            }
+            State::Stored | State::Failed { .. } => {}
+        }
+        self.load_into(&mut state, name)
+    }
+
+    /// Loads a module that is not, and ends the quarantine of one that is.
+    pub(crate) fn load(&self, name: &str) -> Result<Arc<Loaded>, SharedFault> {
+        let place = self.place(name)?;
+        let mut state = lock(&place.0);
+        if let State::Loaded(loaded) = &*state {
+            loaded.module.release();
+            return Ok(Arc::clone(loaded));
+        }
+        self.load_into(&mut state, name)
+    }
+
+    /// The caller holds the state, and so does whoever unloads all at the end: what is loaded
+    /// before that is unloaded there, and nothing is loaded after it.
+    fn load_into(&self, state: &mut State, name: &str) -> Result<Arc<Loaded>, SharedFault> {
+        if self.stopped.load(Ordering::Acquire) {
+            return Err(ModuleFault::Stopping.into());
+        }
+        match self.start(name).map_err(SharedFault::from) {
+            Ok(loaded) => {
+                let loaded = Arc::new(loaded);
+                *state = State::Loaded(Arc::clone(&loaded));
+                Ok(loaded)
+            }
+            Err(fault) => {
+                *state = State::Failed {
+                    fault: Arc::clone(&fault),
+                    at: Instant::now(),
+                };
+                Err(fault)
+            }
+        }
+    }
+
+    fn start(&self, name: &str) -> Result<Loaded, ModuleFault> {
+        let settings = &self.settings().modules;
+        let checked = verify(settings, name)?;
+        let isolation = isolation(settings, &checked)?;
+        let entry = checked.entry.clone();
+        let module = Module::load(checked, isolation, limits(settings))?;
+        let facts = Facts::of(&module, entry, settings)?;
+        info!(
+            module = name,
+            version = module.descriptor().map(|known| known.version),
+            "a module is loaded"
+        );
+        self.tell_missing_layers(&module);
+        tell_missing_rights(&module);
+        Ok(Loaded {
+            module,
+            facts: RwLock::new(Arc::new(facts)),
+        })
+    }
+
+    /// Each layer of the sandbox that does not hold is told once, not for every module.
+    fn tell_missing_layers(&self, module: &Module) {
+        for layer in module.report().weak() {
+            let (LayerState::Partly(why) | LayerState::Off(why)) = &layer.state else {
+                continue;
+            };
+            let text = format!("{}: {why}", layer.name);
+            if lock(&self.told).insert(text.clone()) {
+                warn!("the sandbox of modules is not whole: {text}");
+            }
+        }
+    }
+
+    /// Calls the module's cleanup and ends its process, after the calls that run.
+    pub(crate) fn unload(&self, name: &str) -> Result<(), ModuleFault> {
+        let place = self.place(name)?;
+        let before = std::mem::replace(&mut *lock(&place.0), State::Unloaded);
+        if let State::Loaded(loaded) = before {
+            loaded.module.unload();
+        }
+        Ok(())
+    }
+
+    /// Puts the file that is there now in the place of the loaded one, and drops no call. A module
+    /// that is not loaded is loaded.
+    pub(crate) fn reload(&self, name: &str) -> Result<Arc<Loaded>, SharedFault> {
+        let place = self.place(name)?;
+        let loaded = match &*lock(&place.0) {
+            State::Loaded(loaded) => Arc::clone(loaded),
+            _ => return self.load(name),
+        };
+        self.swap(&loaded, name)?;
+        Ok(loaded)
+    }
+
+    fn swap(&self, loaded: &Loaded, name: &str) -> Result<(), ModuleFault> {
+        let settings = &self.settings().modules;
+        let checked = verify(settings, name)?;
+        let entry = checked.entry.clone();
+        loaded.module.reload(checked)?;
+        let facts = Facts::of(&loaded.module, entry, settings)?;
+        let mut current = loaded.facts.write().unwrap_or_else(PoisonError::into_inner);
+        *current = Arc::new(facts);
+        Ok(())
+    }
+
+    /// Whether a module's file may be loaded, without loading it.
+    pub(crate) fn verify(&self, name: &str) -> Result<Checked, ModuleFault> {
+        verify(&self.settings().modules, name)
+    }
+
+    /// Every entry of the manifest and every file in the directory, and how each is.
+    pub(crate) fn list(&self) -> Result<Vec<(Entry, Standing)>, ModuleFault> {
+        let settings = &self.settings().modules;
+        let manifest = Manifest::load(&settings.dir)?;
+        let entries = discover(&settings.dir, &manifest, &Trust::Any);
+        let places = lock(&self.places);
+        let standing = |entry: &Entry| match places.get(&entry.name) {
+            None => Standing::Stored,
+            Some(place) => place.standing(),
+        };
+        Ok(entries
+            .into_iter()
+            .map(|entry| {
+                let standing = standing(&entry);
+                (entry, standing)
+            })
+            .collect())
+    }
+
+    /// How one module is. One that was not loaded yet is, since it alone knows its commands.
+    pub(crate) fn show(&self, name: &str) -> Result<(Entry, Standing), ModuleFault> {
+        let entry = entry(&self.settings().modules, name)?;
+        // Whether that went well is its standing.
+        let _ = self.open(name);
+        let place = lock(&self.places).get(name).cloned();
+        let standing = place.map_or(Standing::Stored, |place| place.standing());
+        Ok((entry, standing))
+    }
+
+    /// Unloads all, for good.
+    pub(crate) fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
+        let places = lock(&self.places).clone();
+        for place in places.values() {
+            let state = std::mem::replace(&mut *lock(&place.0), State::Unloaded);
+            if let State::Loaded(loaded) = state {
+                loaded.module.unload();
+            }
+        }
+    }
+
+    fn place(&self, name: &str) -> Result<Arc<Place>, ModuleFault> {
+        if let Some(place) = lock(&self.places).get(name) {
+            return Ok(Arc::clone(place));
+        }
+        // Nothing is remembered of names that nobody has.
+        entry(&self.settings().modules, name)?;
+        let mut places = lock(&self.places);
+        Ok(Arc::clone(places.entry(name.to_owned()).or_default()))
+    }
+}
+
+impl Place {
+    fn standing(&self) -> Standing {
+        // Whoever loads it has the lock.
+        let Ok(state) = self.0.try_lock() else {
+            return Standing::Loading;
+        };
+        match &*state {
+            State::Stored => Standing::Stored,
+            State::Loaded(loaded) => Standing::Loaded(Arc::clone(loaded)),
+            State::Unloaded => Standing::Unloaded,
+            State::Failed { fault, .. } => Standing::Failed(Arc::clone(fault)),
+        }
+    }
+}
+
+impl Loaded {
+    pub(crate) fn facts(&self) -> Arc<Facts> {
+        Arc::clone(&self.facts.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Facts {
+    fn of(module: &Module, entry: Entry, settings: &ModuleSettings) -> Result<Self, ModuleFault> {
+        let descriptor = module.descriptor();
+        let schemas = Schemas::of(descriptor.as_ref()).map_err(|fault| ModuleFault::Schema {
+            module: entry.name.clone(),
+            fault,
+        })?;
+        let timeout_ms = entry.call_timeout_ms.unwrap_or(settings.call_timeout_ms);
+        Ok(Self {
+            entry,
+            schemas,
+            call_timeout: Duration::from_millis(timeout_ms),
+        })
+    }
+
+    /// The text for the module, if this user may call it.
+    pub(crate) fn command(&self, wanted: &Wanted, user: User) -> Result<String, ModuleFault> {
+        if !may_call(&self.entry, user) {
+            return Err(ModuleFault::NotCaller {
+                module: self.entry.name.clone(),
+                user,
+            });
+        }
+        Ok(self.schemas.text(wanted)?)
+    }
+}
+
+fn tell_missing_rights(module: &Module) {
+    let missing = module.descriptor().map(|known| known.not_granted);
+    let missing = missing.unwrap_or_default();
+    if !missing.is_empty() {
+        let (module, rights) = (module.name(), missing.join(", "));
+        warn!(
+            module,
+            rights, "modules.toml does not grant all that a module asks for"
+        );
+    }
+}
+
+/// A list of users holds only for users that the kernel vouches for.
+fn may_call(entry: &Entry, user: User) -> bool {
+    match user {
+        User::Uid(uid) => {
+            let name = uzers::get_user_by_uid(uid);
+            let name = name.as_ref().and_then(|user| user.name().to_str());
+            entry.allows(uid, name)
+        }
+        User::Tcp => entry.users.is_none(),
+    }
+}
+
+/// Whether a user may load, unload and reload.
+pub(crate) fn may_administer(user: User) -> bool {
+    let own = rustix::process::getuid().as_raw();
+    matches!(user, User::Uid(uid) if uid == 0 || uid == own)
+}
+
+/// The manifest's entry, or one without rights for a file that the manifest does not name.
+fn entry(settings: &ModuleSettings, name: &str) -> Result<Entry, ModuleFault> {
+    let manifest = Manifest::load(&settings.dir)?;
+    if let Some(entry) = manifest.get(name) {
+        return Ok(entry.clone());
+    }
+    let unlisted = || Entry::unlisted(name);
+    if valid_name(name) && settings.dir.join(unlisted().file_name()).exists() {
+        return Ok(unlisted());
+    }
+    Err(ModuleFault::NotFound {
+        name: name.chars().take(64).collect(),
+        dir: settings.dir.display().to_string(),
+    })
+}
+
+fn verify(settings: &ModuleSettings, name: &str) -> Result<Checked, ModuleFault> {
+    let entry = entry(settings, name)?;
+    Ok(check(&settings.dir, &entry, &trust(settings)?)?)
+}
+
+fn trust(settings: &ModuleSettings) -> Result<Trust, KeysError> {
+    Ok(match settings.trust {
+        ModuleTrust::Manifest => Trust::Manifest,
+        ModuleTrust::Signature => {
+            Trust::Signature(Keys::load(&settings.dir.join(&settings.trusted_keys))?)
+        }
+        ModuleTrust::Any => Trust::Any,
+    })
+}
+
+fn isolation(settings: &ModuleSettings, checked: &Checked) -> Result<Isolation, ModuleFault> {
+    let inside = settings.isolation == ModuleIsolation::InProcess;
+    if inside && checked.signed && checked.entry.trusted {
+        return Ok(Isolation::InProcess);
+    }
+    let launcher = match &settings.program {
+        Some(program) => Some(launcher_from(program)),
+        None => module_launcher(),
+    };
+    launcher
+        .map(Isolation::Process)
+        .ok_or(ModuleFault::NotPrepared)
+}
+
+fn limits(settings: &ModuleSettings) -> Limits {
+    Limits {
+        call_timeout: Duration::from_millis(settings.call_timeout_ms),
+        memory_bytes_max: settings.memory_bytes_max,
+        result_bytes_max: settings.answer_bytes_max,
+        stream_bytes_max: settings.answer_bytes_max,
+        ..Limits::default()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
