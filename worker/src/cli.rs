@@ -2,7 +2,9 @@
 
 mod ask;
 mod bench;
+mod doctor;
 mod models;
+mod modules;
 mod output;
 mod remote;
 mod serve;
@@ -44,8 +46,13 @@ enum Command {
     /// List, download, look at and remove models; load and unload them in a running worker
     #[command(subcommand)]
     Models(models::Models),
+    /// List, call, verify, sign and load native modules
+    #[command(subcommand)]
+    Modules(modules::Modules),
     /// Show what a running worker is doing
     Status(small::Status),
+    /// Check this machine and the settings, and say what to do about what is wrong
+    Doctor(doctor::Doctor),
     /// Measure a model: how fast it is, and how well it does the worker's own jobs
     Bench(bench::Bench),
     /// Print the JSON Schemas of the protocol
@@ -137,7 +144,9 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
         Command::Serve(serve) => serve.run(),
         Command::Ask(ask) => ask.run(),
         Command::Models(models) => models.run(),
+        Command::Modules(modules) => modules.run(),
         Command::Status(status) => status.run(),
+        Command::Doctor(doctor) => doctor.run(),
         Command::Bench(bench) => bench.run(),
         Command::Schema(schema) => schema.run(),
         Command::Config(config) => config.run(),

@@ -10,7 +10,7 @@ use fazai_protocol::{
     self as protocol, AskParams, Done, ErrorCode, Line, Overflow, Priority, Think,
 };
 
-use super::{Connect, Interrupted, SettingsFile};
+use super::{Connect, Interrupted, SettingsFile, output};
 
 /// Ask a question and stream the answer
 #[derive(Debug, Args)]
@@ -103,16 +103,16 @@ impl Ask {
         answered
     }
 
-    /// A running worker, or one of this command's own.
     async fn client(&self) -> anyhow::Result<(Client, Option<Worker>)> {
         let needs_own = self.local || self.model.as_ref().is_some_and(|name| name.contains('/'));
-        if !needs_own && let Some(client) = self.connect.client().await? {
-            return Ok((client, None));
+        if needs_own {
+            let worker = Worker::start(self.own_settings()?);
+            return Ok((worker.client(), Some(worker)));
         }
-        if self.connect.is_explicit() && !needs_own {
-            // The user named a place; to answer from somewhere else would surprise.
-            return Ok((self.connect.running().await?, None));
-        }
+        self.connect.running_or_own(|| self.own_settings()).await
+    }
+
+    fn own_settings(&self) -> anyhow::Result<Settings> {
         let mut settings: Settings = self.settings.load()?;
         if let Some(model) = &self.model {
             settings.model.default.clone_from(model);
@@ -120,8 +120,7 @@ impl Ask {
         // One question needs one slot.
         settings.model.slots = 1;
         settings.server.drain_ms = 0;
-        let worker = Worker::start(settings);
-        Ok((worker.client(), Some(worker)))
+        Ok(settings)
     }
 
     /// Asks; if the piped text is too long for the model, asks again with its latest lines.
@@ -214,7 +213,7 @@ impl Screen {
 
     fn show(&mut self, line: &Line) -> io::Result<()> {
         if self.json {
-            return json_line(line);
+            return output::json_line(line);
         }
         match line {
             Line::Token(piece) => {
@@ -235,7 +234,7 @@ impl Screen {
 
     fn end(&mut self, done: &Done) -> io::Result<()> {
         if self.json {
-            return json_line(&Line::Done(Box::new(done.clone())));
+            return output::json_line(&Line::Done(Box::new(done.clone())));
         }
         let chosen = done
             .data
@@ -252,13 +251,6 @@ impl Screen {
         }
         Ok(())
     }
-}
-
-fn json_line(line: &Line) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    serde_json::to_writer(&mut out, line)?;
-    out.write_all(b"\n")?;
-    out.flush()
 }
 
 /// More than any model reads.

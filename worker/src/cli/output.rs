@@ -2,8 +2,8 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use fazai_protocol::WireError;
 use fazai_protocol::client::ClientError;
+use fazai_protocol::{Line, WireError};
 use serde_json::Value;
 
 /// Whether standard output goes to a program.
@@ -21,6 +21,14 @@ pub(super) fn print(json: bool, text: &str, data: &Value) -> anyhow::Result<()> 
         writeln!(out, "{}", text.trim_end())?;
     }
     Ok(())
+}
+
+/// Prints a line of the protocol as it came.
+pub(super) fn json_line(line: &Line) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    serde_json::to_writer(&mut out, line)?;
+    out.write_all(b"\n")?;
+    out.flush()
 }
 
 /// Says on standard error what went wrong and what to do next.

@@ -4,7 +4,8 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use fazai::config::default_socket;
+use fazai::Worker;
+use fazai::config::{Settings, default_socket};
 use fazai_protocol::Secret;
 use fazai_protocol::client::{Client, Endpoint};
 
@@ -12,7 +13,7 @@ use super::Connect;
 
 impl Connect {
     /// Whether the user named a place, so that nothing else will do.
-    pub(super) fn is_explicit(&self) -> bool {
+    fn is_explicit(&self) -> bool {
         self.socket.is_some() || self.tcp.is_some()
     }
 
@@ -25,7 +26,7 @@ impl Connect {
     }
 
     /// Connects; `None` if nobody listens there.
-    pub(super) async fn client(&self) -> anyhow::Result<Option<Client>> {
+    async fn client(&self) -> anyhow::Result<Option<Client>> {
         let endpoint = self.endpoint();
         let client = match Client::connect(&endpoint).await {
             Ok(client) => client,
@@ -49,6 +50,23 @@ impl Connect {
                 "no worker is running on {endpoint}\n  hint: start one with `fazai serve`, or name its place with --socket"
             )
         })
+    }
+
+    /// A running worker or, if there is none and the user named no place, one of this command's
+    /// own with these settings.
+    pub(super) async fn running_or_own(
+        &self,
+        settings: impl FnOnce() -> anyhow::Result<Settings>,
+    ) -> anyhow::Result<(Client, Option<Worker>)> {
+        if let Some(client) = self.client().await? {
+            return Ok((client, None));
+        }
+        if self.is_explicit() {
+            // To answer from somewhere else would surprise.
+            return Ok((self.running().await?, None));
+        }
+        let worker = Worker::start(settings()?);
+        Ok((worker.client(), Some(worker)))
     }
 }
 

@@ -69,6 +69,8 @@ impl Serve {
         // A configured model that can't be loaded should be known now and not at the first
         // question; the sockets answer meanwhile.
         let first = worker.warm_up();
+        let modules = worker.clone();
+        tokio::spawn(async move { modules.load_modules().await });
         server::announce(&worker.settings().server, &server);
         let accepting = tokio::spawn(server.run(worker.clone()));
         let mut terminate = signal(SignalKind::terminate())?;

@@ -1,0 +1,245 @@
+//! `fazai doctor`: what works here, what does not, and what to do about it.
+
+use std::path::Path;
+
+use clap::Args;
+use fazai::Worker;
+use fazai::config::{DEFAULT_PATH, ModuleTrust, Settings};
+use fazai_models::store::Store;
+use fazai_modhost::State;
+use fazai_protocol::client::Client;
+use fazai_protocol::{Call, NoParams, Operation};
+use serde_json::{Value, json};
+
+use super::{Connect, SettingsFile, output};
+
+/// Check this machine and the settings, and say what to do about what is wrong
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Ends with 1 if something is wrong, and with 0 if all is well or could only be better.
+
+Examples:
+  fazai doctor
+  fazai doctor --json | jq '.[] | select(.state != \"good\")'")]
+pub(crate) struct Doctor {
+    /// JSON, also on a terminal
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    connect: Connect,
+    #[command(flatten)]
+    settings: SettingsFile,
+}
+
+/// One thing that was looked at.
+struct Finding {
+    state: Standing,
+    what: String,
+    about: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Good,
+    /// It works, and could be better.
+    Note,
+    Wrong,
+}
+
+impl Standing {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Note => "note",
+            Self::Wrong => "wrong",
+        }
+    }
+}
+
+/// Something is wrong; what it is was printed.
+#[derive(Debug, thiserror::Error)]
+#[error("something is wrong, see above")]
+struct Unwell;
+
+fn found(state: Standing, what: impl Into<String>, about: impl Into<String>) -> Finding {
+    Finding {
+        state,
+        what: what.into(),
+        about: about.into(),
+    }
+}
+
+impl Doctor {
+    pub(super) fn run(&self) -> anyhow::Result<()> {
+        let mut findings = Vec::new();
+        match self.settings.load() {
+            Err(fault) => findings.push(found(Standing::Wrong, "settings", format!("{fault:#}"))),
+            Ok(settings) => {
+                findings.push(settings_file(&settings, self.settings.config.as_deref()));
+                findings.extend(machine());
+                findings.extend(models(&settings));
+                findings.extend(sandbox());
+                findings.extend(super::block_on(self.workers(settings))?);
+            }
+        }
+        let rows: Vec<Vec<String>> = findings
+            .iter()
+            .map(|finding| {
+                let state = finding.state.name().to_owned();
+                vec![state, finding.what.clone(), finding.about.clone()]
+            })
+            .collect();
+        let data: Vec<Value> = findings
+            .iter()
+            .map(|one| json!({ "state": one.state.name(), "what": one.what, "about": one.about }))
+            .collect();
+        output::print(self.json, &output::table(&rows), &json!(data))?;
+        if findings.iter().any(|one| one.state == Standing::Wrong) {
+            return Err(Unwell.into());
+        }
+        Ok(())
+    }
+
+    /// The running worker, and the modules as it or one of our own sees them.
+    async fn workers(&self, settings: Settings) -> anyhow::Result<Vec<Finding>> {
+        let mut findings = Vec::new();
+        let trust = settings.modules.trust;
+        let (client, own) = self.connect.running_or_own(|| Ok(settings)).await?;
+        findings.push(match &own {
+            None => found(Standing::Good, "worker", "one is running"),
+            Some(_) => found(
+                Standing::Note,
+                "worker",
+                "none is running; `fazai serve` starts one",
+            ),
+        });
+        if trust == ModuleTrust::Any {
+            let about =
+                "trust = any: whoever can write to the directory decides what the worker runs";
+            findings.push(found(Standing::Note, "modules", about));
+        }
+        findings.extend(modules(&client).await);
+        if let Some(worker) = own {
+            Worker::stop(&worker).await;
+        }
+        Ok(findings)
+    }
+}
+
+fn settings_file(settings: &Settings, named: Option<&Path>) -> Finding {
+    let path = named.unwrap_or(Path::new(DEFAULT_PATH));
+    let about = if path.exists() {
+        path.display().to_string()
+    } else {
+        format!("{} is not there: the defaults hold", path.display())
+    };
+    match settings.notes.len() {
+        0 => found(Standing::Good, "settings", about),
+        notes => {
+            let about = format!("{about}; {notes} notes, see `fazai config`");
+            found(Standing::Note, "settings", about)
+        }
+    }
+}
+
+fn machine() -> Vec<Finding> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut findings = vec![found(
+        Standing::Good,
+        "processors",
+        format!("{threads} may be used"),
+    )];
+    let free = fazai_models::memory::available();
+    findings.push(match free {
+        Some(bytes) => found(
+            Standing::Good,
+            "memory",
+            format!("{} are free", output::bytes(bytes)),
+        ),
+        None => found(
+            Standing::Note,
+            "memory",
+            "what is free can't be read; is /proc mounted?",
+        ),
+    });
+    findings
+}
+
+fn models(settings: &Settings) -> Vec<Finding> {
+    let store = Store::new(settings.model.dir.clone());
+    let entries = match store.list() {
+        Ok(entries) => entries,
+        Err(fault) => return vec![found(Standing::Wrong, "models", fault.to_string())],
+    };
+    let mut findings: Vec<Finding> = entries
+        .iter()
+        .filter_map(|entry| {
+            let problem = entry.broken.as_ref()?;
+            Some(found(
+                Standing::Wrong,
+                format!("model {}", entry.name),
+                problem.clone(),
+            ))
+        })
+        .collect();
+    let count = entries.len() - findings.len();
+    findings.push(found(
+        Standing::Good,
+        "models",
+        format!("{count} can be loaded"),
+    ));
+    findings
+}
+
+fn sandbox() -> Vec<Finding> {
+    let Some(launcher) = fazai::module_launcher() else {
+        return vec![found(
+            Standing::Wrong,
+            "sandbox",
+            "this program can't run modules",
+        )];
+    };
+    match fazai_modhost::probe(&launcher) {
+        Err(fault) => vec![found(Standing::Wrong, "sandbox", fault.to_string())],
+        Ok(report) => report
+            .layers
+            .iter()
+            .map(|layer| {
+                let what = format!("sandbox {}", layer.name);
+                match &layer.state {
+                    State::On => found(Standing::Good, what, "on"),
+                    State::Partly(why) => found(Standing::Note, what, format!("partly: {why}")),
+                    State::Off(why) => found(Standing::Note, what, format!("off: {why}")),
+                }
+            })
+            .collect(),
+    }
+}
+
+/// Tries to load every module that may load.
+async fn modules(client: &Client) -> Vec<Finding> {
+    let ask = |input: String| {
+        let call = Call::<NoParams> {
+            input,
+            ..Call::default()
+        };
+        client.call(Operation::Modules(call))
+    };
+    let listed = match ask("list".into()).await {
+        Ok(done) => done.data.unwrap_or_default(),
+        Err(fault) => return vec![found(Standing::Wrong, "modules", fault.to_string())],
+    };
+    let mut findings = Vec::new();
+    for module in listed["modules"].as_array().into_iter().flatten() {
+        let name = module["name"].as_str().unwrap_or_default();
+        let what = format!("module {name}");
+        findings.push(match ask(format!("verify {name}")).await {
+            Ok(_) => match module["state"].as_str() {
+                Some("quarantined") => found(Standing::Wrong, what, "in quarantine after crashes"),
+                _ => found(Standing::Good, what, "may be loaded"),
+            },
+            Err(fault) => found(Standing::Wrong, what, fault.to_string()),
+        });
+    }
+    findings
+}

@@ -1,0 +1,285 @@
+//! `fazai modules`: native modules, in a running worker or without one.
+
+mod add;
+mod keys;
+
+use std::io::{self, Write};
+
+use clap::{Args, Subcommand};
+use fazai_protocol::client::Client;
+use fazai_protocol::{Call, Done, ErrorCode, Line, ModuleCall, ModuleParams, NoParams, Operation};
+use serde_json::Value;
+
+use super::{Connect, Interrupted, SettingsFile, output};
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+A module is a shared library with the functions of fazai_mod.h. It loads if modules.toml has its
+sha256, or if a trusted key signed it: see `trust` in the settings.
+
+Examples:
+  fazai modules add hello.so               copy it to the modules and trust it as it is now
+  fazai modules call hello greet Ada
+  fazai modules list
+  fazai modules keygen vendor              vendor.key, to sign with, and vendor.pub
+  fazai modules sign --key vendor.key hello.so")]
+pub(crate) enum Modules {
+    /// List the modules and how they are
+    List(List),
+    /// Show everything about a module
+    Show(Named),
+    /// Run a command of a module and show its answer
+    Call(CallCommand),
+    /// Copy a module to the others and write its sha256 into modules.toml
+    Add(add::Add),
+    /// Load a module into the running worker; ends its quarantine too
+    Load(Named),
+    /// Unload a module from the running worker
+    Unload(Named),
+    /// Replace a loaded module by its file as it is now; no call is dropped
+    Reload(Named),
+    /// Say whether a module's file may be loaded, and which rule it breaks
+    Verify(Named),
+    /// Sign module files with a key of `keygen`
+    Sign(keys::Sign),
+    /// Make a key to sign modules with
+    Keygen(keys::Keygen),
+}
+
+/// Whom to ask: a running worker, or one of this command's own.
+#[derive(Debug, Args)]
+struct Place {
+    #[command(flatten)]
+    connect: Connect,
+    #[command(flatten)]
+    settings: SettingsFile,
+}
+
+/// List the modules and how they are
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// JSON, also on a terminal
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// One module
+#[derive(Debug, Args)]
+pub(crate) struct Named {
+    /// Its name
+    name: String,
+    /// JSON, also on a terminal
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Run a command of a module and show its answer
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  fazai modules call echo echo hello
+  fazai modules call system_info system_info '{\"parts\": [\"load\"]}'
+  fazai modules call --json echo help | jq -r 'select(.action==\"done\").result'")]
+pub(crate) struct CallCommand {
+    /// The module
+    name: String,
+    /// The command, and its arguments as text or as JSON
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<String>,
+    /// Give up after so many milliseconds
+    #[arg(long, value_name = "MS")]
+    deadline_ms: Option<u64>,
+    /// Show the protocol's lines instead of the text
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+impl Modules {
+    pub(super) fn run(&self) -> anyhow::Result<()> {
+        match self {
+            Self::List(list) => list.run(),
+            Self::Show(named) => named.run("show", show_text),
+            Self::Call(call) => call.run(),
+            Self::Add(add) => add.run(),
+            Self::Load(named) => named.run_remote("load"),
+            Self::Unload(named) => named.run_remote("unload"),
+            Self::Reload(named) => named.run_remote("reload"),
+            Self::Verify(named) => named.run("verify", |done| result(done)),
+            Self::Sign(sign) => sign.run(),
+            Self::Keygen(keygen) => keygen.run(),
+        }
+    }
+}
+
+impl Place {
+    /// Does something with a worker, and stops it if it was started for that.
+    fn with<T, F: Future<Output = anyhow::Result<T>>>(
+        &self,
+        work: impl FnOnce(Client) -> F,
+    ) -> anyhow::Result<T> {
+        super::block_on(async {
+            let settings = || {
+                let mut settings = self.settings.load()?;
+                settings.server.drain_ms = 0;
+                Ok(settings)
+            };
+            let (client, own) = self.connect.running_or_own(settings).await?;
+            let done = tokio::select! {
+                done = work(client) => done,
+                _ = tokio::signal::ctrl_c() => Err(Interrupted.into()),
+            };
+            if let Some(worker) = own {
+                worker.stop().await;
+            }
+            done
+        })
+    }
+}
+
+fn operation(input: String) -> Operation {
+    Operation::Modules(Call::<NoParams> {
+        input,
+        ..Call::default()
+    })
+}
+
+fn result(done: &Done) -> String {
+    done.result.clone().unwrap_or_default()
+}
+
+impl List {
+    fn run(&self) -> anyhow::Result<()> {
+        let call = |client: Client| async move { Ok(client.call(operation("list".into())).await?) };
+        let done = self.place.with(call)?;
+        let modules = done.data.unwrap_or_default()["modules"].take();
+        let rows = modules.as_array().map(Vec::as_slice).unwrap_or_default();
+        let heading = ["NAME", "STATE", "VERSION", "DESCRIPTION"].map(str::to_owned);
+        let mut table = vec![heading.to_vec()];
+        table.extend(rows.iter().map(|module| {
+            let text = |key: &str| module[key].as_str().unwrap_or_default().to_owned();
+            let about = ["problem", "description"].map(text);
+            let about = about.into_iter().find(|text| !text.is_empty());
+            vec![
+                text("name"),
+                text("state"),
+                text("version"),
+                about.unwrap_or_default(),
+            ]
+        }));
+        output::print(self.json, &output::table(&table), &modules)
+    }
+}
+
+impl Named {
+    fn run(&self, verb: &str, text: fn(&Done) -> String) -> anyhow::Result<()> {
+        let input = format!("{verb} {}", self.name);
+        let call = |client: Client| async move { Ok(client.call(operation(input)).await?) };
+        let done = self.place.with(call)?;
+        output::print(
+            self.json,
+            &text(&done),
+            done.data.as_ref().unwrap_or(&Value::Null),
+        )
+    }
+
+    /// What makes no sense without a running worker.
+    fn run_remote(&self, verb: &str) -> anyhow::Result<()> {
+        let input = format!("{verb} {}", self.name);
+        let done = super::block_on(async {
+            let client = self.place.connect.running().await?;
+            Ok(client.call(operation(input)).await?)
+        })?;
+        output::print(
+            self.json,
+            &result(&done),
+            done.data.as_ref().unwrap_or(&Value::Null),
+        )
+    }
+}
+
+/// What `show` tells people.
+fn show_text(done: &Done) -> String {
+    let Some(Value::Object(data)) = &done.data else {
+        return result(done);
+    };
+    let mut rows = Vec::new();
+    for (key, value) in data {
+        match value {
+            Value::Null => {}
+            Value::Array(commands) if key == "commands" => {
+                rows.extend(commands.iter().map(|command| {
+                    let text = |key: &str| command[key].as_str().unwrap_or_default().to_owned();
+                    vec![text("tool"), text("description")]
+                }));
+            }
+            Value::Object(parts) => rows.extend(
+                parts
+                    .iter()
+                    .map(|(part, value)| vec![format!("{key} {part}"), plain(value)]),
+            ),
+            value => rows.push(vec![key.clone(), plain(value)]),
+        }
+    }
+    output::table(&rows)
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+impl CallCommand {
+    fn run(&self) -> anyhow::Result<()> {
+        let call = ModuleCall {
+            params: ModuleParams {
+                module: Some(self.name.clone()),
+                deadline_ms: self.deadline_ms,
+                ..ModuleParams::default()
+            },
+            ..ModuleCall::new(self.command.join(" "))
+        };
+        let json = self.json;
+        self.place.with(|client| async move {
+            let mut reply = client.send(Operation::Module(Box::new(call))).await?;
+            let mut fresh = true;
+            while let Some(line) = reply.next().await? {
+                if json {
+                    output::json_line(&line)?;
+                }
+                match line {
+                    Line::Module(piece) if !json => {
+                        io::stdout().lock().write_all(piece.result.as_bytes())?;
+                        fresh = piece.result.ends_with('\n');
+                    }
+                    Line::Warning(warning) if !json => {
+                        writeln!(io::stderr().lock(), "fazai: {}", warning.result)?;
+                    }
+                    Line::Done(done) => {
+                        if !fresh {
+                            writeln!(io::stdout().lock())?;
+                        }
+                        return match done.error {
+                            Some(mut error) => {
+                                // Its words are on the screen already.
+                                error.hint.take_if(|_| error.code == ErrorCode::ModuleError);
+                                Err(error.into())
+                            }
+                            None => Ok(()),
+                        };
+                    }
+                    _ => {}
+                }
+            }
+            Err(anyhow::anyhow!("the answer has no end"))
+        })
+    }
+}
