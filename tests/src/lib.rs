@@ -6,6 +6,8 @@
     reason = "a test fails by a panic"
 )]
 
+pub mod served;
+
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::sync::Arc;

@@ -5,9 +5,12 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use fazai_models::backend::scripted::Script;
+use fazai_module_examples::built;
 use fazai_protocol::{ErrorCode, reply_schema, request_schema};
-use fazai_tests::{TestWorker, root};
+use fazai_tests::served::{fazai, path};
+use fazai_tests::{TestWorker, program, root, stdout};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 /// The committed file is what the program prints; `UPDATE=1` writes it anew.
 fn check_committed(file: &str, expected: &str) {
@@ -103,12 +106,28 @@ fn documented() -> Script {
     })
 }
 
+/// A directory with the example `echo`.
+fn modules() -> TempDir {
+    let mods = tempfile::tempdir().unwrap();
+    let config = mods.path().join("fazai.conf");
+    fs::write(&config, format!("[modules]\ndir = {}\n", path(mods.path()))).unwrap();
+    let echo = built().join("echo.so");
+    let add = ["modules", "add", path(&echo), "--config", path(&config)];
+    let _ = stdout(fazai(&add));
+    mods
+}
+
 #[tokio::test]
 async fn the_transcripts_of_the_protocol_are_true() {
     let transcripts = blocks("transcript");
-    assert!(transcripts.len() >= 10, "{} transcripts", transcripts.len());
+    assert!(transcripts.len() >= 12, "{} transcripts", transcripts.len());
+    let mods = modules();
     for transcript in transcripts {
-        let worker = TestWorker::start(documented()).await;
+        let worker = TestWorker::with_settings(documented(), |settings| {
+            settings.modules.dir = mods.path().to_owned();
+            settings.modules.program = Some(program());
+        })
+        .await;
         let mut wire = worker.connect().await;
         let mut skipping = false;
         for line in transcript.lines() {

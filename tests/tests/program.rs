@@ -2,90 +2,15 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
-use fazai_tests::{PATIENCE, program, root, stdout};
+use fazai_tests::served::{Served, fazai, path, serve, wait_for};
+use fazai_tests::{program, root, stdout};
 use serde_json::{Value, json};
-use tempfile::TempDir;
-
-/// A running `fazai serve` on a socket of its own.
-struct Served {
-    process: Child,
-    socket: PathBuf,
-    dir: TempDir,
-}
-
-impl Served {
-    fn start() -> Self {
-        Self::with_settings("")
-    }
-
-    fn with_settings(settings: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let socket = dir.path().join("run/fazai.sock");
-        let config = dir.path().join("fazai.conf");
-        fs::write(&config, settings).unwrap();
-        let process = serve(&socket, &config).spawn().unwrap();
-        let served = Self {
-            process,
-            socket,
-            dir,
-        };
-        wait_for(|| served.ask_status().is_some());
-        served
-    }
-
-    fn ask_status(&self) -> Option<Value> {
-        let output = fazai(&["status", "--json", "--socket", path(&self.socket)]);
-        serde_json::from_slice(&output.stdout).ok()
-    }
-
-    fn signal(&self, name: &str) {
-        let id = self.process.id().to_string();
-        let sent = Command::new("kill").args([format!("-{name}"), id]).status();
-        assert!(sent.unwrap().success());
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn serve(socket: &Path, config: &Path) -> Command {
-    let mut command = Command::new(program());
-    command
-        .args(["serve", "--socket", path(socket), "--config", path(config)])
-        .stdin(Stdio::null())
-        .stderr(Stdio::piped());
-    command
-}
-
-fn path(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
-
-fn fazai(arguments: &[&str]) -> Output {
-    Command::new(program())
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
-}
-
-fn wait_for(mut condition: impl FnMut() -> bool) {
-    let until = Instant::now() + PATIENCE;
-    while !condition() {
-        assert!(Instant::now() < until, "it never came");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
 
 /// Runs a command with the text on its standard input.
 fn pipe_through(command: &mut Command, input: &str) -> Output {
@@ -357,14 +282,7 @@ fn term_stops_and_cleans_up_and_hup_reads_the_settings_again() {
     served.signal("TERM");
     assert!(served.process.wait().unwrap().success());
     assert!(!served.socket.exists());
-    let mut log = String::new();
-    served
-        .process
-        .stderr
-        .take()
-        .unwrap()
-        .read_to_string(&mut log)
-        .unwrap();
+    let log = served.log();
     assert!(
         log.contains("a number from 1") && log.contains("stopping"),
         "{log}"
