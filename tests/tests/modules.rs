@@ -360,11 +360,11 @@ fn every_refused_load_names_its_rule() {
         fs::write(dir.join("modules.toml"), "").unwrap();
     });
     refused("", "can be written by others", &|dir| {
-        chmod(&dir.join("echo.so"), 0o666)
+        chmod(&dir.join("echo.so"), 0o666);
     });
     refused("", "can be written by others", &|dir| chmod(dir, 0o777));
     refused("", "can be written by others", &|dir| {
-        chmod(&dir.join("modules.toml"), 0o666)
+        chmod(&dir.join("modules.toml"), 0o666);
     });
     refused("", "outside of the module directory", &|dir| {
         let elsewhere = dir.parent().unwrap().join("echo.so");

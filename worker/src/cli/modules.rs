@@ -111,7 +111,7 @@ impl Modules {
             Self::Load(named) => named.run_remote("load"),
             Self::Unload(named) => named.run_remote("unload"),
             Self::Reload(named) => named.run_remote("reload"),
-            Self::Verify(named) => named.run("verify", |done| result(done)),
+            Self::Verify(named) => named.run("verify", result),
             Self::Sign(sign) => sign.run(),
             Self::Keygen(keygen) => keygen.run(),
         }
