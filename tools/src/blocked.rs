@@ -79,21 +79,20 @@ impl<'a> Seen<'a> {
     }
 
     fn blocked(&self) -> Option<Blocked> {
+        commands::pattern(self).or_else(|| self.written().find_map(files::write))
+    }
+
+    fn written(&self) -> impl Iterator<Item = &Word> {
         let written = self
             .touched
             .iter()
             .filter(|(_, access)| *access == Access::Write);
-        let mut writes = written.clone().filter_map(|(path, _)| files::write(path));
-        writes.next().or_else(|| commands::pattern(self))
+        written.map(|(path, _)| path)
     }
 
     /// Whether it changes a directory of the system as a whole.
     fn writes_system(&self) -> bool {
-        let mut written = self
-            .touched
-            .iter()
-            .filter(|(_, access)| *access == Access::Write);
-        written.any(|(path, _)| files::is_system(path))
+        self.written().any(files::is_system)
     }
 
     fn has(&self, wanted: &[&str]) -> bool {

@@ -20,12 +20,11 @@ pub(crate) fn lexical(cwd: &str, path: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for part in rest.split('/') {
         match part {
-            "" | "." => {}
             ".." if parts.pop().is_none() && !root.is_empty() => {
                 // Above a home that isn't known: its parent may be any directory.
                 return "/".into();
             }
-            ".." => {}
+            "" | "." | ".." => {}
             part => parts.push(part),
         }
     }
@@ -35,19 +34,43 @@ pub(crate) fn lexical(cwd: &str, path: &str) -> String {
     format!("{root}/{}", parts.join("/"))
 }
 
-/// Whether some path matches both patterns. Too often yes rather than no: a class such as `[a-z]`
-/// counts as any letter.
+/// Whether some path that a shell finds by the first pattern also matches the second, which is one
+/// of a policy. Too often yes rather than no: a class such as `[a-z]` counts as any letter.
 #[must_use]
-pub(crate) fn overlap(one: &str, two: &str) -> bool {
-    let (one, two) = (tokens(one), tokens(two));
-    // `reached[j]`: the first i tokens of `one` and the first j of `two` can match the same text.
-    let mut reached = vec![false; two.len() + 1];
+pub(crate) fn overlap(shell: &str, policy: &str) -> bool {
+    let shell: Vec<&str> = shell.split('/').collect();
+    let policy: Vec<&str> = policy.split('/').collect();
+    // `reached[j]`: the names so far can be matched by the first j names of the policy's pattern.
+    let mut reached = vec![false; policy.len() + 1];
     reached[0] = true;
-    skip_empty(&mut reached, &two);
-    for token in &one {
-        reached = step(&reached, *token, &two);
+    skip_empty(&mut reached, &policy, |name| name == "**");
+    for name in shell {
+        let any = |name: &str| name == "**";
+        reached = step(&reached, name, &policy, any, |one, two| {
+            names_overlap(one, two)
+        });
     }
-    reached[two.len()]
+    reached[policy.len()]
+}
+
+/// The same for one name.
+fn names_overlap(shell: &str, policy: &str) -> bool {
+    // What a shell calls `*` has no dot in front.
+    if shell.starts_with(['*', '?', '[']) && policy.starts_with('.') {
+        return false;
+    }
+    let policy = tokens(policy);
+    let mut reached = vec![false; policy.len() + 1];
+    reached[0] = true;
+    skip_empty(&mut reached, &policy, |token| token == Token::Star);
+    for token in tokens(shell) {
+        let any = |token: Token| token == Token::Star;
+        reached = step(&reached, token, &policy, any, |one, two| match (one, two) {
+            (Token::Char(one), Token::Char(two)) => one == two,
+            _ => true,
+        });
+    }
+    reached[policy.len()]
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,8 +80,6 @@ enum Token {
     Any,
     /// Any text within a name.
     Star,
-    /// Any text.
-    Tree,
 }
 
 fn tokens(pattern: &str) -> Vec<Token> {
@@ -66,7 +87,6 @@ fn tokens(pattern: &str) -> Vec<Token> {
     let mut chars = pattern.chars().peekable();
     while let Some(c) = chars.next() {
         out.push(match c {
-            '*' if chars.next_if_eq(&'*').is_some() => Token::Tree,
             '*' => Token::Star,
             '?' => Token::Any,
             '[' if chars.clone().any(|c| c == ']') => {
@@ -75,7 +95,7 @@ fn tokens(pattern: &str) -> Vec<Token> {
                 let _ = chars.by_ref().take_while(|c| *c != ']').count();
                 Token::Any
             }
-            '{' => {
+            '{' if chars.clone().any(|c| c == '}') => {
                 let _ = chars.by_ref().take_while(|c| *c != '}').count();
                 Token::Star
             }
@@ -85,43 +105,39 @@ fn tokens(pattern: &str) -> Vec<Token> {
     out
 }
 
-/// A star may stand for nothing.
-fn skip_empty(reached: &mut [bool], tokens: &[Token]) {
-    for (at, token) in tokens.iter().enumerate() {
-        if reached[at] && matches!(token, Token::Star | Token::Tree) {
+/// What may stand for nothing is passed over.
+fn skip_empty<T: Copy>(reached: &mut [bool], items: &[T], any: impl Fn(T) -> bool) {
+    for (at, item) in items.iter().enumerate() {
+        if reached[at] && any(*item) {
             reached[at + 1] = true;
         }
     }
 }
 
-/// What is reached after one more token of the first pattern.
-fn step(before: &[bool], token: Token, two: &[Token]) -> Vec<bool> {
-    let star = matches!(token, Token::Star | Token::Tree);
-    let mut after = if star {
+/// What is reached in the second pattern after one more item of the first.
+fn step<T: Copy>(
+    before: &[bool],
+    item: T,
+    second: &[T],
+    any: impl Fn(T) -> bool,
+    share: impl Fn(T, T) -> bool,
+) -> Vec<bool> {
+    let mut after = if any(item) {
         before.to_vec()
     } else {
         vec![false; before.len()]
     };
-    for (at, other) in two.iter().enumerate() {
-        let from = before[at] || (star && after[at]);
-        if from && share(token, *other) {
-            after[at + 1] = true;
-            if matches!(other, Token::Star | Token::Tree) {
-                after[at] = true;
-            }
+    for (at, other) in second.iter().enumerate() {
+        let from = before[at] || (any(item) && after[at]);
+        if !from {
+            continue;
         }
+        // The item takes one letter of `other`, which then goes on if it can stand for more.
+        after[at] |= any(*other);
+        after[at + 1] |= any(item) || any(*other) || share(item, *other);
     }
-    skip_empty(&mut after, two);
+    skip_empty(&mut after, second, any);
     after
-}
-
-/// Whether one letter can be in both.
-fn share(one: Token, two: Token) -> bool {
-    match (one, two) {
-        (Token::Char(a), Token::Char(b)) => a == b,
-        (Token::Char('/'), other) | (other, Token::Char('/')) => other == Token::Tree,
-        _ => true,
-    }
 }
 
 #[cfg(test)]
@@ -157,10 +173,20 @@ mod tests {
             ("/var/log/*.log", "/etc/**", false),
             ("/e*/sh?dow", "/etc/shadow", true),
             ("", "", true),
+            ("/work/*", "**/.*_history", false),
+            ("/work/**", "**/.*_history", true),
+            ("/work/.*", "**/.*_history", true),
+            ("/", "/**", true),
+            ("/etc/a/b", "/etc/**", true),
+            ("/etc", "/etc/**", true),
+            ("/etcx/a", "/etc/**", false),
+            ("/a/x/b", "/a/**/b", true),
+            ("/a/b", "/a/**/b", true),
+            ("x*y", "xay", true),
+            ("x*y", "xaz", false),
             ("*", "a/b", false),
         ] {
             assert_eq!(overlap(one, two), expected, "{one} {two}");
-            assert_eq!(overlap(two, one), expected, "{two} {one}");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The blocked patterns that look at one command.
 
-use super::{Blocked, Seen};
+use super::{Blocked, Seen, files};
+use crate::path::lexical;
 use crate::shell::{Command, Word};
 
 /// A pattern: its name, its reason, and what it looks for.
@@ -117,7 +118,7 @@ fn formats(seen: &Seen<'_>) -> bool {
         seen.flag('l', "--list") || seen.has(&["print", "-p", "--print", "--help", "--version"]);
     match name {
         "mke2fs" | "wipefs" | "blkdiscard" | "sg_format" | "mkdosfs" | "mkswap" | "scrub"
-        | "nwipe" => true,
+        | "nwipe" | "lvremove" | "vgremove" | "pvremove" | "lvreduce" | "vgreduce" => true,
         "parted" | "fdisk" | "sfdisk" | "sgdisk" | "gdisk" | "cfdisk" | "cgdisk" => !lists,
         "cryptsetup" => seen.has(&[
             "luksFormat",
@@ -127,7 +128,6 @@ fn formats(seen: &Seen<'_>) -> bool {
             "luksKillSlot",
             "luksRemoveKey",
         ]),
-        "lvremove" | "vgremove" | "pvremove" | "lvreduce" | "vgreduce" => true,
         "lvm" => seen.has(&["lvremove", "vgremove", "pvremove", "lvreduce", "vgreduce"]),
         "badblocks" => seen.flag('w', "--write"),
         "hdparm" => seen.command.args.iter().any(|arg| {
@@ -179,23 +179,11 @@ fn sets_uid(seen: &Seen<'_>) -> bool {
 }
 
 fn moves_system(seen: &Seen<'_>) -> bool {
-    let Some((_, sources)) = seen.command.args.split_last() else {
-        return false;
-    };
-    let _ = sources;
-    // The target of a move may be such a directory: `mv file /etc`.
-    let written = seen
-        .touched
-        .iter()
-        .filter(|(_, access)| *access == crate::shell::Access::Write);
-    let system = written
-        .filter(|(path, _)| super::files::is_system(path))
-        .count();
-    let target_is_system = seen.command.args.last().is_some_and(|last| {
-        let targets = last.paths(&["/".into()], crate::shell::Access::Write);
-        targets.iter().any(super::files::is_system)
-    });
-    seen.command.name() == "mv" && system > usize::from(target_is_system)
+    // The target may well be such a directory: `mv file /etc`.
+    let target = seen.command.args.last().map(Word::text).unwrap_or_default();
+    let into_system = files::is_system(&Word::Literal(lexical("/", target)));
+    let system = seen.written().filter(|path| files::is_system(path)).count();
+    seen.command.name() == "mv" && system > usize::from(into_system)
 }
 
 fn kills_all(seen: &Seen<'_>) -> bool {
@@ -232,8 +220,7 @@ fn stops_audit(seen: &Seen<'_>) -> bool {
     match seen.command.name() {
         "systemctl" => names && seen.has(&["stop", "disable", "mask", "kill"]),
         "service" | "rc-service" => names && seen.has(&["stop"]),
-        "update-rc.d" | "chkconfig" => names,
-        "pkill" | "killall" | "skill" => names,
+        "update-rc.d" | "chkconfig" | "pkill" | "killall" | "skill" => names,
         "auditctl" => !seen.has(&["-s", "-l", "-v"]),
         "setenforce" | "aa-teardown" | "aa-disable" | "aa-complain" => true,
         _ => false,

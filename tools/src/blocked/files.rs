@@ -131,7 +131,7 @@ const PROTECTED: &[(&str, &str, &[&str])] = &[
     (
         "history",
         "it removes the history of what was typed",
-        &["**/.*_history", "~/.*_history", "~*/.*_history"],
+        &["/root/.*_history", "/home/*/.*_history", "~*/.*_history"],
     ),
 ];
 

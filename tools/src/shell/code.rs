@@ -539,7 +539,12 @@ const OPTIONS: &[(&str, &[&str])] = &[
     ),
     ("hg", &["--config", "--cwd", "-R"]),
     ("gzip", &["--use-compress"]),
-    ("ip", &["netns", "-b", "-batch", "-force", "vrf"]),
+    (
+        "ip",
+        &[
+            "netns", "=-b", "=-ba", "=-bat", "=-batc", "=-batch", "=-force", "vrf",
+        ],
+    ),
     ("iptables", &["--modprobe", "-M"]),
     (
         "journalctl",
@@ -669,7 +674,7 @@ const VARIABLES: &[&str] = &[
 const VARIABLES_OBEYED: &[&str] = &["path", "cdpath", "fpath", "histchars", "module_path"];
 
 /// Whether setting the variable can't make a program run something else.
-pub(super) fn harmless_variable(name: &str) -> bool {
+pub(crate) fn harmless_variable(name: &str) -> bool {
     let small = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     VARIABLES.contains(&name)
         || (name.chars().all(small)
@@ -678,7 +683,7 @@ pub(super) fn harmless_variable(name: &str) -> bool {
 }
 
 /// `python3 --version` runs no code.
-pub(super) fn only_asks_about_itself(command: &Command) -> bool {
+pub(crate) fn only_asks_about_itself(command: &Command) -> bool {
     let [only] = command.args.as_slice() else {
         return false;
     };
@@ -769,20 +774,19 @@ fn option_that_runs(command: &Command) -> Option<&'static str> {
 }
 
 fn is_option(text: &str, option: &str) -> bool {
+    if let Some(exact) = option.strip_prefix('=') {
+        return text == exact;
+    }
     if option.starts_with("--") {
         // Long options may be shortened as long as they are clear, and have values after `=`.
         let name = text.split('=').next().unwrap_or_default();
         return name.len() > 3
             && (option.starts_with(name) || name == option || name.starts_with(option));
     }
-    match option.strip_prefix('-') {
-        Some(letter) if letter.len() == 1 => {
-            text.starts_with('-') && !text.starts_with("--") && text.contains(letter)
-        }
-        Some(_) => text == option,
-        None if option.ends_with(['/', ':']) => text.starts_with(option),
-        None => text == option,
+    if let Some(letter) = option.strip_prefix('-').filter(|letter| letter.len() == 1) {
+        return text.starts_with('-') && !text.starts_with("--") && text.contains(letter);
     }
+    text == option || (option.ends_with(['/', ':']) && text.starts_with(option))
 }
 
 /// Whether a sed command only prints, deletes and replaces lines.

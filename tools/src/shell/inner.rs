@@ -29,6 +29,10 @@ pub(super) fn inner(command: &mut Command, stdin: Option<&str>) -> Vec<Inner> {
         Some(options) => unwrap(command, &options),
         None => Vec::new(),
     });
+    if found.iter().any(|inner| matches!(inner, Inner::Text(_))) {
+        // The text is judged as what it runs; as an argument it would look like a path.
+        command.args.retain(|arg| arg.text().starts_with('-'));
+    }
     found.extend(code::reason(command).map(Inner::Opaque));
     found
 }
@@ -482,7 +486,10 @@ fn unknown(text: &str) -> Word {
 
 /// Takes `-exec ... ;` and its likes out of the arguments, and turns `-delete` into `rm`.
 fn find(command: &mut Command) -> Vec<Inner> {
-    let roots = find_roots(&command.args);
+    let roots: Vec<Word> = find_roots(&command.args)
+        .iter()
+        .map(|root| below(root, find_name(&command.args)))
+        .collect();
     let mut found = Vec::new();
     let mut own = Vec::new();
     let mut args = std::mem::take(&mut command.args).into_iter();
@@ -496,9 +503,8 @@ fn find(command: &mut Command) -> Vec<Inner> {
                 found.push(Inner::Argv(words));
             }
             "-delete" => {
-                let files = roots.iter().map(|root| below(root));
                 let rm = ["rm", "-r"].map(|word| Word::Literal(word.into()));
-                found.push(Inner::Argv(rm.into_iter().chain(files).collect()));
+                found.push(Inner::Argv(rm.into_iter().chain(roots.clone()).collect()));
             }
             _ => own.push(arg),
         }
@@ -530,16 +536,31 @@ fn find_roots(args: &[Word]) -> Vec<Word> {
 /// The files that `{}` stands for.
 fn found_files(word: Word, roots: &[Word]) -> Vec<Word> {
     match word.literal() {
-        Some("{}") => roots.iter().map(below).collect(),
+        Some("{}") => roots.to_vec(),
         Some(text) if text.contains("{}") => vec![unknown(text)],
         _ => vec![word],
     }
 }
 
-/// Everything in a directory.
-fn below(root: &Word) -> Word {
+/// The name that all found files have, if there is just one `-name` and nothing that widens it.
+fn find_name(args: &[Word]) -> &str {
+    let widens = |arg: &Word| matches!(arg.text(), "-o" | "-or" | "-not" | "!" | "," | "(" | ")");
+    let mut names = args.windows(2).filter(|pair| pair[0].text() == "-name");
+    match (names.next(), names.next()) {
+        (Some([_, Word::Literal(name)]), None) if !args.iter().any(widens) => name,
+        _ => "",
+    }
+}
+
+/// Everything in a directory, or all that has such a name.
+fn below(root: &Word, name: &str) -> Word {
+    let end = if name.is_empty() {
+        "**".to_owned()
+    } else {
+        format!("**/{name}")
+    };
     match root {
-        Word::Literal(root) => Word::Glob(format!("{}/**", root.trim_end_matches('/'))),
+        Word::Literal(root) => Word::Glob(format!("{}/{end}", root.trim_end_matches('/'))),
         other => Word::Unknown {
             prefix: other
                 .text()
@@ -547,7 +568,7 @@ fn below(root: &Word) -> Word {
                 .next()
                 .unwrap_or_default()
                 .into(),
-            text: format!("{}/**", other.text()),
+            text: format!("{}/{end}", other.text()),
         },
     }
 }

@@ -271,6 +271,13 @@ fn outputs(command: &Command, touches: &mut Vec<Touch>) {
             .iter()
             .filter_map(|option| value_after(args, option))
             .collect(),
+        "unzip"
+            if args
+                .iter()
+                .any(|arg| matches!(arg.text(), "-l" | "-t" | "-v" | "-Z")) =>
+        {
+            Vec::new()
+        }
         "unzip" => vec![value_after(args, "-d").unwrap_or_else(here)],
         "tar" => tar(args),
         "sed"

@@ -15,6 +15,13 @@ use super::{COMMANDS_MAX, Command, NESTING_MAX, Opaque, Refused, Script, Word, c
 /// The stack of the thread that parses: the parser is recursive, and the text a stranger's.
 const PARSER_STACK_BYTES: usize = 32 << 20;
 
+/// Words that are no programs. Where one is found as one, a wrapper stood before it, or shells
+/// read the text in another way.
+const RESERVED: &[&str] = &[
+    "!", "{", "}", "if", "then", "else", "elif", "fi", "do", "done", "case", "esac", "while",
+    "until", "for", "select", "function", "in", "[[", "]]",
+];
+
 /// Collects what a text executes.
 #[derive(Default)]
 pub(super) struct Walk {
@@ -447,6 +454,12 @@ impl Walk {
         if text.is_empty() || !text.chars().all(|c| c.is_ascii_graphic()) {
             self.opaque("a program with unusual letters in its name", text);
             return None;
+        }
+        if RESERVED.contains(&text) || text.contains('=') {
+            self.opaque(
+                "a word of the shell's grammar where a program should be",
+                text,
+            );
         }
         Some(text.into())
     }

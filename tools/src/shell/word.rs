@@ -56,6 +56,9 @@ impl Word {
 pub(super) struct Resolved {
     known: String,
     glob: bool,
+    bracket: bool,
+    /// Whether the last piece was a lone `$`.
+    dollar: bool,
     /// How much of `known` stood before the first unknown part.
     unknown_from: Option<usize>,
     /// Command texts that the shell runs to make the word.
@@ -102,6 +105,9 @@ impl Resolved {
 
     fn pieces(&mut self, raw: &str, pieces: &[WordPieceWithSource], quoted: bool) {
         for piece in pieces {
+            if std::mem::take(&mut self.dollar) {
+                self.unclear("a `$` with an unusual meaning", raw);
+            }
             let source = raw
                 .get(piece.start_index..piece.end_index)
                 .unwrap_or_default();
@@ -111,7 +117,7 @@ impl Resolved {
 
     fn piece(&mut self, raw: &str, source: &str, piece: &WordPiece, quoted: bool) {
         match piece {
-            WordPiece::Text(text) if quoted => self.known += &text.replace("\\\n", ""),
+            WordPiece::Text(text) if quoted => self.quoted(text),
             WordPiece::Text(text) => self.unquoted(text),
             WordPiece::SingleQuotedText(text) => self.known += text,
             WordPiece::AnsiCQuotedText(text) => match ansi_c(text) {
@@ -146,12 +152,21 @@ impl Resolved {
         if text.contains(|c: char| c.is_whitespace() || "()<>|&;".contains(c)) {
             return self.unclear("a word that shells split differently", text);
         }
-        // `$[1+1]` and the like.
-        if text.trim_end_matches('$').contains('$') || (text == "$" && !self.known.is_empty()) {
+        self.dollar = text == "$";
+        if text.trim_end_matches('$').contains('$') {
             return self.unclear("a `$` with an unusual meaning", text);
         }
-        self.glob |= text.contains(['*', '?', '[']);
+        self.bracket |= text.contains('[');
+        self.glob |= text.contains(['*', '?']) || (self.bracket && text.contains(']'));
         self.known += text;
+    }
+
+    fn quoted(&mut self, text: &str) {
+        if text.contains("$[") {
+            return self.unclear("a `$` with an unusual meaning", text);
+        }
+        // An escaped newline joins two lines, also between double quotes.
+        self.known += &text.replace("\\\n", "");
     }
 
     fn tilde(&mut self, user: &str, source: &str) {
