@@ -191,6 +191,11 @@ impl Judge<'_> {
 
     /// A rule that denies or asks for a word, in case that it is a path.
     fn forbidden(&self, kind: Kind, path: &Word) -> Option<Decision> {
+        // It is not known whether the program writes there.
+        if let Some(found) = blocked_write(path.text()).filter(|found| found.name != "write-device")
+        {
+            return Some(self.opaque(found.reason, path.text()));
+        }
         let strict = |rule: &Rule, path: &Word| {
             rule.decision != Verdict::Allow && rule.paths.is_some() && rule.path(path)
         };

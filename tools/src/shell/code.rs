@@ -136,6 +136,7 @@ const INTERPRETERS: &[&str] = &[
     "emacs",
     "emacsclient",
     "nano",
+    "patch",
     "pico",
     "joe",
     "jed",
@@ -393,6 +394,8 @@ const OPTIONS: &[(&str, &[&str])] = &[
             "--option",
             "--config-file",
             "./",
+            "../",
+            "~/",
             "/",
             "changelog",
             "edit-sources",
@@ -407,6 +410,8 @@ const OPTIONS: &[(&str, &[&str])] = &[
             "--config-file",
             "changelog",
             "./",
+            "../",
+            "~/",
             "/",
         ],
     ),
@@ -707,7 +712,7 @@ pub(super) fn reason(command: &Command) -> Option<&'static str> {
     if name.starts_with("ld-linux") || name.starts_with("ld-") || name.starts_with("ld.so") {
         return Some("the dynamic loader, which starts any file");
     }
-    if NAMING_BUILTINS.contains(&program) && command.args.iter().any(subscript) {
+    if NAMING_BUILTINS.contains(&program) && names_a_variable(command) {
         return Some("a subscript that the shell evaluates");
     }
     if name == "sed" && !sed_is_plain(command) {
@@ -741,6 +746,23 @@ fn is_elsewhere(program: &str) -> bool {
         .split('/')
         .filter(|part| !matches!(*part, "" | "."));
     !SYSTEM.contains(&parts.collect::<Vec<_>>().join("/").as_str())
+}
+
+/// Whether a builtin may be given the name of a variable that is not plainly written.
+fn names_a_variable(command: &Command) -> bool {
+    let args = &command.args;
+    let unknown = |arg: &Word| matches!(arg, Word::Unknown { .. });
+    args.iter().any(subscript)
+        || match command.program.as_str() {
+            "printf" => args.first().is_some_and(|arg| {
+                arg.text().starts_with("-v") || (unknown(arg) && arg.may_be_option())
+            }),
+            "test" | "[" => {
+                args.iter().any(|arg| arg.text() == "-v")
+                    || args.first().is_some_and(unknown) && args.len() <= 3
+            }
+            _ => args.iter().any(unknown),
+        }
 }
 
 fn subscript(word: &Word) -> bool {

@@ -44,10 +44,13 @@ fn special(command: &mut Command, stdin: Option<&str>) -> Option<Vec<Inner>> {
         name if SHELLS.contains(&name) => shell(&command.args, stdin),
         "busybox" | "toybox" => unwrap(command, &NONE),
         "env" => env(command),
-        "command" => match option_letters(&command.args).contains(['v', 'V']) {
-            true => Vec::new(),
-            false => unwrap(command, &Options { flags: "p", ..NONE }),
-        },
+        // Only in front: `command rm -v` runs rm.
+        "command" => {
+            match option_letters(command.args.get(..1).unwrap_or_default()).contains(['v', 'V']) {
+                true => Vec::new(),
+                false => unwrap(command, &Options { flags: "p", ..NONE }),
+            }
+        }
         "find" => find(command),
         "xargs" => xargs(command),
         "watch" => joined(
@@ -442,14 +445,20 @@ fn xargs(command: &mut Command) -> Vec<Inner> {
         ],
         ..NONE
     };
-    let found = unwrap(command, &options);
+    let mut found = unwrap(command, &options);
+    if !replaces_braces(&command.args) {
+        found.push(Inner::Opaque(
+            "a mark for input that may be anywhere in the command",
+        ));
+    }
     found
         .into_iter()
         .map(|inner| match inner {
             Inner::Argv(words) => Inner::Argv(with_input(words)),
             // Without a program it is `echo`.
             Inner::Opaque(_)
-                if command.args.iter().all(|arg| arg.literal().is_some())
+                if replaces_braces(&command.args)
+                    && command.args.iter().all(|arg| arg.literal().is_some())
                     && options.end(&command.args).is_some() =>
             {
                 Inner::Argv(vec![Word::Literal("echo".into()), unknown("...")])
@@ -457,6 +466,22 @@ fn xargs(command: &mut Command) -> Vec<Inner> {
             other => other,
         })
         .collect()
+}
+
+/// Whether the mark for input is `{}`, or there is none.
+fn replaces_braces(args: &[Word]) -> bool {
+    args.iter().enumerate().all(|(at, arg)| {
+        let text = arg.text();
+        match text.strip_prefix("--replace").or_else(|| {
+            text.split_once('I')
+                .filter(|(before, _)| before.starts_with('-'))
+                .map(|(_, mark)| mark)
+        }) {
+            None => true,
+            Some("") => args.get(at + 1).is_some_and(|mark| mark.text() == "{}"),
+            Some(mark) => mark.trim_start_matches('=') == "{}",
+        }
+    })
 }
 
 /// The words of a program that `xargs` starts: what it reads may stand anywhere.

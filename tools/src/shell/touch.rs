@@ -151,17 +151,14 @@ fn by_program(command: &Command, touches: &mut Vec<Touch>) {
         add(touches, Access::Mention, others);
         copied(command, &files, touches);
     } else if let Some((values, skip)) = find(WRITERS) {
-        let (files, others) = split(&command.args, values, skip);
+        let (files, others) = split(&command.args, values, skip_for_mode(command, skip));
         add(touches, Access::Mention, others);
         add(touches, Access::Write, files);
     } else if let Some((values, skip)) = find(READERS) {
         let (files, others) = split(&command.args, values, skip_for(command, skip));
         add(touches, Access::Mention, others);
         add(touches, Access::Read, files);
-        let output = (name == "sort")
-            .then(|| value_after(&command.args, "-o"))
-            .flatten();
-        add(touches, Access::Write, output.iter());
+        outputs(command, touches);
         if name == "find" {
             add(touches, Access::Write, find_outputs(&command.args));
         }
@@ -181,6 +178,17 @@ fn skip_for(command: &Command, skip: usize) -> usize {
             || text.starts_with("--regexp=")
     });
     if named { 0 } else { skip }
+}
+
+/// `chmod -w FILE` and `chown --reference=x FILE` have no mode and no owner among their words.
+fn skip_for_mode(command: &Command, skip: usize) -> usize {
+    let elsewhere = command.args.iter().map(Word::text).any(|text| {
+        text.starts_with("--ref")
+            || text.strip_prefix('-').is_some_and(|mode| {
+                command.name() == "chmod" && mode.starts_with(['r', 'w', 'x', 'X', 's', 't'])
+            })
+    });
+    if elsewhere { 0 } else { skip }
 }
 
 /// The words that name files, and the others.
@@ -207,44 +215,57 @@ fn split<'a>(args: &'a [Word], values: &str, skip: usize) -> (Vec<&'a Word>, Vec
 }
 
 fn copied(command: &Command, files: &[&Word], touches: &mut Vec<Touch>) {
-    let target = value_after(&command.args, "-t")
-        .or_else(|| value_after(&command.args, "--target-directory"));
-    let (to, from) = match (&target, files) {
-        (Some(target), files) => (target, files),
-        (None, [from @ .., to]) => (*to, from),
-        (None, []) => return,
-    };
+    // Where it is unclear which word is the target, each that may be one is taken for it.
+    let mut targets = values_of(&command.args, 't', "--target-directory");
+    targets.extend(files.last().map(|last| (*last).clone()));
     // What is moved is gone where it was.
-    let access = if command.name() == "mv" {
-        Access::Write
-    } else {
-        Access::Read
-    };
-    add(touches, access, from.iter().copied());
-    add(touches, Access::Write, [to]);
-    // If the target is a directory, the file in it is what is written.
-    let into = from.iter().filter_map(|from| {
-        let name = from.text().trim_end_matches('/').rsplit('/').next()?;
-        let path = format!("{}/{name}", to.literal()?.trim_end_matches('/'));
-        Some(match from {
-            Word::Literal(_) => Word::Literal(path),
-            Word::Glob(_) | Word::Unknown { .. } => Word::Glob(format!("{}/*", to.literal()?)),
-        })
-    });
-    add(touches, Access::Write, &into.collect::<Vec<_>>());
+    let moved = command.name() == "mv";
+    let access = if moved { Access::Write } else { Access::Read };
+    let all_are_sources = targets.len() > 1;
+    let sources = &files[..files.len().saturating_sub(usize::from(!all_are_sources))];
+    add(touches, access, sources.iter().copied());
+    add(touches, Access::Write, &targets);
+    for target in targets.iter().filter_map(Word::literal) {
+        let inside = sources.iter().map(|source| inside(target, source));
+        add(touches, Access::Write, &inside.collect::<Vec<_>>());
+    }
 }
 
-/// The value of an option, in the next word or the same.
-fn value_after(args: &[Word], option: &str) -> Option<Word> {
-    args.iter().enumerate().find_map(|(at, arg)| {
-        let text = arg.text();
-        if text == option {
-            return args.get(at + 1).cloned();
+/// If the target is a directory, the file in it is what is written.
+fn inside(target: &str, source: &Word) -> Word {
+    let target = target.trim_end_matches('/');
+    match source {
+        Word::Literal(text) => {
+            let name = text
+                .trim_end_matches('/')
+                .rsplit('/')
+                .next()
+                .unwrap_or_default();
+            Word::Literal(format!("{target}/{name}"))
         }
-        let value = text.strip_prefix(option)?;
-        let value = value.strip_prefix('=').unwrap_or(value);
-        Some(Word::Literal(value.into()))
-    })
+        Word::Glob(_) | Word::Unknown { .. } => Word::Glob(format!("{target}/*")),
+    }
+}
+
+/// Every word that may be the value of an option, by its letter in a cluster or its long name,
+/// which may be shortened.
+fn values_of(args: &[Word], letter: char, long: &str) -> Vec<Word> {
+    let values = args.iter().enumerate().filter_map(|(at, arg)| {
+        let text = arg.text();
+        let value = match text.strip_prefix("--") {
+            Some(_) => {
+                let (name, value) = text.split_once('=').unwrap_or((text, ""));
+                (name.len() > 2 && long.starts_with(name)).then_some(value)?
+            }
+            None => text.strip_prefix('-')?.split_once(letter)?.1,
+        };
+        match (value, arg) {
+            ("", _) => args.get(at + 1).cloned(),
+            (value, Word::Literal(_)) => Some(Word::Literal(value.into())),
+            (_, other) => Some(other.clone()),
+        }
+    });
+    values.collect()
 }
 
 fn find_outputs(args: &[Word]) -> impl Iterator<Item = &Word> {
@@ -258,19 +279,18 @@ fn find_outputs(args: &[Word]) -> impl Iterator<Item = &Word> {
 fn outputs(command: &Command, touches: &mut Vec<Touch>) {
     let args = &command.args;
     let words: Vec<Word> = match command.name() {
+        "sort" | "shuf" => values_of(args, 'o', "--output"),
         "dd" => args
             .iter()
             .filter_map(|arg| arg.text().strip_prefix("of="))
             .map(|to| Word::Literal(to.into()))
             .collect(),
-        "curl" => ["-o", "--output"]
-            .iter()
-            .filter_map(|option| value_after(args, option))
-            .collect(),
-        "wget" => ["-O", "--output-document", "-P"]
-            .iter()
-            .filter_map(|option| value_after(args, option))
-            .collect(),
+        "curl" | "tree" => values_of(args, 'o', "--output"),
+        "wget" => [
+            values_of(args, 'O', "--output-document"),
+            values_of(args, 'P', "--directory-prefix"),
+        ]
+        .concat(),
         "unzip"
             if args
                 .iter()
@@ -278,42 +298,72 @@ fn outputs(command: &Command, touches: &mut Vec<Touch>) {
         {
             Vec::new()
         }
-        "unzip" => vec![value_after(args, "-d").unwrap_or_else(here)],
+        "unzip" => or_here(values_of(args, 'd', "-d")),
         "tar" => tar(args),
-        "sed"
-            if args.iter().any(|arg| {
-                arg.text().starts_with("-i") || arg.text().starts_with("--in-place")
-            }) =>
-        {
-            split(args, "ef", 1).0.into_iter().cloned().collect()
-        }
+        "sed" if changes_in_place(args) => split(args, "ef", skip_for(command, 1))
+            .0
+            .into_iter()
+            .cloned()
+            .collect(),
+        // Their second file is what they write.
+        "uniq" | "xxd" => split(args, "fswlc", 0)
+            .0
+            .into_iter()
+            .skip(1)
+            .cloned()
+            .collect(),
         _ => Vec::new(),
     };
     add(touches, Access::Write, &words);
 }
 
-fn here() -> Word {
-    Word::Literal(".".into())
+fn changes_in_place(args: &[Word]) -> bool {
+    args.iter()
+        .map(Word::text)
+        .any(|text| match text.strip_prefix("--") {
+            Some(long) => long.starts_with('i'),
+            None => text.starts_with('-') && text.contains('i'),
+        })
+}
+
+fn or_here(words: Vec<Word>) -> Vec<Word> {
+    if words.is_empty() {
+        vec![Word::Literal(".".into())]
+    } else {
+        words
+    }
 }
 
 fn tar(args: &[Word]) -> Vec<Word> {
     let cluster = args.first().map(Word::text).unwrap_or_default();
-    let mode = |letter: char, long: &str| {
-        (!cluster.starts_with("--") && cluster.contains(letter))
-            || args.iter().any(|arg| arg.text() == long)
+    let short = |letter: char| {
+        let clusters = args
+            .iter()
+            .map(Word::text)
+            .filter(|text| text.starts_with('-') && !text.starts_with("--"));
+        clusters.chain([cluster]).any(|text| text.contains(letter))
     };
-    if mode('x', "--extract") || mode('x', "--get") {
-        let directory = value_after(args, "-C").or_else(|| value_after(args, "--directory"));
-        return vec![directory.unwrap_or_else(here)];
+    let long = |names: &[&str]| args.iter().any(|arg| names.contains(&arg.text()));
+    // In the old way of writing, the values of a cluster follow it in its order.
+    if !cluster.starts_with('-') && cluster.contains('C') {
+        return vec![Word::Unknown {
+            prefix: String::new(),
+            text: cluster.into(),
+        }];
     }
-    if mode('t', "--list") {
+    if long(&["--extract", "--get"]) || (short('x') && !cluster.starts_with("--")) {
+        return or_here(values_of(args, 'C', "--directory"));
+    }
+    if short('t') && !short('c') {
         return Vec::new();
     }
-    let archive = args.get(1).filter(|_| cluster.ends_with('f')).cloned();
-    let archive = archive
-        .or_else(|| value_after(args, "--file"))
-        .or_else(|| value_after(args, "-f"));
-    vec![archive.unwrap_or_else(here)]
+    let old = args
+        .get(1)
+        .filter(|_| !cluster.starts_with('-') && cluster.contains('f'))
+        .cloned();
+    let mut archives = values_of(args, 'f', "--file");
+    archives.extend(old);
+    or_here(archives)
 }
 
 impl Word {

@@ -1,10 +1,11 @@
 //! Every place in the syntax tree where something can be executed.
 
 use brush_parser::ast::{
-    AndOr, AndOrList, Assignment, AssignmentName, AssignmentValue, Command as Node,
-    CommandPrefixOrSuffixItem as Item, CompoundCommand, CompoundList, ExtendedTestExpr,
-    FunctionDefinition, IoFileRedirectKind, IoFileRedirectTarget, IoRedirect, Pipeline, Program,
-    SeparatorOperator, SimpleCommand, UnexpandedArithmeticExpr, Word as RawWord,
+    AndOr, AndOrList, Assignment, AssignmentName, AssignmentValue, BinaryPredicate,
+    Command as Node, CommandPrefixOrSuffixItem as Item, CompoundCommand, CompoundList,
+    ExtendedTestExpr, FunctionDefinition, IoFileRedirectKind, IoFileRedirectTarget, IoRedirect,
+    Pipeline, Program, SeparatorOperator, SimpleCommand, UnaryPredicate, UnexpandedArithmeticExpr,
+    Word as RawWord,
 };
 use brush_parser::{ParserOptions, SourceInfo, parse_tokens, uncached_tokenize_str};
 
@@ -218,20 +219,29 @@ impl Walk {
             ExtendedTestExpr::Not(inner) | ExtendedTestExpr::Parenthesized(inner) => {
                 self.test(inner)
             }
-            // `-v` and `-eq` evaluate subscripts, and these run commands.
-            ExtendedTestExpr::UnaryTest(_, word) => self.tested(word),
-            ExtendedTestExpr::BinaryTest(_, one, two) => {
-                self.tested(one)?;
-                self.tested(two)
+            // `-v` and `-eq` evaluate what their operands hold, and a subscript in it runs commands.
+            ExtendedTestExpr::UnaryTest(predicate, word) => {
+                if matches!(
+                    predicate,
+                    UnaryPredicate::ShellVariableIsSetAndAssigned
+                        | UnaryPredicate::ShellVariableIsSetAndNameRef
+                ) {
+                    self.opaque("a name that the shell evaluates", &word.value);
+                }
+                self.word(word).map(drop)
+            }
+            ExtendedTestExpr::BinaryTest(predicate, one, two) => {
+                if is_arithmetic(predicate) {
+                    self.script.opaque.extend(
+                        [one, two]
+                            .into_iter()
+                            .filter_map(|word| arithmetic(&word.value)),
+                    );
+                }
+                self.word(one)?;
+                self.word(two).map(drop)
             }
         }
-    }
-
-    fn tested(&mut self, word: &RawWord) -> Walked {
-        if word.value.contains('[') && word.value.contains(['$', '`']) {
-            self.opaque("a subscript that the shell evaluates", &word.value);
-        }
-        self.word(word).map(drop)
     }
 
     fn arithmetic(&mut self, expression: &UnexpandedArithmeticExpr) -> Walked {
@@ -490,6 +500,18 @@ fn printed(node: &Node) -> Option<String> {
         })
         .collect();
     Some(words?.join(" "))
+}
+
+fn is_arithmetic(predicate: &BinaryPredicate) -> bool {
+    matches!(
+        predicate,
+        BinaryPredicate::ArithmeticEqualTo
+            | BinaryPredicate::ArithmeticNotEqualTo
+            | BinaryPredicate::ArithmeticLessThan
+            | BinaryPredicate::ArithmeticLessThanOrEqualTo
+            | BinaryPredicate::ArithmeticGreaterThan
+            | BinaryPredicate::ArithmeticGreaterThanOrEqualTo
+    )
 }
 
 fn is_descriptor(text: &str) -> bool {

@@ -203,8 +203,10 @@ impl Resolved {
             } else {
                 self.unknown();
             }
-        } else if source.contains(['`', '(', '[', '!', '@', '=']) {
-            // Subscripts, defaults and `@P` are expanded again, so they can run commands.
+        } else if matches!(parameter, ParameterExpr::Substring { .. })
+            || source.contains(['`', '(', '[', '!', '@', '='])
+        {
+            // Subscripts, offsets, defaults and `@P` are evaluated, so they can run commands.
             self.unclear("an expansion that may run commands", source);
         } else {
             self.unknown();
