@@ -3,7 +3,7 @@
 //! Nothing here starts a thread or reads a clock, and nothing is allowed by silence: whoever has
 //! nobody to ask, or no answer in time, is denied.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -152,7 +152,8 @@ struct State {
     pending: HashMap<ApprovalId, (Pending, SyncSender<Answer>)>,
     /// What became of the last ones, oldest first.
     settled: VecDeque<(ApprovalId, Settled)>,
-    grants: HashSet<String>,
+    /// Who said yes for the session, by session and action.
+    grants: HashMap<String, Caller>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -259,7 +260,7 @@ impl Approvals {
         };
         state.settle(id.clone(), Settled::Answered);
         if choice == Choice::Session {
-            state.grant(&pending.question);
+            state.grant(&pending.question, by);
         }
         let answer = match choice {
             Choice::Once | Choice::Session => Ok(Box::new(Approved {
@@ -276,10 +277,11 @@ impl Approvals {
         Ok(())
     }
 
-    /// Whether somebody already said yes to the very same action for this session.
+    /// Who already said yes to the very same action for this session.
     #[must_use]
-    pub fn is_granted(&self, question: &Question) -> bool {
-        grant_of(question).is_some_and(|grant| self.state().grants.contains(&grant))
+    pub fn granted_by(&self, question: &Question) -> Option<Caller> {
+        let grant = grant_of(question)?;
+        self.state().grants.get(&grant).cloned()
     }
 
     /// Forgets what was granted to a session.
@@ -287,7 +289,7 @@ impl Approvals {
         let start = session_key(caller, session);
         self.state()
             .grants
-            .retain(|grant| !grant.starts_with(&start));
+            .retain(|grant, _| !grant.starts_with(&start));
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -367,10 +369,12 @@ impl State {
         }
     }
 
-    fn grant(&mut self, question: &Question) {
+    fn grant(&mut self, question: &Question, by: &Caller) {
         // A full table asks again, which is only tedious.
-        if self.grants.len() < GRANTS_MAX {
-            self.grants.extend(grant_of(question));
+        if self.grants.len() < GRANTS_MAX
+            && let Some(grant) = grant_of(question)
+        {
+            self.grants.insert(grant, by.clone());
         }
     }
 }
@@ -445,7 +449,7 @@ mod tests {
         assert!(waiting.wait().is_ok());
         let again = approvals.answer(&id, &user(1), Choice::Once, "", now);
         assert_eq!(again, Err(ApprovalError::AnsweredAlready(id.0)));
-        assert!(!approvals.is_granted(&question(Approvers::Caller)));
+        assert_eq!(approvals.granted_by(&question(Approvers::Caller)), None);
     }
 
     #[test]
@@ -501,12 +505,15 @@ mod tests {
         approvals
             .answer(&waiting.id, &user(1), Choice::Session, "", now)
             .expect("taken");
-        assert!(approvals.is_granted(&question(Approvers::Caller)));
+        assert_eq!(
+            approvals.granted_by(&question(Approvers::Caller)),
+            Some(user(1))
+        );
         let mut other = question(Approvers::Caller);
         other.action = Action::shell("reboot now", "/");
-        assert!(!approvals.is_granted(&other));
+        assert_eq!(approvals.granted_by(&other), None);
         approvals.end_session(&user(1), "s");
-        assert!(!approvals.is_granted(&question(Approvers::Caller)));
+        assert_eq!(approvals.granted_by(&question(Approvers::Caller)), None);
     }
 
     #[test]

@@ -58,7 +58,11 @@ pub fn blocked_write(path: &str) -> Option<Blocked> {
 fn leak(seen: &[Seen<'_>]) -> Option<Blocked> {
     let secret = seen
         .iter()
-        .any(|seen| seen.touched.iter().any(|(path, _)| files::is_secret(path)));
+        .flat_map(|seen| &seen.touched)
+        .any(|(path, access)| match access {
+            Access::ReadTree => files::holds_secret(path),
+            Access::Read | Access::Write | Access::Mention => files::is_secret(path),
+        });
     let network = seen.iter().any(|seen| commands::sends(seen.command));
     (secret && network).then_some(Blocked {
         name: "leak-secret",

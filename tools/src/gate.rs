@@ -166,8 +166,7 @@ impl Gate {
             approvers: request.approvers,
             patience: request.patience,
         };
-        if self.approvals.is_granted(&question) {
-            let by = question.caller.clone();
+        if let Some(by) = self.approvals.granted_by(&question) {
             return self
                 .grant(question.caller, question.action, decision, Some(by))
                 .map(Passage::Granted);

@@ -234,6 +234,13 @@ pub(super) fn is_secret(path: &Word) -> bool {
     !path.text().ends_with(".pub") && SECRETS.iter().any(|pattern| means(path, pattern))
 }
 
+/// Whether a secret is below a path, as far as it is known where secrets are.
+pub(super) fn holds_secret(path: &Word) -> bool {
+    let below = format!("{}/**", path.text().trim_end_matches('/'));
+    let rooted = SECRETS.iter().filter(|pattern| !pattern.contains("**/"));
+    path.literal().is_some() && rooted.into_iter().any(|pattern| overlap(&below, pattern))
+}
+
 fn means(path: &Word, pattern: &str) -> bool {
     match path {
         // A name with a star in it is no pattern; as one it only matches more.

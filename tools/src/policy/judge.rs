@@ -86,9 +86,11 @@ impl Judge<'_> {
             .is_none()
             .then(|| self.opaque("a directory that only the shell knows", "cd"));
         let directories = directories.unwrap_or_else(|| vec![cwd.into()]);
+        // Of equals the last is named: before it come the shell and the wrappers.
         let commands = script
             .commands
             .iter()
+            .rev()
             .map(|command| self.command(command, &directories));
         let all = commands.chain(opaque).chain(variables).chain(nowhere);
         strictest(all).unwrap_or_else(|| deny("refused", "there is no command"))
@@ -137,12 +139,13 @@ impl Judge<'_> {
             .filter_map(|path| match (&path, touch.access) {
                 (Word::Literal(text), _) if NO_FILES.contains(&text.as_str()) => None,
                 (Word::Unknown { prefix, .. }, _) if prefix.starts_with("/dev/fd/") => None,
-                (Word::Unknown { .. }, Access::Mention) => None,
+                (Word::Unknown { .. }, Access::Mention | Access::ReadTree) => None,
                 (Word::Unknown { .. }, Access::Read) if loose => None,
                 (Word::Unknown { text, .. }, _) => {
                     Some(self.opaque("a file that only the shell knows", text))
                 }
                 (_, Access::Mention) => self.forbidden(kind, &path),
+                (_, Access::ReadTree) => self.forbidden_below(kind, &path),
                 _ => Some(self.path(kind, &path)),
             });
         strictest(decisions)
@@ -202,6 +205,14 @@ impl Judge<'_> {
         let real = self.real(path);
         let rule = self.first(kind, |rule| {
             strict(rule, path) || real.as_ref().is_some_and(|real| strict(rule, real))
+        })?;
+        Some(self.decision(Some(rule), kind, path.text()))
+    }
+
+    /// A rule that denies or asks for something below a directory.
+    fn forbidden_below(&self, kind: Kind, path: &Word) -> Option<Decision> {
+        let rule = self.first(kind, |rule| {
+            rule.decision != Verdict::Allow && rule.below(path)
         })?;
         Some(self.decision(Some(rule), kind, path.text()))
     }

@@ -222,6 +222,15 @@ impl Rule {
         }
     }
 
+    /// Whether the rule names places below this path. A pattern with `**/` in it names no
+    /// place: by it, every directory would be one.
+    pub(super) fn below(&self, path: &Word) -> bool {
+        let below = format!("{}/**", path.text().trim_end_matches('/'));
+        let patterns = self.paths.iter().flat_map(|patterns| &patterns.texts);
+        let mut rooted = patterns.filter(|pattern| !pattern.contains("**/"));
+        !matches!(path, Word::Unknown { .. }) && rooted.any(|pattern| overlap(&below, pattern))
+    }
+
     pub(super) fn host(&self, host: &str, port: u16) -> bool {
         let address: Option<IpAddr> = host.parse().ok();
         let named = self

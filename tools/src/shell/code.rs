@@ -386,6 +386,9 @@ const NAMING_BUILTINS: &[&str] = &["test", "[", "printf", "read", "unset", "wait
 /// Beginnings of options with which a program runs something else or loads code, and its own
 /// words that do. A `=` or more may follow.
 const OPTIONS: &[(&str, &[&str])] = &[
+    ("nginx", &["-g", "-c", "-p", "-e"]),
+    ("apachectl", &["-f", "-c", "-C", "-d"]),
+    ("apache2ctl", &["-f", "-c", "-C", "-d"]),
     (
         "apt",
         &[

@@ -17,6 +17,8 @@ pub struct Touch {
 pub enum Access {
     /// It is read.
     Read,
+    /// If it is a directory, everything below it is read.
+    ReadTree,
     /// It is created, changed, moved or deleted.
     Write,
     /// The word may be a path, and it is not known what the program does with it.
@@ -128,7 +130,31 @@ pub fn touches(command: &Command) -> Vec<Touch> {
     add(&mut touches, Access::Read, &command.reads);
     add(&mut touches, Access::Write, &command.writes);
     by_program(command, &mut touches);
+    if reads_trees(command) {
+        let read = touches.iter().filter(|touch| touch.access != Access::Write);
+        let trees: Vec<Word> = read.map(|touch| touch.path.clone()).collect();
+        add(&mut touches, Access::ReadTree, &trees);
+    }
     touches
+}
+
+/// Whether the files below a directory are read if the directory is named.
+fn reads_trees(command: &Command) -> bool {
+    let mut clusters = command
+        .args
+        .iter()
+        .map(Word::text)
+        .filter(|text| text.starts_with('-') && !text.starts_with("--"));
+    let long = command.args.iter().map(Word::text).any(|text| {
+        text.starts_with("--rec") || text == "--archive" || text == "--dereference-recursive"
+    });
+    match command.name() {
+        "tar" | "zip" | "rsync" | "rg" => true,
+        "cp" | "scp" | "grep" | "egrep" | "fgrep" | "zgrep" | "diff" => {
+            long || clusters.any(|text| text.contains(['r', 'R', 'a']))
+        }
+        _ => false,
+    }
 }
 
 fn add<'a>(touches: &mut Vec<Touch>, access: Access, words: impl IntoIterator<Item = &'a Word>) {
@@ -279,13 +305,12 @@ fn find_outputs(args: &[Word]) -> impl Iterator<Item = &Word> {
 fn outputs(command: &Command, touches: &mut Vec<Touch>) {
     let args = &command.args;
     let words: Vec<Word> = match command.name() {
-        "sort" | "shuf" => values_of(args, 'o', "--output"),
+        "sort" | "shuf" | "curl" | "tree" => values_of(args, 'o', "--output"),
         "dd" => args
             .iter()
             .filter_map(|arg| arg.text().strip_prefix("of="))
             .map(|to| Word::Literal(to.into()))
             .collect(),
-        "curl" | "tree" => values_of(args, 'o', "--output"),
         "wget" => [
             values_of(args, 'O', "--output-document"),
             values_of(args, 'P', "--directory-prefix"),
@@ -306,7 +331,7 @@ fn outputs(command: &Command, touches: &mut Vec<Touch>) {
             .cloned()
             .collect(),
         // Their second file is what they write.
-        "uniq" | "xxd" => split(args, "fswlc", 0)
+        "uniq" | "xxd" | "split" | "csplit" => split(args, "fswlcabCn", 0)
             .0
             .into_iter()
             .skip(1)

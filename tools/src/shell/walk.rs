@@ -72,6 +72,10 @@ impl Walk {
         if let Some(reason) = deceptive(text) {
             self.opaque(reason, text);
         }
+        if text.contains("\\\n") && text.contains("$'") {
+            // The parser joins the lines also between these quotes; bash does not.
+            self.opaque("an escaped newline that shells read differently", text);
+        }
         let Some(program) = parse(text) else {
             self.opaque("a text that is not valid shell", text);
             return Ok(());
