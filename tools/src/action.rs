@@ -1,0 +1,168 @@
+//! What may be done on the machine, as data: the policy judges it before anything happens.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// One thing to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "action", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Action {
+    /// Start a program.
+    Exec(Exec),
+    /// Read a file.
+    ReadFile {
+        /// Absolute, or relative to the directory of the worker.
+        path: PathBuf,
+    },
+    /// Create, change or delete a file.
+    WriteFile {
+        /// Absolute, or relative to the directory of the worker.
+        path: PathBuf,
+    },
+    /// Open a connection.
+    Network {
+        /// A name or an address.
+        host: String,
+        /// The port of TCP or UDP.
+        port: u16,
+    },
+    /// Send text to a model in the cloud.
+    SendToCloud {
+        /// Who gets it, such as `openai`.
+        provider: String,
+        /// How confidential it is, such as `public`.
+        label: String,
+    },
+    /// Load a native module.
+    LoadModule {
+        /// Its name, without directory and `.so`.
+        name: String,
+    },
+    /// Call a native module that is loaded.
+    CallModule {
+        /// Its name.
+        name: String,
+        /// What it is told to do.
+        command: String,
+    },
+    /// Keep a text in the long-term memory.
+    WriteMemory {
+        /// Where it is kept.
+        collection: String,
+    },
+    /// Block an address in the firewall.
+    BlockAddress {
+        /// Whose packets are dropped.
+        address: IpAddr,
+        /// For how long, in seconds.
+        ttl_s: u64,
+    },
+    /// Install a package with the package manager of the system.
+    InstallPackage {
+        /// As the package manager calls it.
+        name: String,
+    },
+    /// Start, stop or otherwise change a service.
+    ServiceControl {
+        /// The unit of systemd, such as `nginx.service`.
+        unit: String,
+        /// What to do with it, such as `restart`.
+        verb: String,
+    },
+}
+
+/// A program to start, without a shell unless `argv` names one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Exec {
+    /// The program and its arguments.
+    pub argv: Vec<String>,
+    /// The directory it starts in; absolute.
+    pub cwd: PathBuf,
+    /// Variables that are added to the environment.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+}
+
+/// The kinds of actions, as `policy.toml` names them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// [`Action::Exec`]
+    Exec,
+    /// [`Action::ReadFile`]
+    ReadFile,
+    /// [`Action::WriteFile`]
+    WriteFile,
+    /// [`Action::Network`]
+    Network,
+    /// [`Action::SendToCloud`]
+    SendToCloud,
+    /// [`Action::LoadModule`]
+    LoadModule,
+    /// [`Action::CallModule`]
+    CallModule,
+    /// [`Action::WriteMemory`]
+    WriteMemory,
+    /// [`Action::BlockAddress`]
+    BlockAddress,
+    /// [`Action::InstallPackage`]
+    InstallPackage,
+    /// [`Action::ServiceControl`]
+    ServiceControl,
+}
+
+impl Action {
+    /// A command text, run by bash in this directory.
+    #[must_use]
+    pub fn shell(text: impl Into<String>, cwd: impl Into<PathBuf>) -> Self {
+        Self::Exec(Exec {
+            argv: vec!["bash".into(), "-c".into(), text.into()],
+            cwd: cwd.into(),
+            env: BTreeMap::new(),
+        })
+    }
+
+    /// Which kind it is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Exec(_) => Kind::Exec,
+            Self::ReadFile { .. } => Kind::ReadFile,
+            Self::WriteFile { .. } => Kind::WriteFile,
+            Self::Network { .. } => Kind::Network,
+            Self::SendToCloud { .. } => Kind::SendToCloud,
+            Self::LoadModule { .. } => Kind::LoadModule,
+            Self::CallModule { .. } => Kind::CallModule,
+            Self::WriteMemory { .. } => Kind::WriteMemory,
+            Self::BlockAddress { .. } => Kind::BlockAddress,
+            Self::InstallPackage { .. } => Kind::InstallPackage,
+            Self::ServiceControl { .. } => Kind::ServiceControl,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_action_survives_json() {
+        let action = Action::shell("df -h", "/");
+        let text = serde_json::to_string(&action).expect("an action serializes");
+        assert_eq!(
+            text,
+            r#"{"action":"exec","argv":["bash","-c","df -h"],"cwd":"/"}"#
+        );
+        assert_eq!(serde_json::from_str::<Action>(&text).ok(), Some(action));
+    }
+
+    #[test]
+    fn a_misspelt_field_is_refused() {
+        let text = r#"{"action":"exec","argv":[],"cwd":"/","environment":{}}"#;
+        assert!(serde_json::from_str::<Action>(text).is_err());
+    }
+}

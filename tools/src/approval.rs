@@ -1,0 +1,536 @@
+//! Questions to people: what waits for an answer, who may give it, and until when.
+//!
+//! Nothing here starts a thread or reads a clock, and nothing is allowed by silence: whoever has
+//! nobody to ask, or no answer in time, is denied.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use crate::action::Action;
+use crate::caller::Caller;
+use crate::policy::Decision;
+
+/// How many questions may wait at once.
+pub const PENDING_MAX: usize = 256;
+/// How many answered questions are remembered, to tell a second answer from a made-up id.
+pub const ANSWERED_MAX: usize = 4096;
+/// How many answers may hold for a session.
+pub const GRANTS_MAX: usize = 4096;
+/// The longest reason of an answer, in bytes.
+pub const REASON_BYTES_MAX: usize = 1024;
+
+/// What names a question: 128 random bits as 32 hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ApprovalId(String);
+
+/// What a person answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Choice {
+    /// Yes, this time.
+    Once,
+    /// Yes, and to the very same action again for as long as the session lasts.
+    Session,
+    /// No.
+    Deny,
+}
+
+/// Who may answer.
+#[derive(Debug, Clone)]
+pub enum Approvers {
+    /// Nobody is there.
+    Nobody,
+    /// The one who asked for the action.
+    Caller,
+    /// One of these.
+    Any(Vec<Caller>),
+}
+
+/// A question, before it is asked.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// Who wants it.
+    pub caller: Caller,
+    /// The session that [`Choice::Session`] holds for; none, and it holds once.
+    pub session: Option<String>,
+    /// What is to be done.
+    pub action: Action,
+    /// Why it is asked for.
+    pub decision: Decision,
+    /// Who may answer.
+    pub approvers: Approvers,
+    /// How long the answer is waited for.
+    pub patience: Duration,
+}
+
+/// A question that waits, for a list.
+#[derive(Debug, Clone)]
+pub struct Pending {
+    /// Its name.
+    pub id: ApprovalId,
+    /// What is asked.
+    pub question: Question,
+    /// Until when an answer counts.
+    pub deadline: Instant,
+}
+
+/// Somebody's yes. Only [`Waiting`] makes it, and only the gate takes it.
+#[derive(Debug)]
+pub struct Approved {
+    pub(crate) question: Question,
+    pub(crate) by: Caller,
+}
+
+/// Why there is no yes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ApprovalError {
+    /// There never was such a question.
+    #[error("no question has the id {0}; list the waiting ones with `fazai approvals`")]
+    UnknownId(String),
+    /// Somebody was faster.
+    #[error("the question {0} was answered already; nothing was changed")]
+    AnsweredAlready(String),
+    /// The deadline has passed.
+    #[error("the question {0} was not answered in time, which means no; ask for the action again")]
+    TooLate(String),
+    /// The answer came from somebody who was not asked.
+    #[error("{by} may not answer the question {id}; let one of those answer who were asked")]
+    NotAsked {
+        /// The question.
+        id: String,
+        /// Who answered.
+        by: String,
+    },
+    /// Nobody could be asked.
+    #[error(
+        "it has to be asked for, and nobody is there to ask; run it from a terminal or let the policy allow it"
+    )]
+    NobodyToAsk,
+    /// Too many wait already.
+    #[error("{PENDING_MAX} questions wait already; answer some with `fazai approvals`")]
+    TooMany,
+    /// Somebody said no.
+    #[error("{by} said no: {reason}")]
+    Denied {
+        /// Who it was.
+        by: String,
+        /// What they said.
+        reason: String,
+    },
+    /// The reason is longer than [`REASON_BYTES_MAX`].
+    #[error("the reason has {bytes} bytes and {REASON_BYTES_MAX} are allowed; shorten it")]
+    ReasonTooLong {
+        /// How long it is.
+        bytes: usize,
+    },
+}
+
+/// The questions that wait.
+#[derive(Debug, Clone, Default)]
+pub struct Approvals(Arc<Mutex<State>>);
+
+/// A place in the list. Dropping it takes the question back.
+#[derive(Debug)]
+#[must_use = "a question that nobody waits for is taken back"]
+pub struct Waiting {
+    /// What people name in their answer.
+    pub id: ApprovalId,
+    /// Until when an answer counts.
+    pub deadline: Instant,
+    answer: Receiver<Answer>,
+    approvals: Approvals,
+}
+
+type Answer = Result<Box<Approved>, ApprovalError>;
+
+#[derive(Debug, Default)]
+struct State {
+    pending: HashMap<ApprovalId, (Pending, SyncSender<Answer>)>,
+    /// What became of the last ones, oldest first.
+    settled: VecDeque<(ApprovalId, Settled)>,
+    grants: HashSet<String>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Settled {
+    Answered,
+    Expired,
+}
+
+impl ApprovalId {
+    fn random() -> Result<Self, ApprovalError> {
+        let mut bytes = [0; 16];
+        // An id that can be guessed would be worse than none.
+        getrandom::fill(&mut bytes).map_err(|_| ApprovalError::NobodyToAsk)?;
+        Ok(Self(hex::encode(bytes)))
+    }
+
+    /// The id that somebody wrote; whether it names a question shows when it is used.
+    #[must_use]
+    pub fn from_text(text: &str) -> Self {
+        Self(text.chars().take(64).collect())
+    }
+
+    /// The 32 digits.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Approvals {
+    /// Adds a question.
+    pub fn ask(&self, question: Question, now: Instant) -> Result<Waiting, ApprovalError> {
+        let nobody = match &question.approvers {
+            Approvers::Nobody => true,
+            Approvers::Caller => false,
+            Approvers::Any(callers) => callers.is_empty(),
+        };
+        if nobody {
+            return Err(ApprovalError::NobodyToAsk);
+        }
+        let id = ApprovalId::random()?;
+        let deadline = now + question.patience;
+        let (sender, answer) = sync_channel(1);
+        let mut state = self.state();
+        state.expire(now);
+        if state.pending.len() >= PENDING_MAX {
+            return Err(ApprovalError::TooMany);
+        }
+        let pending = Pending {
+            id: id.clone(),
+            question,
+            deadline,
+        };
+        state.pending.insert(id.clone(), (pending, sender));
+        Ok(Waiting {
+            id,
+            deadline,
+            answer,
+            approvals: self.clone(),
+        })
+    }
+
+    /// The questions that wait, the most urgent first.
+    #[must_use]
+    pub fn pending(&self, now: Instant) -> Vec<Pending> {
+        let mut state = self.state();
+        state.expire(now);
+        let mut pending: Vec<Pending> = state
+            .pending
+            .values()
+            .map(|(pending, _)| pending.clone())
+            .collect();
+        pending.sort_by_key(|pending| pending.deadline);
+        pending
+    }
+
+    /// Takes somebody's answer.
+    pub fn answer(
+        &self,
+        id: &ApprovalId,
+        by: &Caller,
+        choice: Choice,
+        reason: &str,
+        now: Instant,
+    ) -> Result<(), ApprovalError> {
+        if reason.len() > REASON_BYTES_MAX {
+            return Err(ApprovalError::ReasonTooLong {
+                bytes: reason.len(),
+            });
+        }
+        let mut state = self.state();
+        state.expire(now);
+        let Some((pending, _)) = state.pending.get(id) else {
+            return Err(state.why_gone(id));
+        };
+        if !pending.question.may_be_answered_by(by) {
+            return Err(ApprovalError::NotAsked {
+                id: id.0.clone(),
+                by: by.to_string(),
+            });
+        }
+        let Some((pending, sender)) = state.pending.remove(id) else {
+            return Err(ApprovalError::UnknownId(id.0.clone()));
+        };
+        state.settle(id.clone(), Settled::Answered);
+        if choice == Choice::Session {
+            state.grant(&pending.question);
+        }
+        let answer = match choice {
+            Choice::Once | Choice::Session => Ok(Box::new(Approved {
+                question: pending.question,
+                by: by.clone(),
+            })),
+            Choice::Deny => Err(ApprovalError::Denied {
+                by: by.to_string(),
+                reason: reason.to_owned(),
+            }),
+        };
+        // Who asked may have left in this moment; then the answer has no use.
+        let _ = sender.send(answer);
+        Ok(())
+    }
+
+    /// Whether somebody already said yes to the very same action for this session.
+    #[must_use]
+    pub fn is_granted(&self, question: &Question) -> bool {
+        grant_of(question).is_some_and(|grant| self.state().grants.contains(&grant))
+    }
+
+    /// Forgets what was granted to a session.
+    pub fn end_session(&self, caller: &Caller, session: &str) {
+        let start = session_key(caller, session);
+        self.state()
+            .grants
+            .retain(|grant| !grant.starts_with(&start));
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Every change is complete in itself, so a panic elsewhere leaves nothing half done.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    /// Waits for the answer.
+    pub fn wait(self) -> Result<Approved, ApprovalError> {
+        let patience = self.deadline.saturating_duration_since(Instant::now());
+        match self.answer.recv_timeout(patience) {
+            Ok(answer) => answer.map(|approved| *approved),
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => Err(self.too_late()),
+        }
+    }
+
+    /// The answer, if there is one.
+    pub fn poll(&self, now: Instant) -> Option<Result<Approved, ApprovalError>> {
+        match self.answer.try_recv() {
+            Ok(answer) => Some(answer.map(|approved| *approved)),
+            Err(TryRecvError::Empty) if now < self.deadline => None,
+            Err(TryRecvError::Empty | TryRecvError::Disconnected) => Some(Err(self.too_late())),
+        }
+    }
+
+    fn too_late(&self) -> ApprovalError {
+        ApprovalError::TooLate(self.id.0.clone())
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let mut state = self.approvals.state();
+        if state.pending.remove(&self.id).is_some() {
+            state.settle(self.id.clone(), Settled::Expired);
+        }
+    }
+}
+
+impl Question {
+    fn may_be_answered_by(&self, by: &Caller) -> bool {
+        match &self.approvers {
+            Approvers::Nobody => false,
+            Approvers::Caller => self.caller.is_same(by),
+            Approvers::Any(callers) => callers.iter().any(|caller| caller.is_same(by)),
+        }
+    }
+}
+
+impl State {
+    fn expire(&mut self, now: Instant) {
+        let late = self
+            .pending
+            .iter()
+            .filter(|(_, (pending, _))| pending.deadline <= now);
+        for id in late.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
+            self.pending.remove(&id);
+            self.settle(id, Settled::Expired);
+        }
+    }
+
+    fn settle(&mut self, id: ApprovalId, how: Settled) {
+        if self.settled.len() >= ANSWERED_MAX {
+            self.settled.pop_front();
+        }
+        self.settled.push_back((id, how));
+    }
+
+    fn why_gone(&self, id: &ApprovalId) -> ApprovalError {
+        let text = id.0.clone();
+        match self.settled.iter().find(|(settled, _)| settled == id) {
+            Some((_, Settled::Answered)) => ApprovalError::AnsweredAlready(text),
+            Some((_, Settled::Expired)) => ApprovalError::TooLate(text),
+            None => ApprovalError::UnknownId(text),
+        }
+    }
+
+    fn grant(&mut self, question: &Question) {
+        // A full table asks again, which is only tedious.
+        if self.grants.len() < GRANTS_MAX {
+            self.grants.extend(grant_of(question));
+        }
+    }
+}
+
+fn session_key(caller: &Caller, session: &str) -> String {
+    let who = match caller {
+        Caller::User(user) => format!("uid {}", user.uid),
+        Caller::Token(name) => format!("token {name}"),
+    };
+    // JSON keeps the parts apart whatever is in them.
+    serde_json::json!([who, session]).to_string()
+}
+
+fn grant_of(question: &Question) -> Option<String> {
+    let session = question.session.as_ref()?;
+    let action = serde_json::to_string(&question.action).ok()?;
+    Some(session_key(&question.caller, session) + &action)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::caller::User;
+    use crate::policy::{Risk, Verdict};
+
+    fn user(uid: u32) -> Caller {
+        Caller::User(User {
+            uid,
+            groups: vec![],
+            name: "anna".into(),
+        })
+    }
+
+    fn question(approvers: Approvers) -> Question {
+        Question {
+            caller: user(1),
+            session: Some("s".into()),
+            action: Action::shell("reboot", "/"),
+            decision: Decision {
+                verdict: Verdict::Ask,
+                rule: "r".into(),
+                reason: "x".into(),
+                risk: Risk::High,
+            },
+            approvers,
+            patience: Duration::from_secs(60),
+        }
+    }
+
+    #[test]
+    fn an_id_has_128_bits() {
+        let (one, two) = (
+            ApprovalId::random().expect("random"),
+            ApprovalId::random().expect("random"),
+        );
+        assert_eq!(one.as_str().len(), 32);
+        assert_ne!(one, two);
+    }
+
+    #[test]
+    fn a_yes_is_a_yes_once() {
+        let (approvals, now) = (Approvals::default(), Instant::now());
+        let waiting = approvals
+            .ask(question(Approvers::Caller), now)
+            .expect("asked");
+        assert!(waiting.poll(now).is_none());
+        assert_eq!(approvals.pending(now).len(), 1);
+        approvals
+            .answer(&waiting.id, &user(1), Choice::Once, "", now)
+            .expect("taken");
+        let id = waiting.id.clone();
+        assert!(waiting.wait().is_ok());
+        let again = approvals.answer(&id, &user(1), Choice::Once, "", now);
+        assert_eq!(again, Err(ApprovalError::AnsweredAlready(id.0)));
+        assert!(!approvals.is_granted(&question(Approvers::Caller)));
+    }
+
+    #[test]
+    fn each_wrong_answer_has_its_own_error() {
+        let (approvals, now) = (Approvals::default(), Instant::now());
+        let unknown =
+            approvals.answer(&ApprovalId::from_text("x"), &user(1), Choice::Once, "", now);
+        assert_eq!(unknown, Err(ApprovalError::UnknownId("x".into())));
+        let waiting = approvals
+            .ask(question(Approvers::Any(vec![user(0)])), now)
+            .expect("asked");
+        let other = approvals.answer(&waiting.id, &user(1), Choice::Once, "", now);
+        assert!(matches!(other, Err(ApprovalError::NotAsked { .. })));
+        let long = approvals.answer(&waiting.id, &user(0), Choice::Deny, &"x".repeat(9999), now);
+        assert_eq!(long, Err(ApprovalError::ReasonTooLong { bytes: 9999 }));
+        let later = now + Duration::from_secs(61);
+        let late = approvals.answer(&waiting.id, &user(0), Choice::Once, "", later);
+        assert_eq!(late, Err(ApprovalError::TooLate(waiting.id.0.clone())));
+        assert!(matches!(
+            waiting.poll(later),
+            Some(Err(ApprovalError::TooLate(_)))
+        ));
+    }
+
+    #[test]
+    fn a_no_has_a_reason() {
+        let (approvals, now) = (Approvals::default(), Instant::now());
+        let waiting = approvals
+            .ask(question(Approvers::Caller), now)
+            .expect("asked");
+        approvals
+            .answer(&waiting.id, &user(1), Choice::Deny, "not now", now)
+            .expect("taken");
+        let denied = waiting.wait().expect_err("a no");
+        assert_eq!(denied.to_string(), "anna (uid 1) said no: not now");
+    }
+
+    #[test]
+    fn nobody_to_ask_means_no() {
+        let (approvals, now) = (Approvals::default(), Instant::now());
+        for approvers in [Approvers::Nobody, Approvers::Any(vec![])] {
+            let refused = approvals.ask(question(approvers), now).map(drop);
+            assert_eq!(refused, Err(ApprovalError::NobodyToAsk));
+        }
+    }
+
+    #[test]
+    fn a_session_is_granted_the_same_action_only() {
+        let (approvals, now) = (Approvals::default(), Instant::now());
+        let waiting = approvals
+            .ask(question(Approvers::Caller), now)
+            .expect("asked");
+        approvals
+            .answer(&waiting.id, &user(1), Choice::Session, "", now)
+            .expect("taken");
+        assert!(approvals.is_granted(&question(Approvers::Caller)));
+        let mut other = question(Approvers::Caller);
+        other.action = Action::shell("reboot now", "/");
+        assert!(!approvals.is_granted(&other));
+        approvals.end_session(&user(1), "s");
+        assert!(!approvals.is_granted(&question(Approvers::Caller)));
+    }
+
+    #[test]
+    fn who_leaves_takes_the_question_back() {
+        let (approvals, now) = (Approvals::default(), Instant::now());
+        let waiting = approvals
+            .ask(question(Approvers::Caller), now)
+            .expect("asked");
+        let id = waiting.id.clone();
+        drop(waiting);
+        assert!(approvals.pending(now).is_empty());
+        let late = approvals.answer(&id, &user(1), Choice::Once, "", now);
+        assert_eq!(late, Err(ApprovalError::TooLate(id.0)));
+    }
+
+    #[test]
+    fn there_is_a_limit() {
+        let (approvals, now) = (Approvals::default(), Instant::now());
+        let ask = || approvals.ask(question(Approvers::Caller), now);
+        let all: Vec<Waiting> = (0..PENDING_MAX)
+            .map(|_| ask().expect("below the limit"))
+            .collect();
+        assert_eq!(ask().map(drop), Err(ApprovalError::TooMany));
+        drop(all);
+        assert!(ask().is_ok());
+    }
+}

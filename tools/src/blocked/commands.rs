@@ -1,0 +1,303 @@
+//! The blocked patterns that look at one command.
+
+use super::{Blocked, Seen, files};
+use crate::path::lexical;
+use crate::shell::{Command, Word};
+
+/// A pattern: its name, its reason, and what it looks for.
+type Pattern = (&'static str, &'static str, fn(&Seen<'_>) -> bool);
+
+const PATTERNS: &[Pattern] = &[
+    (
+        "remove-system",
+        "it deletes the system or everybody's files",
+        removes_system,
+    ),
+    (
+        "format",
+        "it destroys a file system, a partition table or a volume",
+        formats,
+    ),
+    (
+        "chmod-system",
+        "it changes the rights of the whole system",
+        changes_rights,
+    ),
+    (
+        "set-uid",
+        "it lets everybody run a program as another user",
+        sets_uid,
+    ),
+    (
+        "move-system",
+        "it moves a directory of the system away",
+        moves_system,
+    ),
+    (
+        "kill-all",
+        "it ends every process, or the first one",
+        kills_all,
+    ),
+    (
+        "audit",
+        "it stops the record of what was done, or the confinement",
+        stops_audit,
+    ),
+    (
+        "kernel-module",
+        "it changes the kernel while it runs",
+        loads_kernel,
+    ),
+    ("firmware", "it writes the firmware", writes_firmware),
+    (
+        "root-account",
+        "it locks, opens or removes the account of root",
+        changes_root,
+    ),
+    (
+        "history",
+        "it removes the history of what was typed",
+        wipes_history,
+    ),
+    (
+        "remove-jobs",
+        "it removes all jobs of a user without asking",
+        removes_jobs,
+    ),
+    ("unmount-all", "it takes the file systems away", unmounts),
+    (
+        "reverse-shell",
+        "it gives a shell to somebody on the network",
+        opens_shell,
+    ),
+];
+
+/// Programs that can send what they are given to another machine.
+const SENDERS: &[&str] = &[
+    "curl", "wget", "nc", "ncat", "netcat", "socat", "ssh", "scp", "sftp", "rsync", "ftp", "lftp",
+    "tftp", "telnet", "mail", "mailx", "sendmail", "mutt", "dig", "nslookup", "host", "openssl",
+    "http", "https", "rclone", "aws", "gsutil", "gh", "git", "aria2c", "whois", "finger",
+    "busybox", "python", "python3", "perl", "ruby", "php", "node", "ping", "logger",
+];
+
+/// The pattern that a command matches.
+pub(super) fn pattern(seen: &Seen<'_>) -> Option<Blocked> {
+    let (name, reason, _) = PATTERNS.iter().find(|(_, _, matches)| matches(seen))?;
+    Some(Blocked { name, reason })
+}
+
+/// Whether a command can send something away.
+pub(super) fn sends(command: &Command) -> bool {
+    let files = command.reads.iter().chain(&command.writes);
+    SENDERS.contains(&command.name()) || files.map(Word::text).any(is_socket)
+}
+
+/// bash opens connections by these names.
+fn is_socket(path: &str) -> bool {
+    path.starts_with("/dev/tcp/") || path.starts_with("/dev/udp/")
+}
+
+fn removes_system(seen: &Seen<'_>) -> bool {
+    let name = seen.command.name();
+    let removes = matches!(
+        name,
+        "rm" | "rmdir" | "unlink" | "shred" | "srm" | "wipe" | "trash" | "truncate"
+    );
+    let mirrors = name == "rsync"
+        && seen
+            .command
+            .args
+            .iter()
+            .any(|arg| arg.text().starts_with("--del"));
+    seen.has(&["--no-preserve-root"]) || ((removes || mirrors) && seen.writes_system())
+}
+
+fn formats(seen: &Seen<'_>) -> bool {
+    let name = seen.command.name();
+    let lists =
+        seen.flag('l', "--list") || seen.has(&["print", "-p", "--print", "--help", "--version"]);
+    match name {
+        "mke2fs" | "wipefs" | "blkdiscard" | "sg_format" | "mkdosfs" | "mkswap" | "scrub"
+        | "nwipe" | "lvremove" | "vgremove" | "pvremove" | "lvreduce" | "vgreduce" => true,
+        "parted" | "fdisk" | "sfdisk" | "sgdisk" | "gdisk" | "cfdisk" | "cgdisk" => !lists,
+        "cryptsetup" => seen.has(&[
+            "luksFormat",
+            "erase",
+            "luksErase",
+            "reencrypt",
+            "luksKillSlot",
+            "luksRemoveKey",
+        ]),
+        "lvm" => seen.has(&["lvremove", "vgremove", "pvremove", "lvreduce", "vgreduce"]),
+        "badblocks" => seen.flag('w', "--write"),
+        "hdparm" => seen.command.args.iter().any(|arg| {
+            ["--security", "--write", "--trim", "--make-bad", "--yes-i"]
+                .iter()
+                .any(|start| arg.text().starts_with(start))
+        }),
+        "nvme" => seen.has(&["format", "sanitize", "write-zeroes", "delete-ns", "write"]),
+        "zpool" | "zfs" => seen.has(&["destroy", "labelclear", "rollback"]),
+        "mdadm" => seen.has(&["--zero-superblock", "--stop", "-S", "--fail", "--remove"]),
+        "dmsetup" => seen.has(&["remove", "remove_all", "wipe_table"]),
+        "btrfs" => seen.has(&["delete", "remove"]),
+        _ => name.starts_with("mkfs"),
+    }
+}
+
+fn changes_rights(seen: &Seen<'_>) -> bool {
+    let changes = matches!(
+        seen.command.name(),
+        "chmod" | "chown" | "chgrp" | "setfacl" | "chattr" | "chcon"
+    );
+    changes && seen.flag('R', "--recursive") && seen.writes_system()
+}
+
+fn sets_uid(seen: &Seen<'_>) -> bool {
+    let octal = |mode: &str| {
+        let digits = mode.trim_start_matches('0');
+        mode.chars().all(|c| c.is_digit(8))
+            && digits.len() == 4
+            && digits.starts_with(['2', '4', '6', '3', '5', '7'])
+    };
+    let symbolic = |mode: &str| {
+        mode.split(',').any(|part| {
+            part.split_once(['+', '='])
+                .is_some_and(|(who, rights)| rights.contains('s') && !who.contains('/'))
+        })
+    };
+    let modes = seen.command.args.iter().map(Word::text);
+    match seen.command.name() {
+        "chmod" => modes
+            .filter(|mode| !mode.contains('/'))
+            .any(|mode| octal(mode) || symbolic(mode)),
+        "install" => modes
+            .map(|mode| mode.trim_start_matches("--mode=").trim_start_matches("-m"))
+            .any(octal),
+        "setcap" => true,
+        _ => false,
+    }
+}
+
+fn moves_system(seen: &Seen<'_>) -> bool {
+    // The target may well be such a directory: `mv file /etc`.
+    let target = seen.command.args.last().map(Word::text).unwrap_or_default();
+    let into_system = files::is_system(&Word::Literal(lexical("/", target)));
+    let system = seen.written().filter(|path| files::is_system(path)).count();
+    seen.command.name() == "mv" && system > usize::from(into_system)
+}
+
+fn kills_all(seen: &Seen<'_>) -> bool {
+    let args: Vec<&str> = seen.command.args.iter().map(Word::text).collect();
+    match seen.command.name() {
+        "killall5" => true,
+        "kill" => {
+            // The first word that begins with a dash is the signal.
+            let signal_first = args
+                .first()
+                .is_some_and(|arg| arg.starts_with('-') && *arg != "--");
+            let targets = &args[usize::from(signal_first && args.len() > 1)..];
+            targets
+                .iter()
+                .any(|target| matches!(*target, "-1" | "1" | "0" | "-0"))
+        }
+        "pkill" => args
+            .iter()
+            .any(|arg| matches!(*arg, "." | "" | ".*" | "init" | "systemd" | "^")),
+        "killall" => args
+            .iter()
+            .any(|arg| matches!(*arg, "init" | "systemd" | ".*" | ".")),
+        _ => false,
+    }
+}
+
+fn stops_audit(seen: &Seen<'_>) -> bool {
+    let ours = |text: &str| {
+        ["auditd", "fazai", "rsyslog", "systemd-journald", "apparmor"]
+            .iter()
+            .any(|name| text.starts_with(name))
+    };
+    let names = seen.command.args.iter().any(|arg| ours(arg.text()));
+    match seen.command.name() {
+        "systemctl" => names && seen.has(&["stop", "disable", "mask", "kill"]),
+        "service" | "rc-service" => names && seen.has(&["stop"]),
+        "update-rc.d" | "chkconfig" | "pkill" | "killall" | "skill" => names,
+        "auditctl" => !seen.has(&["-s", "-l", "-v"]),
+        "setenforce" | "aa-teardown" | "aa-disable" | "aa-complain" => true,
+        _ => false,
+    }
+}
+
+fn loads_kernel(seen: &Seen<'_>) -> bool {
+    let looks = seen.has(&[
+        "-n",
+        "--dry-run",
+        "--show-depends",
+        "-D",
+        "-c",
+        "--showconfig",
+    ]);
+    match seen.command.name() {
+        "insmod" | "kexec" => true,
+        "modprobe" => !looks,
+        "kmod" => seen.has(&["load", "insert"]),
+        _ => false,
+    }
+}
+
+fn writes_firmware(seen: &Seen<'_>) -> bool {
+    match seen.command.name() {
+        "flashrom" | "afuefi" | "nvramtool" | "flashcp" | "nandwrite" | "flash_erase" => true,
+        "efibootmgr" => seen.flag('B', "--delete-bootnum") || seen.flag('O', "--delete-bootorder"),
+        "fwupdmgr" => seen.has(&["install", "downgrade", "reinstall"]),
+        _ => false,
+    }
+}
+
+fn changes_root(seen: &Seen<'_>) -> bool {
+    let root = seen.has(&["root", "0"]);
+    match seen.command.name() {
+        "userdel" | "deluser" | "usermod" | "chpasswd" | "passwd" | "chage" => root,
+        _ => false,
+    }
+}
+
+fn wipes_history(seen: &Seen<'_>) -> bool {
+    match seen.command.name() {
+        "history" => seen.flag('c', "-c") || seen.flag('d', "-d") || seen.flag('w', "-w"),
+        "unset" | "export" => seen
+            .command
+            .args
+            .iter()
+            .any(|arg| arg.text().starts_with("HIST")),
+        _ => false,
+    }
+}
+
+fn removes_jobs(seen: &Seen<'_>) -> bool {
+    seen.command.name() == "crontab" && seen.flag('r', "-r")
+}
+
+fn unmounts(seen: &Seen<'_>) -> bool {
+    match seen.command.name() {
+        "umount" => seen.flag('a', "--all") || seen.has(&["/", "/usr", "/var", "/home", "/boot"]),
+        "swapoff" => seen.flag('a', "--all"),
+        _ => false,
+    }
+}
+
+fn opens_shell(seen: &Seen<'_>) -> bool {
+    let name = seen.command.name();
+    let shell = matches!(
+        name,
+        "sh" | "bash" | "dash" | "zsh" | "ksh" | "ash" | "exec"
+    );
+    let files = seen.command.reads.iter().chain(&seen.command.writes);
+    let connected = shell && files.map(Word::text).any(is_socket);
+    let listens = matches!(name, "nc" | "ncat" | "netcat" | "nc.traditional" | "socat")
+        && seen.command.args.iter().map(Word::text).any(|arg| {
+            matches!(arg, "-e" | "-c" | "--exec" | "--sh-exec")
+                || arg.to_ascii_lowercase().contains("exec:")
+                || arg.to_ascii_lowercase().contains("system:")
+        });
+    connected || listens
+}

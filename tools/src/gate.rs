@@ -1,0 +1,306 @@
+//! The one way to a side effect: whoever wants one asks the gate, and gets a [`Permit`] or a no.
+//!
+//! A permit exists only after the record of it is on the disk. Code with side effects takes a
+//! permit by value and gives it back with [`Permit::finish`]; one that is dropped instead is
+//! recorded as unused.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use jiff::civil::DateTime;
+
+use crate::action::Action;
+use crate::approval::{ApprovalError, Approvals, Approved, Approvers, Question, Waiting};
+use crate::audit::{AuditError, AuditLog, Event, Hash};
+use crate::caller::Caller;
+use crate::policy::{Decision, Policy, Risk, Verdict};
+
+/// Decides, records, and lets through.
+pub struct Gate {
+    policy: RwLock<Arc<Policy>>,
+    audit: SharedAudit,
+    approvals: Approvals,
+    next_permit: AtomicU64,
+}
+
+type SharedAudit = Arc<Mutex<AuditLog>>;
+
+/// What somebody wants to do.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// On whose behalf.
+    pub caller: Caller,
+    /// What a yes for the session holds for.
+    pub session: Option<String>,
+    /// What.
+    pub action: Action,
+    /// The local time, by which rules with hours decide.
+    pub now: DateTime,
+    /// Who may be asked.
+    pub approvers: Approvers,
+    /// How long an answer is waited for.
+    pub patience: Duration,
+}
+
+/// The gate's answer.
+#[derive(Debug)]
+#[must_use = "an answer of the gate is a permit or a question"]
+pub enum Passage {
+    /// It may be done.
+    Granted(Permit),
+    /// A person has to say so first; then [`Gate::enter`] gives the permit.
+    Asked(Waiting, Decision),
+}
+
+/// Why something may not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum GateError {
+    /// The policy says so.
+    #[error("denied by {}: {}", .0.rule, .0.reason)]
+    Denied(Decision),
+    /// It was asked for, and there was no yes.
+    #[error(transparent)]
+    NotApproved(#[from] ApprovalError),
+    /// It can't be recorded, and so it must not be done.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+}
+
+/// The right to do one thing, once. Only the gate makes it.
+#[must_use = "a permit that is dropped is recorded as unused"]
+pub struct Permit {
+    id: u64,
+    action: Action,
+    audit: SharedAudit,
+    since: Instant,
+    finished: bool,
+}
+
+/// How an action ended.
+#[derive(Debug, Clone, Default)]
+pub struct Outcome {
+    /// The exit code; `None` if a signal ended it or it never started.
+    pub exit_code: Option<i32>,
+    /// The hash of its output, if there was any.
+    pub output_sha256: Option<Hash>,
+    /// What went wrong besides.
+    pub error: Option<String>,
+}
+
+/// How much of an error is recorded, in characters.
+const ERROR_CHARS_MAX: usize = 1024;
+
+impl Gate {
+    /// A gate with a policy and an open record.
+    #[must_use]
+    pub fn new(policy: Policy, audit: AuditLog, approvals: Approvals) -> Self {
+        // A permit is named by the entry number at which its process began and a count, so that
+        // names do not come again after a restart.
+        let first = audit.entries().saturating_mul(1 << 16);
+        Self {
+            policy: RwLock::new(Arc::new(policy)),
+            audit: Arc::new(Mutex::new(audit)),
+            approvals,
+            next_permit: AtomicU64::new(first),
+        }
+    }
+
+    /// The policy in force.
+    #[must_use]
+    pub fn policy(&self) -> Arc<Policy> {
+        self.policy
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Puts another policy in force. Permits that are out stay valid.
+    pub fn replace_policy(&self, policy: Policy) {
+        *self.policy.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy);
+    }
+
+    /// The questions that wait for people.
+    #[must_use]
+    pub fn approvals(&self) -> &Approvals {
+        &self.approvals
+    }
+
+    /// Asks for a permit.
+    pub fn request(&self, request: Request) -> Result<Passage, GateError> {
+        let decision = self
+            .policy()
+            .decide(&request.caller, &request.action, request.now);
+        match decision.verdict {
+            Verdict::Allow => self
+                .grant(request.caller, request.action, decision, None)
+                .map(Passage::Granted),
+            Verdict::Deny => self.refuse(request.caller, request.action, decision),
+            Verdict::Ask => self.ask(request, decision),
+        }
+    }
+
+    /// Turns somebody's yes into a permit. What the policy denies by now stays denied.
+    pub fn enter(&self, approved: Approved, now: DateTime) -> Result<Permit, GateError> {
+        let Question { caller, action, .. } = approved.question;
+        let decision = self.policy().decide(&caller, &action, now);
+        match decision.verdict {
+            Verdict::Deny => self.refuse(caller, action, decision),
+            Verdict::Allow | Verdict::Ask => {
+                self.grant(caller, action, decision, Some(approved.by))
+            }
+        }
+    }
+
+    /// Signs the end of the record; call it on a timer and before stopping.
+    pub fn sign_head(&self) -> Result<(), AuditError> {
+        lock(&self.audit).sign_head().map(drop)
+    }
+
+    fn ask(&self, request: Request, decision: Decision) -> Result<Passage, GateError> {
+        let question = Question {
+            caller: request.caller,
+            session: request.session,
+            action: request.action,
+            decision: decision.clone(),
+            approvers: request.approvers,
+            patience: request.patience,
+        };
+        if self.approvals.is_granted(&question) {
+            let by = question.caller.clone();
+            return self
+                .grant(question.caller, question.action, decision, Some(by))
+                .map(Passage::Granted);
+        }
+        let (caller, action) = (question.caller.clone(), question.action.clone());
+        match self.approvals.ask(question, Instant::now()) {
+            Ok(waiting) => {
+                self.record(caller, action, decision.clone(), None)?;
+                Ok(Passage::Asked(waiting, decision))
+            }
+            Err(error) => {
+                let no = Decision {
+                    verdict: Verdict::Deny,
+                    rule: "approval".into(),
+                    reason: error.to_string(),
+                    risk: decision.risk,
+                };
+                self.record(caller, action, no, None)?;
+                Err(error.into())
+            }
+        }
+    }
+
+    fn grant(
+        &self,
+        caller: Caller,
+        action: Action,
+        decision: Decision,
+        approved_by: Option<Caller>,
+    ) -> Result<Permit, GateError> {
+        let id = self.record(caller, action.clone(), decision, approved_by)?;
+        Ok(Permit {
+            id,
+            action,
+            audit: Arc::clone(&self.audit),
+            since: Instant::now(),
+            finished: false,
+        })
+    }
+
+    fn refuse<T>(
+        &self,
+        caller: Caller,
+        action: Action,
+        decision: Decision,
+    ) -> Result<T, GateError> {
+        // A no stays a no if it can't be recorded; the next yes will find the record unavailable.
+        let _ = self.record(caller, action, decision.clone(), None);
+        Err(GateError::Denied(decision))
+    }
+
+    fn record(
+        &self,
+        caller: Caller,
+        action: Action,
+        decision: Decision,
+        approved_by: Option<Caller>,
+    ) -> Result<u64, AuditError> {
+        let permit = self.next_permit.fetch_add(1, Ordering::Relaxed);
+        let event = Event::Decided {
+            permit,
+            caller,
+            action,
+            decision,
+            approved_by,
+        };
+        lock(&self.audit).append(&event)?;
+        Ok(permit)
+    }
+}
+
+impl Permit {
+    /// What may be done with it.
+    #[must_use]
+    pub fn action(&self) -> &Action {
+        &self.action
+    }
+
+    /// Its number in the record.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Records how the action ended.
+    pub fn finish(mut self, outcome: Outcome) -> Result<(), AuditError> {
+        self.finished = true;
+        let event = Event::Finished {
+            permit: self.id,
+            exit_code: outcome.exit_code,
+            output_sha256: outcome.output_sha256,
+            duration_ms: u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX),
+            error: outcome
+                .error
+                .map(|error| error.chars().take(ERROR_CHARS_MAX).collect()),
+        };
+        lock(&self.audit).append(&event).map(drop)
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if !self.finished {
+            // If it can't be recorded, the record still has a decision without an end.
+            let _ = lock(&self.audit).append(&Event::Unused { permit: self.id });
+        }
+    }
+}
+
+impl std::fmt::Debug for Permit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Permit")
+            .field("id", &self.id)
+            .field("action", &self.action)
+            .finish_non_exhaustive()
+    }
+}
+
+impl GateError {
+    /// How bad it would be to do it all the same.
+    #[must_use]
+    pub fn risk(&self) -> Risk {
+        match self {
+            Self::Denied(decision) => decision.risk,
+            Self::NotApproved(_) | Self::Audit(_) => Risk::High,
+        }
+    }
+}
+
+/// The record finds out by itself what a panic left half done.
+fn lock(audit: &SharedAudit) -> MutexGuard<'_, AuditLog> {
+    audit.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

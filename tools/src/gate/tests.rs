@@ -1,0 +1,156 @@
+use jiff::civil::date;
+
+use super::*;
+use crate::approval::Choice;
+use crate::audit::{AuditOptions, verify};
+use crate::caller::User;
+
+fn caller() -> Caller {
+    Caller::User(User {
+        uid: 1000,
+        groups: vec![1000],
+        name: "anna".into(),
+    })
+}
+
+fn gate(profile: &str) -> (tempfile::TempDir, Gate) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let audit = AuditLog::open(AuditOptions::new(directory.path())).expect("a record");
+    (
+        directory,
+        Gate::new(Policy::ready(profile), audit, Approvals::default()),
+    )
+}
+
+fn request(text: &str, approvers: Approvers) -> Request {
+    Request {
+        caller: caller(),
+        session: Some("s".into()),
+        action: Action::shell(text, "/home/anna"),
+        now: date(2026, 6, 1).at(12, 0, 0, 0),
+        approvers,
+        patience: Duration::from_secs(10),
+    }
+}
+
+/// The names of the events of the record, without those about files.
+fn events(directory: &std::path::Path) -> Vec<String> {
+    assert_eq!(verify(directory).expect("readable").findings, []);
+    let text = std::fs::read_to_string(directory.join("audit-000001.ndjson")).expect("a file");
+    let lines = text
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
+    let names = lines.map(|line| match line["event"].as_str().expect("an event") {
+        "decided" => format!(
+            "decided {}",
+            line["decision"]["verdict"].as_str().expect("a verdict")
+        ),
+        other => other.to_owned(),
+    });
+    names.filter(|name| name != "opened").collect()
+}
+
+fn granted(passage: Result<Passage, GateError>) -> Permit {
+    match passage {
+        Ok(Passage::Granted(permit)) => permit,
+        other => panic!("no permit: {other:?}"),
+    }
+}
+
+fn asked(passage: Result<Passage, GateError>) -> Waiting {
+    match passage {
+        Ok(Passage::Asked(waiting, _)) => waiting,
+        other => panic!("no question: {other:?}"),
+    }
+}
+
+#[test]
+fn what_is_allowed_is_recorded_before_and_after() {
+    let (directory, gate) = gate("standard");
+    let permit = granted(gate.request(request("df -h", Approvers::Nobody)));
+    assert_eq!(events(directory.path()), ["decided allow"]);
+    permit
+        .finish(Outcome {
+            exit_code: Some(0),
+            ..Outcome::default()
+        })
+        .expect("recorded");
+    assert_eq!(events(directory.path()), ["decided allow", "finished"]);
+}
+
+#[test]
+fn a_permit_that_is_dropped_is_recorded() {
+    let (directory, gate) = gate("standard");
+    drop(granted(gate.request(request("df -h", Approvers::Nobody))));
+    assert_eq!(events(directory.path()), ["decided allow", "unused"]);
+}
+
+#[test]
+fn a_no_is_recorded() {
+    let (directory, gate) = gate("privileged");
+    let refused = gate.request(request("rm -rf /", Approvers::Caller));
+    assert!(
+        matches!(refused, Err(GateError::Denied(decision)) if decision.rule == "blocked/remove-system")
+    );
+    assert_eq!(events(directory.path()), ["decided deny"]);
+}
+
+#[test]
+fn a_yes_opens_the_gate_once() {
+    let (directory, gate) = gate("elevated");
+    let waiting = asked(gate.request(request("reboot", Approvers::Caller)));
+    gate.approvals()
+        .answer(&waiting.id, &caller(), Choice::Once, "", Instant::now())
+        .expect("taken");
+    let approved = waiting.wait().expect("a yes");
+    let permit = gate
+        .enter(approved, date(2026, 6, 1).at(12, 0, 0, 0))
+        .expect("a permit");
+    permit.finish(Outcome::default()).expect("recorded");
+    assert_eq!(
+        events(directory.path()),
+        ["decided ask", "decided ask", "finished"]
+    );
+    drop(asked(gate.request(request("reboot", Approvers::Caller))));
+}
+
+#[test]
+fn a_yes_for_the_session_holds_for_it() {
+    let (_directory, gate) = gate("elevated");
+    let waiting = asked(gate.request(request("reboot", Approvers::Caller)));
+    gate.approvals()
+        .answer(&waiting.id, &caller(), Choice::Session, "", Instant::now())
+        .expect("taken");
+    let approved = waiting.wait().expect("a yes");
+    let now = date(2026, 6, 1).at(12, 0, 0, 0);
+    gate.enter(approved, now)
+        .expect("a permit")
+        .finish(Outcome::default())
+        .expect("recorded");
+    let permit = granted(gate.request(request("reboot", Approvers::Nobody)));
+    permit.finish(Outcome::default()).expect("recorded");
+}
+
+#[test]
+fn a_policy_that_changed_meanwhile_counts() {
+    let (_directory, gate) = gate("elevated");
+    let waiting = asked(gate.request(request("reboot", Approvers::Caller)));
+    gate.approvals()
+        .answer(&waiting.id, &caller(), Choice::Once, "", Instant::now())
+        .expect("taken");
+    gate.replace_policy(Policy::ready("restricted"));
+    let approved = waiting.wait().expect("a yes");
+    let refused = gate.enter(approved, date(2026, 6, 1).at(12, 0, 0, 0));
+    assert!(matches!(refused, Err(GateError::Denied(_))));
+}
+
+#[test]
+fn nobody_to_ask_means_no() {
+    let (directory, gate) = gate("elevated");
+    let refused = gate.request(request("reboot", Approvers::Nobody));
+    assert!(matches!(
+        refused,
+        Err(GateError::NotApproved(ApprovalError::NobodyToAsk))
+    ));
+    assert_eq!(events(directory.path()), ["decided deny"]);
+}

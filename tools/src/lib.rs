@@ -1,0 +1,50 @@
+//! What FazAI may do on the machine: understood, judged, asked for, and recorded.
+//!
+//! The way of one action, file by file:
+//!
+//! | file | what it owns |
+//! |---|---|
+//! | `action.rs`, `caller.rs` | what is to be done, and on whose behalf, as data |
+//! | `shell.rs`, `shell/` | a command text becomes the commands that it would run |
+//! | `path.rs` | paths as text: resolved and compared without looking at the disk |
+//! | `blocked.rs`, `blocked/` | patterns that no profile opens |
+//! | `policy.rs`, `policy/` | `policy.toml`, its profiles, and the decision |
+//! | `approval.rs` | questions to people, their deadlines and answers |
+//! | `audit.rs`, `audit/` | the record of it all, which can't be changed unnoticed |
+//! | `gate.rs` | the one way to a [`Permit`], through all of the above |
+//!
+//! Nothing here runs a command: whoever does takes a [`Permit`], and only the gate makes one.
+//! Nothing here knows the worker, its protocol or its models.
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("the audit log relies on Linux: O_APPEND, flock, fdatasync and the boot clock");
+
+mod action;
+mod approval;
+mod audit;
+mod blocked;
+mod caller;
+mod gate;
+mod path;
+mod policy;
+mod shell;
+
+pub use self::action::{Action, Exec, Kind};
+pub use self::approval::{
+    ANSWERED_MAX, ApprovalError, ApprovalId, Approvals, Approved, Approvers, Choice, GRANTS_MAX,
+    PENDING_MAX, Pending, Question, REASON_BYTES_MAX, Waiting,
+};
+pub use self::audit::{
+    AuditError, AuditLog, AuditOptions, ENTRY_BYTES_MAX, Entry, Event, Finding, Hash, Head,
+    Problem, Report, verify,
+};
+pub use self::blocked::{Blocked, blocked, blocked_write};
+pub use self::caller::{Caller, User};
+pub use self::gate::{Gate, GateError, Outcome, Passage, Permit, Request};
+pub use self::policy::{
+    Decision, POLICY_BYTES_MAX, Policy, PolicyError, READY_PROFILES, RealPath, Risk, Verdict,
+};
+pub use self::shell::{
+    Access, COMMAND_BYTES_MAX, COMMANDS_MAX, Command, NESTING_MAX, Opaque, Refused, Script, Touch,
+    Word, touches,
+};

@@ -1,0 +1,198 @@
+//! Who may do what: `policy.toml`, its profiles, and the decision about one action.
+//!
+//! | file | what it owns |
+//! |---|---|
+//! | `file.rs` | `policy.toml` as it is written, and what is wrong with it |
+//! | `rule.rs` | one rule: what it matches |
+//! | `judge.rs` | all rules of a profile against one action |
+//!
+//! Nothing here reads a file or a clock. The order is always the same: the blocked patterns, then
+//! the rules that deny, then those that ask, then those that allow, then [`Profile::otherwise`].
+//! So a profile that extends another can forbid more, or allow more of what was only unnamed, but
+//! never allow what the other denies.
+
+mod file;
+mod judge;
+mod rule;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use jiff::civil::DateTime;
+use serde::{Deserialize, Serialize};
+
+pub use self::file::{POLICY_BYTES_MAX, PolicyError};
+use self::judge::Judge;
+use self::rule::{Rule, Who};
+use crate::action::Action;
+use crate::caller::Caller;
+
+/// Whether something may be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It may.
+    Allow,
+    /// Only if a person who may say so says yes to just this.
+    Ask,
+    /// It may not.
+    Deny,
+}
+
+/// How bad it is if the decision was wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Risk {
+    /// Nothing is changed.
+    Low,
+    /// What is changed can be changed back.
+    Medium,
+    /// A service or somebody's work may be lost.
+    High,
+    /// The machine may be lost.
+    Critical,
+}
+
+/// The answer of the policy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    /// Whether it may be done.
+    pub verdict: Verdict,
+    /// The name of the rule that decided, such as `standard/read-logs` or `blocked/format`.
+    pub rule: String,
+    /// Why, for a person.
+    pub reason: String,
+    /// How bad it is if the decision was wrong.
+    pub risk: Risk,
+}
+
+/// Finds where a path leads through the symlinks of the file system; `None` if it can't be told.
+/// For a file that is yet to be made, the answer is its real directory with its name.
+pub type RealPath = Box<dyn Fn(&Path) -> Option<PathBuf> + Send + Sync>;
+
+/// A whole `policy.toml`, checked.
+pub struct Policy {
+    profiles: BTreeMap<String, Profile>,
+    assignments: Vec<(Who, String)>,
+    default_profile: Option<String>,
+    real_path: Option<RealPath>,
+}
+
+/// A set of rules.
+#[derive(Debug, Clone)]
+pub(crate) struct Profile {
+    pub(crate) name: String,
+    /// What is decided about commands that can't be understood; never `Allow`.
+    pub(crate) opaque: Verdict,
+    /// What is decided where no rule speaks; never `Allow`.
+    pub(crate) otherwise: Verdict,
+    pub(crate) rules: Vec<Rule>,
+}
+
+/// The profiles that are always there, from the strictest to the most open.
+pub const READY_PROFILES: [&str; 4] = ["restricted", "standard", "elevated", "privileged"];
+
+impl Policy {
+    /// Reads a `policy.toml`. Any mistake refuses it whole, so that a caller who keeps the policy
+    /// it has loses nothing.
+    pub fn parse(text: &str) -> Result<Self, PolicyError> {
+        file::load(text)
+    }
+
+    /// The policy of a machine without a `policy.toml`: everybody has this ready profile.
+    ///
+    /// # Panics
+    /// If there is no ready profile of that name.
+    #[must_use]
+    #[expect(
+        clippy::expect_used,
+        reason = "the ready profiles are part of the program and tested"
+    )]
+    pub fn ready(profile: &str) -> Self {
+        Self::parse(&format!("default_profile = \"{profile}\"")).expect("a ready profile")
+    }
+
+    /// Judges paths also by where they lead on the disk.
+    #[must_use]
+    pub fn with_real_path(mut self, real_path: RealPath) -> Self {
+        self.real_path = Some(real_path);
+        self
+    }
+
+    /// The names of the profiles.
+    pub fn profiles(&self) -> impl Iterator<Item = &str> {
+        self.profiles.keys().map(String::as_str)
+    }
+
+    /// Which profile a caller has.
+    #[must_use]
+    pub fn profile_of(&self, caller: &Caller) -> Option<&str> {
+        let assigned = self.assignments.iter().find(|(who, _)| who.is(caller));
+        assigned
+            .map(|(_, profile)| profile)
+            .or(self.default_profile.as_ref())
+            .map(String::as_str)
+    }
+
+    /// Decides about an action of a caller, at a local time.
+    #[must_use]
+    pub fn decide(&self, caller: &Caller, action: &Action, now: DateTime) -> Decision {
+        match self.profile_of(caller) {
+            Some(profile) => self.decide_as(profile, caller, action, now),
+            None => Decision {
+                verdict: Verdict::Deny,
+                rule: "no-profile".into(),
+                reason: format!("no profile is for {caller}; name one in policy.toml"),
+                risk: Risk::High,
+            },
+        }
+    }
+
+    /// Decides as if the caller had this profile, for `fazai policy check --profile`.
+    #[must_use]
+    pub fn decide_as(
+        &self,
+        profile: &str,
+        caller: &Caller,
+        action: &Action,
+        now: DateTime,
+    ) -> Decision {
+        let Some(profile) = self.profiles.get(profile) else {
+            return Decision {
+                verdict: Verdict::Deny,
+                rule: "no-profile".into(),
+                reason: format!("there is no profile `{profile}`"),
+                risk: Risk::High,
+            };
+        };
+        let judge = Judge {
+            profile,
+            caller,
+            now,
+            real_path: self.real_path.as_ref(),
+        };
+        judge.action(action)
+    }
+}
+
+impl std::fmt::Debug for Policy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Policy")
+            .field("profiles", &self.profiles.keys())
+            .field("default_profile", &self.default_profile)
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Allow => "allow",
+            Self::Ask => "ask",
+            Self::Deny => "deny",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

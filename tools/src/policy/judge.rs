@@ -1,0 +1,368 @@
+//! All rules of a profile against one action.
+
+use std::path::{Path, PathBuf};
+
+use jiff::civil::DateTime;
+
+use super::rule::Rule;
+use super::{Decision, Profile, RealPath, Risk, Verdict};
+use crate::action::{Action, Exec, Kind};
+use crate::blocked::{Blocked, blocked, blocked_write};
+use crate::caller::Caller;
+use crate::path::lexical;
+use crate::shell::{Access, Command, Script, Touch, Word, harmless_variable, touches};
+
+/// One question to a profile.
+pub(super) struct Judge<'a> {
+    pub(super) profile: &'a Profile,
+    pub(super) caller: &'a Caller,
+    pub(super) now: DateTime,
+    pub(super) real_path: Option<&'a RealPath>,
+}
+
+/// Files that every program may write and that hold nothing.
+const NO_FILES: &[&str] = &[
+    "/dev/null",
+    "/dev/stdin",
+    "/dev/stdout",
+    "/dev/stderr",
+    "/dev/tty",
+    "/dev/zero",
+];
+
+impl Judge<'_> {
+    pub(super) fn action(&self, action: &Action) -> Decision {
+        match action {
+            Action::Exec(exec) => self.exec(exec),
+            Action::ReadFile { path } => self.file(Kind::ReadFile, path),
+            Action::WriteFile { path } => self.file(Kind::WriteFile, path),
+            Action::Network { host, port } => {
+                self.rules(Kind::Network, host, |rule| rule.host(host, *port))
+            }
+            Action::SendToCloud { provider, label } => {
+                self.rules(Kind::SendToCloud, provider, |rule| {
+                    rule.named(provider) && rule.label(label)
+                })
+            }
+            Action::LoadModule { name } => {
+                self.rules(Kind::LoadModule, name, |rule| rule.named(name))
+            }
+            Action::CallModule { name, command } => self.rules(Kind::CallModule, name, |rule| {
+                rule.named(name) && rule.verb(command)
+            }),
+            Action::WriteMemory { collection } => {
+                self.rules(Kind::WriteMemory, collection, |rule| rule.named(collection))
+            }
+            Action::BlockAddress { address, ttl_s } => {
+                self.rules(Kind::BlockAddress, &address.to_string(), |rule| {
+                    rule.address(*address, *ttl_s)
+                })
+            }
+            Action::InstallPackage { name } => self.package(name),
+            Action::ServiceControl { unit, verb } => self.service(unit, verb),
+        }
+    }
+
+    fn exec(&self, exec: &Exec) -> Decision {
+        let Some(cwd) = exec.cwd.to_str().filter(|cwd| cwd.starts_with('/')) else {
+            return deny("bad-directory", "the directory must be absolute and UTF-8");
+        };
+        let script = match Script::from_argv(&exec.argv) {
+            Ok(script) => script,
+            Err(refused) => return deny("refused", &refused.to_string()),
+        };
+        if let Some(found) = blocked(&script, cwd) {
+            return by_pattern(found);
+        }
+        let opaque = script
+            .opaque
+            .iter()
+            .map(|opaque| self.opaque(opaque.reason, &opaque.text));
+        let variables = exec.env.keys().filter(|name| !harmless_variable(name));
+        let variables =
+            variables.map(|name| self.opaque("a variable that programs may obey", name));
+        let directories = script.directories(cwd);
+        let nowhere = directories
+            .is_none()
+            .then(|| self.opaque("a directory that only the shell knows", "cd"));
+        let directories = directories.unwrap_or_else(|| vec![cwd.into()]);
+        let commands = script
+            .commands
+            .iter()
+            .map(|command| self.command(command, &directories));
+        let all = commands.chain(opaque).chain(variables).chain(nowhere);
+        strictest(all).unwrap_or_else(|| deny("refused", "there is no command"))
+    }
+
+    /// A command is as bad as its worst part.
+    fn command(&self, command: &Command, directories: &[String]) -> Decision {
+        let touched = touches(command);
+        let program = self.program(command, &touched, directories);
+        let loose = program.1.is_some_and(|rule| rule.unknown_args);
+        let files = touched
+            .iter()
+            .filter_map(|touch| self.touch(touch, directories, loose));
+        strictest(std::iter::once(program.0).chain(files))
+            .unwrap_or_else(|| deny("refused", "there is no command"))
+    }
+
+    fn program(
+        &self,
+        command: &Command,
+        touched: &[Touch],
+        directories: &[String],
+    ) -> (Decision, Option<&Rule>) {
+        if command.program == ":" {
+            // Nothing but redirections, whose files are judged by themselves.
+            return (allow("no-program", "nothing is run"), None);
+        }
+        let what = command.display();
+        let rule = self.first(Kind::Exec, |rule| {
+            rule.command(command) && exec_paths(rule, touched, directories)
+        });
+        (self.decision(rule, Kind::Exec, &what), rule)
+    }
+
+    /// What the rules say about a file that a command touches, if anything.
+    fn touch(&self, touch: &Touch, directories: &[String], loose: bool) -> Option<Decision> {
+        let kind = if touch.access == Access::Write {
+            Kind::WriteFile
+        } else {
+            Kind::ReadFile
+        };
+        let decisions = touch
+            .path
+            .paths(directories, touch.access)
+            .into_iter()
+            .filter_map(|path| match (&path, touch.access) {
+                (Word::Literal(text), _) if NO_FILES.contains(&text.as_str()) => None,
+                (Word::Unknown { prefix, .. }, _) if prefix.starts_with("/dev/fd/") => None,
+                (Word::Unknown { .. }, Access::Mention) => None,
+                (Word::Unknown { .. }, Access::Read) if loose => None,
+                (Word::Unknown { text, .. }, _) => {
+                    Some(self.opaque("a file that only the shell knows", text))
+                }
+                (_, Access::Mention) => self.forbidden(kind, &path),
+                _ => Some(self.path(kind, &path)),
+            });
+        strictest(decisions)
+    }
+
+    /// A file that is named for an action of its own.
+    fn file(&self, kind: Kind, path: &Path) -> Decision {
+        let Some(text) = path.to_str().filter(|text| text.starts_with('/')) else {
+            return deny("bad-path", "the path must be absolute and UTF-8");
+        };
+        if text.contains(char::is_control) {
+            return deny(
+                "bad-path",
+                "the path has control characters; rename the file",
+            );
+        }
+        let found = (kind == Kind::WriteFile)
+            .then(|| blocked_write(text))
+            .flatten();
+        match found {
+            Some(found) => by_pattern(found),
+            None => self.path(kind, &Word::Literal(lexical("/", text))),
+        }
+    }
+
+    /// A path as it is written, and where it leads.
+    fn path(&self, kind: Kind, path: &Word) -> Decision {
+        let written = self.decision(self.first(kind, |rule| rule.path(path)), kind, path.text());
+        let Some(real) = self.real(path) else {
+            return written;
+        };
+        if kind == Kind::WriteFile
+            && let Some(found) = blocked_write(real.text())
+        {
+            return by_pattern(found);
+        }
+        let led = self.decision(self.first(kind, |rule| rule.path(&real)), kind, real.text());
+        strictest([written, led]).unwrap_or_else(|| deny("refused", "there is no path"))
+    }
+
+    fn real(&self, path: &Word) -> Option<Word> {
+        let real: PathBuf = self.real_path?(Path::new(path.literal()?))?;
+        let text = real.to_str()?.to_owned();
+        (text != path.text()).then_some(Word::Literal(text))
+    }
+
+    /// A rule that denies or asks for a word, in case that it is a path.
+    fn forbidden(&self, kind: Kind, path: &Word) -> Option<Decision> {
+        // It is not known whether the program writes there.
+        if let Some(found) = blocked_write(path.text()).filter(|found| found.name != "write-device")
+        {
+            return Some(self.opaque(found.reason, path.text()));
+        }
+        let strict = |rule: &Rule, path: &Word| {
+            rule.decision != Verdict::Allow && rule.paths.is_some() && rule.path(path)
+        };
+        let real = self.real(path);
+        let rule = self.first(kind, |rule| {
+            strict(rule, path) || real.as_ref().is_some_and(|real| strict(rule, real))
+        })?;
+        Some(self.decision(Some(rule), kind, path.text()))
+    }
+
+    fn package(&self, name: &str) -> Decision {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "+-._:@".contains(c);
+        if !name.chars().all(plain) || !name.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+            return deny(
+                "bad-name",
+                "that is no name of a package; write it as the package manager does",
+            );
+        }
+        self.rules(Kind::InstallPackage, name, |rule| rule.named(name))
+    }
+
+    fn service(&self, unit: &str, verb: &str) -> Decision {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-._:@\\".contains(c);
+        if unit.is_empty()
+            || !unit.chars().all(plain)
+            || unit.starts_with('-')
+            || !verb.chars().all(|c| c.is_ascii_lowercase() || c == '-')
+        {
+            return deny("bad-name", "that is no unit and verb of systemd");
+        }
+        let argv = ["systemctl", verb, unit].map(str::to_owned);
+        let found = Script::from_argv(&argv)
+            .ok()
+            .and_then(|script| blocked(&script, "/"));
+        match found {
+            Some(found) => by_pattern(found),
+            None => self.rules(Kind::ServiceControl, unit, |rule| {
+                rule.named(unit) && rule.verb(verb)
+            }),
+        }
+    }
+
+    fn rules(&self, kind: Kind, what: &str, matches: impl Fn(&Rule) -> bool) -> Decision {
+        self.decision(self.first(kind, matches), kind, what)
+    }
+
+    /// The rule that decides: one that denies before one that asks before one that allows.
+    fn first(&self, kind: Kind, matches: impl Fn(&Rule) -> bool) -> Option<&Rule> {
+        [Verdict::Deny, Verdict::Ask, Verdict::Allow]
+            .into_iter()
+            .find_map(|verdict| {
+                self.profile.rules.iter().find(|rule| {
+                    rule.decision == verdict
+                        && rule.concerns(kind, self.caller, self.now)
+                        && matches(rule)
+                })
+            })
+    }
+
+    fn decision(&self, rule: Option<&Rule>, kind: Kind, what: &str) -> Decision {
+        let Some(rule) = rule else {
+            return Decision {
+                verdict: self.profile.otherwise,
+                rule: format!("{}/otherwise", self.profile.name),
+                reason: format!("no rule allows {} `{}`", verb(kind), shown(what)),
+                risk: Risk::Medium,
+            };
+        };
+        let risk = match rule.decision {
+            Verdict::Allow => Risk::Low,
+            Verdict::Ask => Risk::Medium,
+            Verdict::Deny => Risk::High,
+        };
+        let reason = rule
+            .reason
+            .clone()
+            .unwrap_or_else(|| format!("the rule speaks of {} `{}`", verb(kind), shown(what)));
+        Decision {
+            verdict: rule.decision,
+            rule: rule.name.clone(),
+            reason,
+            risk: rule.risk.unwrap_or(risk),
+        }
+    }
+
+    fn opaque(&self, reason: &str, text: &str) -> Decision {
+        Decision {
+            verdict: self.profile.opaque,
+            rule: format!("{}/opaque", self.profile.name),
+            reason: format!(
+                "it can't be known what it does: {reason}: `{}`",
+                shown(text)
+            ),
+            risk: Risk::High,
+        }
+    }
+}
+
+/// A rule for programs with paths is about commands that touch only these, if it allows, or one of
+/// them, if it denies or asks.
+fn exec_paths(rule: &Rule, touched: &[Touch], directories: &[String]) -> bool {
+    if rule.paths.is_none() {
+        return true;
+    }
+    let mut paths = touched
+        .iter()
+        .flat_map(|touch| touch.path.paths(directories, touch.access));
+    match rule.decision {
+        Verdict::Allow => paths.all(|path| rule.path(&path)),
+        Verdict::Ask | Verdict::Deny => paths.any(|path| rule.path(&path)),
+    }
+}
+
+fn strictest(decisions: impl IntoIterator<Item = Decision>) -> Option<Decision> {
+    decisions.into_iter().reduce(|worst, next| {
+        let worse = (next.verdict, next.risk) > (worst.verdict, worst.risk);
+        if worse { next } else { worst }
+    })
+}
+
+fn by_pattern(found: Blocked) -> Decision {
+    Decision {
+        verdict: Verdict::Deny,
+        rule: format!("blocked/{}", found.name),
+        reason: format!("{}; no profile allows that", found.reason),
+        risk: Risk::Critical,
+    }
+}
+
+fn deny(rule: &str, reason: &str) -> Decision {
+    Decision {
+        verdict: Verdict::Deny,
+        rule: rule.into(),
+        reason: reason.into(),
+        risk: Risk::High,
+    }
+}
+
+fn allow(rule: &str, reason: &str) -> Decision {
+    Decision {
+        verdict: Verdict::Allow,
+        rule: rule.into(),
+        reason: reason.into(),
+        risk: Risk::Low,
+    }
+}
+
+fn verb(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Exec => "running",
+        Kind::ReadFile => "reading",
+        Kind::WriteFile => "writing",
+        Kind::Network => "connecting to",
+        Kind::SendToCloud => "sending text to",
+        Kind::LoadModule => "loading",
+        Kind::CallModule => "calling",
+        Kind::WriteMemory => "remembering in",
+        Kind::BlockAddress => "blocking",
+        Kind::InstallPackage => "installing",
+        Kind::ServiceControl => "controlling",
+    }
+}
+
+/// A text for a message: one line, not too long.
+fn shown(text: &str) -> String {
+    text.chars()
+        .take(120)
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
+}

@@ -1,0 +1,164 @@
+//! What a command text would execute.
+//!
+//! A text becomes a [`Script`]: the simple commands that would run, with their arguments as the
+//! program would get them, and what can't be known without running it. The text is read by a
+//! parser of bash's grammar and never searched for words.
+//!
+//! | file | what it owns |
+//! |---|---|
+//! | `walk.rs` | every place in the syntax tree where something can be executed |
+//! | `word.rs` | quotes, escapes, substitutions: a word as the program gets it |
+//! | `inner.rs` | programs that run their arguments: `sudo`, `xargs`, `find -exec`, `sh -c` |
+//! | `options.rs` | where such a program's own options end |
+//! | `code.rs` | programs that run code which is not shell: `python`, `vim`, `tar --to-command` |
+//! | `touch.rs` | which files a command opens, by what is known of its program |
+//!
+//! The rule of all of them: whatever is not known to be harmless is [`Script::opaque`]. Who adds a
+//! program to a table here makes *less* be asked for, so every table says what it vouches for.
+
+mod code;
+mod inner;
+mod options;
+mod touch;
+mod walk;
+mod word;
+
+pub(crate) use self::code::{harmless_variable, only_asks_about_itself};
+pub use self::touch::{Access, Touch, touches};
+use self::walk::Walk;
+pub use self::word::Word;
+
+/// The longest command text, in bytes.
+pub const COMMAND_BYTES_MAX: usize = 16 * 1024;
+/// How many simple commands one text may execute.
+pub const COMMANDS_MAX: usize = 256;
+/// How deep one text may be nested: parentheses, and shells in shells.
+pub const NESTING_MAX: usize = 16;
+
+/// What a command text would execute.
+#[derive(Debug, Clone, Default)]
+pub struct Script {
+    /// Every command that can be known, also those inside of others.
+    pub commands: Vec<Command>,
+    /// What can't be known before it runs.
+    pub opaque: Vec<Opaque>,
+    /// A function that starts itself twice, in the background.
+    pub fork_bomb: bool,
+}
+
+/// One program with its arguments.
+#[derive(Debug, Clone, Default)]
+pub struct Command {
+    /// The program's name or path, as it was written but without quotes.
+    pub program: String,
+    /// The arguments; of a program that runs another one, only its own.
+    pub args: Vec<Word>,
+    /// Files that the shell opens for reading.
+    pub reads: Vec<Word>,
+    /// Files that the shell opens for writing.
+    pub writes: Vec<Word>,
+    /// Commands with the same number are joined by pipes.
+    pub pipeline: usize,
+    /// Whether a command after it in the pipeline reads its output, or it reads another's.
+    pub piped: bool,
+}
+
+/// Something that can't be understood, and so is never allowed without asking.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opaque {
+    /// Why not.
+    pub reason: &'static str,
+    /// The part of the text.
+    pub text: String,
+}
+
+/// A text that is not even asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Longer than [`COMMAND_BYTES_MAX`].
+    #[error(
+        "the command has {bytes} bytes and {COMMAND_BYTES_MAX} are allowed; write it into a script"
+    )]
+    TooLong {
+        /// How long it is.
+        bytes: usize,
+    },
+    /// Deeper than [`NESTING_MAX`].
+    #[error("the command is nested more than {NESTING_MAX} deep; split it")]
+    TooDeep,
+    /// More than [`COMMANDS_MAX`].
+    #[error("the text runs more than {COMMANDS_MAX} commands; split it")]
+    TooMany,
+    /// No program can be given such an argument.
+    #[error("the command contains a NUL byte; remove it")]
+    Nul,
+    /// There is no program at all.
+    #[error("the command is empty; name a program")]
+    Empty,
+}
+
+impl Script {
+    /// Understands a text that bash would be given.
+    pub fn parse(text: &str) -> Result<Self, Refused> {
+        let mut walk = Walk::default();
+        walk.text(text)?;
+        walk.finish()
+    }
+
+    /// Understands a program that is started without a shell.
+    pub fn from_argv(argv: &[String]) -> Result<Self, Refused> {
+        let bytes = argv.iter().map(String::len).sum();
+        check_text(bytes, argv.iter().flat_map(|arg| arg.bytes()))?;
+        let mut walk = Walk::default();
+        walk.argv(argv.iter().cloned().map(Word::Literal).collect())?;
+        walk.finish()
+    }
+
+    /// The program and arguments of a script that is one plain command, so that it can be started
+    /// without a shell: what was judged is then what runs, whatever the shell would have made of it.
+    #[must_use]
+    pub fn plain_argv(&self) -> Option<Vec<String>> {
+        let [command] = self.commands.as_slice() else {
+            return None;
+        };
+        if !self.opaque.is_empty() || !command.reads.is_empty() || !command.writes.is_empty() {
+            return None;
+        }
+        let args = command.args.iter().map(|arg| match arg {
+            Word::Literal(text) if !text.starts_with('~') => Some(text.clone()),
+            _ => None,
+        });
+        std::iter::once(Some(command.program.clone()))
+            .chain(args)
+            .collect()
+    }
+}
+
+/// The limits that hold before anything is parsed.
+fn check_text(bytes: usize, mut text: impl Iterator<Item = u8>) -> Result<(), Refused> {
+    if bytes > COMMAND_BYTES_MAX {
+        return Err(Refused::TooLong { bytes });
+    }
+    if text.any(|byte| byte == 0) {
+        return Err(Refused::Nul);
+    }
+    Ok(())
+}
+
+impl Command {
+    /// The name without the directory it was named in.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.program.rsplit('/').next().unwrap_or_default()
+    }
+
+    /// The command as a person would type it, for messages.
+    #[must_use]
+    pub fn display(&self) -> String {
+        let args = self.args.iter().map(|arg| format!(" {}", arg.text()));
+        std::iter::once(self.program.clone()).chain(args).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

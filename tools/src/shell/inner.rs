@@ -1,0 +1,745 @@
+//! Programs that run their arguments, and what they run.
+
+use super::options::{NONE, Options, is_assignment};
+use super::{Command, Word, code};
+
+/// What a program runs.
+#[derive(Debug)]
+pub(super) enum Inner {
+    /// A program with arguments.
+    Argv(Vec<Word>),
+    /// A text for a shell.
+    Text(String),
+    /// Something that can't be understood.
+    Opaque(&'static str),
+}
+
+/// Shells that are given a text by `-c`, or a script.
+const SHELLS: &[&str] = &[
+    "sh", "bash", "rbash", "dash", "ash", "zsh", "ksh", "ksh93", "mksh", "yash", "fish", "csh",
+    "tcsh",
+];
+
+/// What a command runs besides itself. Of a wrapper only its own arguments are left in `command`.
+pub(super) fn inner(command: &mut Command, stdin: Option<&str>) -> Vec<Inner> {
+    if code::only_asks_about_itself(command) {
+        return Vec::new();
+    }
+    let mut found = special(command, stdin).unwrap_or_else(|| match wrapper(command.name()) {
+        Some(options) => unwrap(command, &options),
+        None => Vec::new(),
+    });
+    if found.iter().any(|inner| matches!(inner, Inner::Text(_))) {
+        // The text is judged as what it runs; as an argument it would look like a path.
+        command.args.retain(|arg| arg.text().starts_with('-'));
+    }
+    found.extend(code::reason(command).map(Inner::Opaque));
+    found
+}
+
+/// Programs whose way to name what they run is all their own.
+fn special(command: &mut Command, stdin: Option<&str>) -> Option<Vec<Inner>> {
+    let name = command.name().to_owned();
+    Some(match name.as_str() {
+        name if SHELLS.contains(&name) => shell(&command.args, stdin),
+        "busybox" | "toybox" => unwrap(command, &NONE),
+        "env" => env(command),
+        // Only in front: `command rm -v` runs rm.
+        "command" => {
+            match option_letters(command.args.get(..1).unwrap_or_default()).contains(['v', 'V']) {
+                true => Vec::new(),
+                false => unwrap(command, &Options { flags: "p", ..NONE }),
+            }
+        }
+        "find" => find(command),
+        "xargs" => xargs(command),
+        "watch" => joined(
+            command,
+            &Options {
+                flags: "bcdegptwxC",
+                values: "n",
+                long_flags: &[
+                    "beep",
+                    "color",
+                    "differences",
+                    "errexit",
+                    "chgexit",
+                    "no-title",
+                    "exec",
+                ],
+                long_values: &["interval"],
+                ..NONE
+            },
+            "",
+        ),
+        "eval" => joined(command, &NONE, "a text that the shell evaluates"),
+        "trap" => first_text(command, "a text that the shell evaluates later"),
+        "su" | "runuser" => su(command),
+        "script" | "sg" | "flock" | "capsh" if has_option(&command.args, 'c') => {
+            after_c(&command.args)
+        }
+        "ssh" | "rsh" | "mosh" | "slogin" => ssh(command),
+        "parallel" | "tmux" | "screen" | "expect" | "strace" | "ltrace" | "entr" => {
+            tail(command, "a program that runs its arguments in its own way")
+        }
+        "export" | "declare" | "typeset" | "local" | "readonly" => exports(command),
+        _ => return None,
+    })
+}
+
+/// Programs that run the rest of their words, with the options that come before. Options that
+/// change the directory or the root are left out, so that they are asked for: with them, paths
+/// would mean other files.
+fn wrapper(name: &str) -> Option<Options> {
+    Some(match name {
+        "sudo" => Options {
+            flags: "AbEHnPkSis",
+            values: "gpTtUu",
+            long_flags: &[
+                "askpass",
+                "background",
+                "preserve-env",
+                "set-home",
+                "login",
+                "reset-timestamp",
+                "non-interactive",
+                "preserve-groups",
+                "stdin",
+                "shell",
+            ],
+            long_values: &["group", "prompt", "user", "preserve-env"],
+            assignments: true,
+            ..NONE
+        },
+        "doas" => Options {
+            flags: "nL",
+            values: "u",
+            ..NONE
+        },
+        "pkexec" => Options {
+            long_values: &["user"],
+            long_flags: &["keep-cwd"],
+            ..NONE
+        },
+        "nohup" | "builtin" | "fakeroot" | "proxychains" | "proxychains4" | "torsocks"
+        | "unbuffer" | "dbus-run-session" | "linux32" | "linux64" | "coproc" | "catchsegv" => NONE,
+        "exec" => Options {
+            flags: "cl",
+            values: "a",
+            ..NONE
+        },
+        "time" => Options {
+            flags: "pvaq",
+            values: "f",
+            long_values: &["format"],
+            ..NONE
+        },
+        "setsid" => Options {
+            flags: "cfw",
+            long_flags: &["ctty", "fork", "wait"],
+            ..NONE
+        },
+        "nice" => Options {
+            flags: "0123456789",
+            values: "n",
+            long_values: &["adjustment"],
+            ..NONE
+        },
+        "ionice" => Options {
+            flags: "t",
+            values: "cn",
+            long_values: &["class", "classdata"],
+            ..NONE
+        },
+        "timeout" => Options {
+            flags: "v",
+            values: "ks",
+            long_flags: &["foreground", "preserve-status", "verbose"],
+            long_values: &["kill-after", "signal"],
+            positionals: 1,
+            ..NONE
+        },
+        "stdbuf" => Options {
+            values: "ioe",
+            long_values: &["input", "output", "error"],
+            ..NONE
+        },
+        "chrt" => Options {
+            flags: "abdfiorR",
+            positionals: 1,
+            ..NONE
+        },
+        "taskset" => Options {
+            flags: "ac",
+            positionals: 1,
+            ..NONE
+        },
+        "flock" => Options {
+            flags: "sxenFou",
+            values: "wE",
+            long_flags: &["shared", "exclusive", "nonblock", "close", "no-fork"],
+            long_values: &["timeout", "wait"],
+            positionals: 1,
+            ..NONE
+        },
+        "setarch" => Options {
+            flags: "R",
+            positionals: 1,
+            ..NONE
+        },
+        "chroot" => Options {
+            long_values: &["userspec", "groups"],
+            positionals: 1,
+            ..NONE
+        },
+        "nsenter" => Options {
+            flags: "amuinpCUTF",
+            values: "tSG",
+            long_flags: &[
+                "all",
+                "mount",
+                "uts",
+                "ipc",
+                "net",
+                "pid",
+                "cgroup",
+                "user",
+                "time",
+                "no-fork",
+                "preserve-credentials",
+            ],
+            long_values: &["target", "setuid", "setgid"],
+            ..NONE
+        },
+        "unshare" => Options {
+            flags: "muinpCUTfrc",
+            values: "SG",
+            long_flags: &[
+                "mount",
+                "uts",
+                "ipc",
+                "net",
+                "pid",
+                "cgroup",
+                "user",
+                "time",
+                "fork",
+                "map-root-user",
+                "map-current-user",
+                "mount-proc",
+                "keep-caps",
+                "kill-child",
+            ],
+            long_values: &["setuid", "setgid", "propagation", "setgroups"],
+            ..NONE
+        },
+        "systemd-run" => Options {
+            flags: "dGPqtrS",
+            values: "puEMH",
+            long_flags: &[
+                "user",
+                "system",
+                "scope",
+                "remain-after-exit",
+                "wait",
+                "pipe",
+                "pty",
+                "quiet",
+                "collect",
+                "no-block",
+                "same-dir",
+                "shell",
+                "no-ask-password",
+            ],
+            long_values: &[
+                "unit",
+                "property",
+                "description",
+                "slice",
+                "uid",
+                "gid",
+                "nice",
+                "setenv",
+                "service-type",
+                "on-active",
+                "on-boot",
+                "on-calendar",
+            ],
+            ..NONE
+        },
+        "prlimit" => Options {
+            long_values: &[
+                "nofile", "nproc", "as", "core", "cpu", "data", "fsize", "stack",
+            ],
+            ..NONE
+        },
+        "numactl" => Options {
+            values: "NmCip",
+            long_values: &[
+                "cpunodebind",
+                "membind",
+                "physcpubind",
+                "interleave",
+                "preferred",
+            ],
+            ..NONE
+        },
+        "setpriv" => Options {
+            long_flags: &["no-new-privs", "clear-groups", "init-groups", "keep-groups"],
+            long_values: &[
+                "reuid",
+                "regid",
+                "groups",
+                "inh-caps",
+                "bounding-set",
+                "ambient-caps",
+            ],
+            ..NONE
+        },
+        _ => return None,
+    })
+}
+
+/// Cuts the command that a wrapper runs out of its arguments.
+fn unwrap(command: &mut Command, options: &Options) -> Vec<Inner> {
+    let Some(end) = options.end(&command.args) else {
+        let mut found = guesses(&command.args);
+        found.push(Inner::Opaque(
+            "options that are not known, before a command that is run",
+        ));
+        return found;
+    };
+    let words = command.args.split_off(end);
+    let mut found = dangerous_assignments(&command.args);
+    if words.is_empty() {
+        found.push(Inner::Opaque(
+            "a shell, or whatever the program starts by itself",
+        ));
+    } else {
+        found.push(Inner::Argv(words));
+    }
+    found
+}
+
+/// Where it is unclear which word is the program, each that could be one is looked at, so that
+/// what is blocked stays blocked.
+fn guesses(args: &[Word]) -> Vec<Inner> {
+    let programs = args.iter().enumerate().skip(1).filter(|(_, arg)| {
+        arg.literal()
+            .is_some_and(|text| !text.is_empty() && !text.starts_with('-'))
+    });
+    programs
+        .take(4)
+        .map(|(at, _)| Inner::Argv(args[at..].to_vec()))
+        .collect()
+}
+
+fn tail(command: &Command, reason: &'static str) -> Vec<Inner> {
+    let mut found = guesses(&command.args);
+    found.extend(
+        command
+            .args
+            .first()
+            .map(|_| Inner::Argv(command.args.clone())),
+    );
+    found.push(Inner::Opaque(reason));
+    found
+}
+
+fn dangerous_assignments(args: &[Word]) -> Vec<Inner> {
+    let names = args.iter().filter(|arg| is_assignment(arg));
+    let mut names = names
+        .filter_map(|arg| arg.text().split_once('='))
+        .map(|(name, _)| name);
+    match names.all(code::harmless_variable) {
+        true => Vec::new(),
+        false => vec![Inner::Opaque("a variable that programs may obey")],
+    }
+}
+
+fn exports(command: &Command) -> Vec<Inner> {
+    let mut found = dangerous_assignments(&command.args);
+    let plain = |arg: &Word| arg.literal().is_some_and(|text| !text.contains(['[', '(']));
+    if !command
+        .args
+        .iter()
+        .all(|arg| plain(arg) || is_assignment(arg))
+    {
+        found.push(Inner::Opaque("a variable that only the shell finds out"));
+    }
+    if option_letters(&command.args).contains(['i', 'n', 'a', 'A']) {
+        found.push(Inner::Opaque("a variable that the shell evaluates"));
+    }
+    found
+}
+
+fn env(command: &mut Command) -> Vec<Inner> {
+    let options = Options {
+        flags: "i0v",
+        values: "u",
+        long_flags: &["ignore-environment", "null", "debug"],
+        long_values: &["unset"],
+        assignments: true,
+        ..NONE
+    };
+    if let Some(text) = split_string(&command.args) {
+        return vec![
+            Inner::Text(text),
+            Inner::Opaque("a text that env splits into words"),
+        ];
+    }
+    // A lone dash is `-i`.
+    let args = command.args.iter().map(|arg| match arg.text() {
+        "-" => Word::Literal("-i".into()),
+        _ => arg.clone(),
+    });
+    command.args = args.collect();
+    match options.end(&command.args) {
+        // Without a program it prints the environment.
+        Some(end) if end == command.args.len() => dangerous_assignments(&command.args),
+        _ => unwrap(command, &options),
+    }
+}
+
+/// The text of `env -S`, with the words after it.
+fn split_string(args: &[Word]) -> Option<String> {
+    let at = args.iter().position(|arg| {
+        let text = arg.text();
+        text.starts_with("--split-string")
+            || (text.starts_with('-') && !text.starts_with("--") && text.contains('S'))
+    })?;
+    let first = args[at].text();
+    let here = first
+        .split_once(['S', '='])
+        .map_or("", |(_, text)| text)
+        .to_owned();
+    let rest = args[at + 1..].iter().map(|arg| arg.text().to_owned());
+    Some(
+        std::iter::once(here)
+            .chain(rest)
+            .collect::<Vec<_>>()
+            .join(" "),
+    )
+}
+
+fn xargs(command: &mut Command) -> Vec<Inner> {
+    let options = Options {
+        flags: "0prtxo",
+        values: "aEdILnPs",
+        long_flags: &[
+            "null",
+            "no-run-if-empty",
+            "verbose",
+            "exit",
+            "open-tty",
+            "interactive",
+        ],
+        long_values: &[
+            "arg-file",
+            "delimiter",
+            "max-lines",
+            "max-args",
+            "max-procs",
+            "max-chars",
+            "replace",
+        ],
+        ..NONE
+    };
+    let mut found = unwrap(command, &options);
+    if !replaces_braces(&command.args) {
+        found.push(Inner::Opaque(
+            "a mark for input that may be anywhere in the command",
+        ));
+    }
+    found
+        .into_iter()
+        .map(|inner| match inner {
+            Inner::Argv(words) => Inner::Argv(with_input(words)),
+            // Without a program it is `echo`.
+            Inner::Opaque(_)
+                if replaces_braces(&command.args)
+                    && command.args.iter().all(|arg| arg.literal().is_some())
+                    && options.end(&command.args).is_some() =>
+            {
+                Inner::Argv(vec![Word::Literal("echo".into()), unknown("...")])
+            }
+            other => other,
+        })
+        .collect()
+}
+
+/// Whether the mark for input is `{}`, or there is none.
+fn replaces_braces(args: &[Word]) -> bool {
+    args.iter().enumerate().all(|(at, arg)| {
+        let text = arg.text();
+        match text.strip_prefix("--replace").or_else(|| {
+            text.split_once('I')
+                .filter(|(before, _)| before.starts_with('-'))
+                .map(|(_, mark)| mark)
+        }) {
+            None => true,
+            Some("") => args.get(at + 1).is_some_and(|mark| mark.text() == "{}"),
+            Some(mark) => mark.trim_start_matches('=') == "{}",
+        }
+    })
+}
+
+/// The words of a program that `xargs` starts: what it reads may stand anywhere.
+fn with_input(words: Vec<Word>) -> Vec<Word> {
+    let mut words: Vec<Word> = words
+        .into_iter()
+        .map(|word| match word.literal() {
+            Some(text) if text.contains("{}") => unknown(text),
+            _ => word,
+        })
+        .collect();
+    words.push(unknown("..."));
+    words
+}
+
+fn unknown(text: &str) -> Word {
+    let prefix = text
+        .split("{}")
+        .next()
+        .filter(|_| text != "...")
+        .unwrap_or_default();
+    Word::Unknown {
+        prefix: prefix.into(),
+        text: text.into(),
+    }
+}
+
+/// Takes `-exec ... ;` and its likes out of the arguments, and turns `-delete` into `rm`.
+fn find(command: &mut Command) -> Vec<Inner> {
+    let roots: Vec<Word> = find_roots(&command.args)
+        .iter()
+        .map(|root| below(root, find_name(&command.args)))
+        .collect();
+    let mut found = Vec::new();
+    let mut own = Vec::new();
+    let mut args = std::mem::take(&mut command.args).into_iter();
+    while let Some(arg) = args.next() {
+        match arg.text() {
+            "-exec" | "-execdir" | "-ok" | "-okdir" => {
+                let words = args
+                    .by_ref()
+                    .take_while(|arg| !matches!(arg.text(), ";" | "+"));
+                let words: Vec<Word> = words.flat_map(|word| found_files(word, &roots)).collect();
+                found.push(Inner::Argv(words));
+            }
+            "-delete" => {
+                let rm = ["rm", "-r"].map(|word| Word::Literal(word.into()));
+                found.push(Inner::Argv(rm.into_iter().chain(roots.clone()).collect()));
+            }
+            _ => own.push(arg),
+        }
+    }
+    if own
+        .iter()
+        .any(|arg| matches!(arg, Word::Unknown { .. }) && arg.may_be_option())
+    {
+        found.push(Inner::Opaque("words that may be options of find"));
+    }
+    command.args = own;
+    found
+}
+
+fn find_roots(args: &[Word]) -> Vec<Word> {
+    let roots: Vec<Word> = args
+        .iter()
+        .skip_while(|arg| matches!(arg.text(), "-H" | "-L" | "-P"))
+        .take_while(|arg| !arg.text().starts_with(['-', '(', '!']))
+        .cloned()
+        .collect();
+    if roots.is_empty() {
+        vec![Word::Literal(".".into())]
+    } else {
+        roots
+    }
+}
+
+/// The files that `{}` stands for.
+fn found_files(word: Word, roots: &[Word]) -> Vec<Word> {
+    match word.literal() {
+        Some("{}") => roots.to_vec(),
+        Some(text) if text.contains("{}") => vec![unknown(text)],
+        _ => vec![word],
+    }
+}
+
+/// The name that all found files have, if there is just one `-name` and nothing that widens it.
+fn find_name(args: &[Word]) -> &str {
+    let widens = |arg: &Word| matches!(arg.text(), "-o" | "-or" | "-not" | "!" | "," | "(" | ")");
+    let mut names = args.windows(2).filter(|pair| pair[0].text() == "-name");
+    match (names.next(), names.next()) {
+        (Some([_, Word::Literal(name)]), None) if !args.iter().any(widens) => name,
+        _ => "",
+    }
+}
+
+/// Everything in a directory, or all that has such a name.
+fn below(root: &Word, name: &str) -> Word {
+    let end = if name.is_empty() {
+        "**".to_owned()
+    } else {
+        format!("**/{name}")
+    };
+    match root {
+        Word::Literal(root) => Word::Glob(format!("{}/{end}", root.trim_end_matches('/'))),
+        other => Word::Unknown {
+            prefix: other
+                .text()
+                .split(['*', '?', '[', '$', '`'])
+                .next()
+                .unwrap_or_default()
+                .into(),
+            text: format!("{}/{end}", other.text()),
+        },
+    }
+}
+
+fn shell(args: &[Word], stdin: Option<&str>) -> Vec<Inner> {
+    if let [only] = args
+        && matches!(only.text(), "--version" | "--help")
+    {
+        return Vec::new();
+    }
+    if has_option(args, 'c') {
+        return after_c(args);
+    }
+    let script = args.iter().any(|arg| !arg.text().starts_with(['-', '+']));
+    let mut found: Vec<Inner> = stdin
+        .map(|text| Inner::Text(text.into()))
+        .into_iter()
+        .collect();
+    found.push(Inner::Opaque(match script {
+        true => "a script whose text is not known",
+        false => "a shell that runs what it reads",
+    }));
+    found
+}
+
+/// The text after an option cluster with `c`, as `sh -c` and `su -c` take it.
+fn after_c(args: &[Word]) -> Vec<Inner> {
+    let Some(at) = args.iter().position(|arg| is_cluster_with(arg, 'c')) else {
+        return vec![Inner::Opaque("a shell whose text is not known")];
+    };
+    // With `bash -c -e TEXT` the text is the first word that is no option.
+    let text = args[at + 1..]
+        .iter()
+        .find(|arg| !arg.text().starts_with(['-', '+']));
+    let mut found = Vec::new();
+    let options_before = args[..at]
+        .iter()
+        .all(|arg| matches!(arg.text(), "-e" | "-u" | "-x" | "-l" | "-" | "root"));
+    if !options_before || args[at].text().len() > 4 {
+        found.push(Inner::Opaque("options of a shell that may run other files"));
+    }
+    if is_interactive(&args[at]) {
+        found.push(Inner::Opaque(
+            "a login or interactive shell, which runs the user's files",
+        ));
+    }
+    found.push(match text.and_then(Word::literal) {
+        Some(text) => Inner::Text(text.into()),
+        None => Inner::Opaque("a shell whose text only the shell finds out"),
+    });
+    found
+}
+
+fn is_interactive(options: &Word) -> bool {
+    options.text().contains('i')
+}
+
+fn has_option(args: &[Word], letter: char) -> bool {
+    args.iter().any(|arg| is_cluster_with(arg, letter))
+}
+
+fn is_cluster_with(arg: &Word, letter: char) -> bool {
+    let text = arg.text();
+    text == "--command" && letter == 'c'
+        || (text.starts_with('-') && !text.starts_with("--") && text.contains(letter))
+}
+
+/// All letters of the words that look like clusters of options.
+fn option_letters(args: &[Word]) -> String {
+    let clusters = args
+        .iter()
+        .map(Word::text)
+        .filter(|text| text.starts_with('-') && !text.starts_with("--"));
+    clusters.flat_map(|text| text.chars().skip(1)).collect()
+}
+
+fn su(command: &mut Command) -> Vec<Inner> {
+    if let Some(text) = command
+        .args
+        .iter()
+        .find_map(|arg| arg.text().strip_prefix("--command="))
+    {
+        return vec![Inner::Text(text.into())];
+    }
+    if has_option(&command.args, 'c') || command.args.iter().any(|arg| arg.text() == "--command") {
+        return after_c(&command.args);
+    }
+    let options = Options {
+        flags: "lm",
+        values: "ugG",
+        long_values: &["user", "group"],
+        ..NONE
+    };
+    if has_option(&command.args, 'u') {
+        return unwrap(command, &options);
+    }
+    vec![Inner::Opaque("a shell that runs what it reads")]
+}
+
+/// What runs elsewhere is not ours to judge, but what is blocked here is blocked there as well.
+fn ssh(command: &mut Command) -> Vec<Inner> {
+    let options = Options {
+        flags: "46AaCfGgKkMNnqsTtVvXxYy",
+        values: "BbcDEeFIiJLlmOopQRSWw",
+        positionals: 1,
+        ..NONE
+    };
+    let mut found = vec![Inner::Opaque("a command that runs on another machine")];
+    if let Some(end) = options.end(&command.args) {
+        let text: Vec<&str> = command.args[end..].iter().map(Word::text).collect();
+        if !text.is_empty() {
+            found.push(Inner::Text(text.join(" ")));
+        }
+    }
+    found
+}
+
+/// The words are joined and given to a shell.
+fn joined(command: &mut Command, options: &Options, reason: &'static str) -> Vec<Inner> {
+    let Some(end) = options.end(&command.args) else {
+        return vec![Inner::Opaque(
+            "options that are not known, before a text that is run",
+        )];
+    };
+    let words = command.args.split_off(end);
+    let mut found = Vec::new();
+    if !reason.is_empty() {
+        found.push(Inner::Opaque(reason));
+    }
+    match words.iter().map(Word::literal).collect::<Option<Vec<_>>>() {
+        Some(texts) if !texts.is_empty() => found.push(Inner::Text(texts.join(" "))),
+        _ => found.push(Inner::Opaque("a text that only the shell finds out")),
+    }
+    found
+}
+
+fn first_text(command: &Command, reason: &'static str) -> Vec<Inner> {
+    let text = command
+        .args
+        .iter()
+        .map(Word::text)
+        .find(|text| !text.starts_with('-'));
+    let mut found = vec![Inner::Opaque(reason)];
+    found.extend(
+        text.filter(|text| !text.is_empty())
+            .map(|text| Inner::Text(text.into())),
+    );
+    found
+}

@@ -1,0 +1,566 @@
+//! Every place in the syntax tree where something can be executed.
+
+use brush_parser::ast::{
+    AndOr, AndOrList, Assignment, AssignmentName, AssignmentValue, BinaryPredicate,
+    Command as Node, CommandPrefixOrSuffixItem as Item, CompoundCommand, CompoundList,
+    ExtendedTestExpr, FunctionDefinition, IoFileRedirectKind, IoFileRedirectTarget, IoRedirect,
+    Pipeline, Program, SeparatorOperator, SimpleCommand, UnaryPredicate, UnexpandedArithmeticExpr,
+    Word as RawWord,
+};
+use brush_parser::{ParserOptions, SourceInfo, parse_tokens, uncached_tokenize_str};
+
+use super::inner::{Inner, inner};
+use super::word::{arithmetic, resolve};
+use super::{COMMANDS_MAX, Command, NESTING_MAX, Opaque, Refused, Script, Word, check_text, code};
+
+/// The stack of the thread that parses: the parser is recursive, and the text a stranger's.
+const PARSER_STACK_BYTES: usize = 32 << 20;
+
+/// Words that are no programs. Where one is found as one, a wrapper stood before it, or shells
+/// read the text in another way.
+const RESERVED: &[&str] = &[
+    "!", "{", "}", "if", "then", "else", "elif", "fi", "do", "done", "case", "esac", "while",
+    "until", "for", "select", "function", "in", "[[", "]]",
+];
+
+/// Collects what a text executes.
+#[derive(Default)]
+pub(super) struct Walk {
+    script: Script,
+    depth: usize,
+    pipelines: usize,
+    /// The pipeline that is being walked, and whether it has more than one command.
+    pipeline: usize,
+    piped: bool,
+    /// What the command that is being walked reads from its standard input, where it is known.
+    stdin: Option<String>,
+    functions: Vec<FunctionUse>,
+}
+
+/// A function that is being defined, and how often its body calls it.
+struct FunctionUse {
+    name: String,
+    calls: usize,
+    background: bool,
+}
+
+/// The redirections and leading assignments of one command.
+#[derive(Default)]
+struct Parts {
+    words: Vec<Word>,
+    reads: Vec<Word>,
+    writes: Vec<Word>,
+    stdin: Option<String>,
+}
+
+type Walked = Result<(), Refused>;
+
+impl Walk {
+    pub(super) fn finish(self) -> Result<Script, Refused> {
+        if self.script.commands.is_empty() && self.script.opaque.is_empty() {
+            return Err(Refused::Empty);
+        }
+        Ok(self.script)
+    }
+
+    /// Walks a text that a shell would run.
+    pub(super) fn text(&mut self, text: &str) -> Walked {
+        check_text(text.len(), text.bytes())?;
+        if self.depth >= NESTING_MAX || nesting(text) > NESTING_MAX {
+            return Err(Refused::TooDeep);
+        }
+        if let Some(reason) = deceptive(text) {
+            self.opaque(reason, text);
+        }
+        let Some(program) = parse(text) else {
+            self.opaque("a text that is not valid shell", text);
+            return Ok(());
+        };
+        self.depth += 1;
+        let walked = program
+            .complete_commands
+            .iter()
+            .try_for_each(|list| self.list(list));
+        self.depth -= 1;
+        walked
+    }
+
+    /// Walks a program that is started with these words.
+    pub(super) fn argv(&mut self, words: Vec<Word>) -> Walked {
+        self.command(Parts {
+            words,
+            ..Parts::default()
+        })
+    }
+
+    fn opaque(&mut self, reason: &'static str, text: &str) {
+        self.script.opaque.push(Opaque {
+            reason,
+            text: text.chars().take(200).collect(),
+        });
+    }
+
+    fn list(&mut self, list: &CompoundList) -> Walked {
+        list.0.iter().try_for_each(|item| {
+            let background = matches!(item.1, SeparatorOperator::Async);
+            if background && let Some(function) = self.functions.last_mut() {
+                function.background = true;
+            }
+            self.and_or(&item.0)
+        })
+    }
+
+    fn and_or(&mut self, list: &AndOrList) -> Walked {
+        self.pipeline(&list.first)?;
+        list.additional.iter().try_for_each(|next| match next {
+            AndOr::And(pipeline) | AndOr::Or(pipeline) => self.pipeline(pipeline),
+        })
+    }
+
+    fn pipeline(&mut self, pipeline: &Pipeline) -> Walked {
+        let outer = (self.pipeline, self.piped, self.stdin.take());
+        self.pipelines += 1;
+        self.pipeline = self.pipelines;
+        self.piped = outer.1 || pipeline.seq.len() > 1;
+        let stdin_of_first = outer.2.clone();
+        for (place, command) in pipeline.seq.iter().enumerate() {
+            self.stdin = match place {
+                0 => stdin_of_first.clone(),
+                _ => pipeline.seq.get(place - 1).and_then(printed),
+            };
+            self.node(command)?;
+        }
+        (self.pipeline, self.piped, self.stdin) = outer;
+        Ok(())
+    }
+
+    fn node(&mut self, node: &Node) -> Walked {
+        match node {
+            Node::Simple(simple) => self.simple(simple),
+            Node::Compound(compound, redirects) => {
+                let redirects = redirects.iter().flat_map(|list| &list.0);
+                let mut parts = Parts::default();
+                for redirect in redirects {
+                    self.redirect(redirect, &mut parts)?;
+                }
+                self.files_only(parts);
+                self.compound(compound)
+            }
+            Node::Function(function) => self.function(function),
+            Node::ExtendedTest(test) => self.test(&test.expr),
+        }
+    }
+
+    fn compound(&mut self, compound: &CompoundCommand) -> Walked {
+        match compound {
+            CompoundCommand::Arithmetic(command) => self.arithmetic(&command.expr),
+            CompoundCommand::ArithmeticForClause(clause) => {
+                let expressions = [&clause.initializer, &clause.condition, &clause.updater];
+                for expression in expressions.into_iter().flatten() {
+                    self.arithmetic(expression)?;
+                }
+                self.list(&clause.body.list)
+            }
+            CompoundCommand::BraceGroup(group) => self.list(&group.list),
+            CompoundCommand::Subshell(subshell) => self.list(&subshell.list),
+            CompoundCommand::ForClause(clause) => {
+                self.words(clause.values.iter().flatten())?;
+                self.list(&clause.body.list)
+            }
+            CompoundCommand::CaseClause(clause) => {
+                self.word(&clause.value)?;
+                for case in &clause.cases {
+                    self.words(&case.patterns)?;
+                    case.cmd.iter().try_for_each(|list| self.list(list))?;
+                }
+                Ok(())
+            }
+            CompoundCommand::IfClause(clause) => {
+                self.list(&clause.condition)?;
+                self.list(&clause.then)?;
+                for other in clause.elses.iter().flatten() {
+                    other
+                        .condition
+                        .iter()
+                        .try_for_each(|list| self.list(list))?;
+                    self.list(&other.body)?;
+                }
+                Ok(())
+            }
+            CompoundCommand::WhileClause(clause) | CompoundCommand::UntilClause(clause) => {
+                self.list(&clause.0)?;
+                self.list(&clause.1.list)
+            }
+        }
+    }
+
+    /// A body is judged where it is defined, as if it were called there.
+    fn function(&mut self, function: &FunctionDefinition) -> Walked {
+        self.functions.push(FunctionUse {
+            name: function.fname.value.clone(),
+            calls: 0,
+            background: false,
+        });
+        let redirects = function.body.1.clone();
+        let walked = self.node(&Node::Compound(function.body.0.clone(), redirects));
+        if let Some(function) = self.functions.pop() {
+            self.script.fork_bomb |=
+                function.calls > 1 || (function.calls > 0 && function.background);
+        }
+        walked
+    }
+
+    fn test(&mut self, test: &ExtendedTestExpr) -> Walked {
+        match test {
+            ExtendedTestExpr::And(one, two) | ExtendedTestExpr::Or(one, two) => {
+                self.test(one)?;
+                self.test(two)
+            }
+            ExtendedTestExpr::Not(inner) | ExtendedTestExpr::Parenthesized(inner) => {
+                self.test(inner)
+            }
+            // `-v` and `-eq` evaluate what their operands hold, and a subscript in it runs commands.
+            ExtendedTestExpr::UnaryTest(predicate, word) => {
+                if matches!(
+                    predicate,
+                    UnaryPredicate::ShellVariableIsSetAndAssigned
+                        | UnaryPredicate::ShellVariableIsSetAndNameRef
+                ) {
+                    self.opaque("a name that the shell evaluates", &word.value);
+                }
+                self.word(word).map(drop)
+            }
+            ExtendedTestExpr::BinaryTest(predicate, one, two) => {
+                if is_arithmetic(predicate) {
+                    self.script.opaque.extend(
+                        [one, two]
+                            .into_iter()
+                            .filter_map(|word| arithmetic(&word.value)),
+                    );
+                }
+                self.word(one)?;
+                self.word(two).map(drop)
+            }
+        }
+    }
+
+    fn arithmetic(&mut self, expression: &UnexpandedArithmeticExpr) -> Walked {
+        self.script.opaque.extend(arithmetic(&expression.value));
+        Ok(())
+    }
+
+    fn words<'a>(&mut self, words: impl IntoIterator<Item = &'a RawWord>) -> Walked {
+        words
+            .into_iter()
+            .try_for_each(|word| self.word(word).map(drop))
+    }
+
+    fn word(&mut self, word: &RawWord) -> Result<Word, Refused> {
+        let (word, resolved) = resolve(&word.value);
+        self.script.opaque.extend(resolved.opaque);
+        let outer = (self.pipeline, self.piped, self.stdin.take());
+        for text in &resolved.substitutions {
+            self.piped = true;
+            self.text(text)?;
+        }
+        (self.pipeline, self.piped, self.stdin) = outer;
+        Ok(word)
+    }
+
+    fn simple(&mut self, simple: &SimpleCommand) -> Walked {
+        let mut parts = Parts::default();
+        let prefix = simple.prefix.iter().flat_map(|prefix| &prefix.0);
+        let suffix = simple.suffix.iter().flat_map(|suffix| &suffix.0);
+        for item in prefix {
+            self.item(item, &mut parts)?;
+        }
+        if let Some(name) = &simple.word_or_name {
+            parts.words.push(self.word(name)?);
+        }
+        let named = simple.word_or_name.is_some();
+        for item in suffix {
+            match item {
+                // After the program, `NAME=value` is an argument like any other.
+                Item::AssignmentWord(assignment, word) if named => {
+                    if matches!(assignment.value, AssignmentValue::Array(_)) {
+                        self.opaque("an array as an argument", &word.value);
+                    }
+                    parts.words.push(self.word(word)?);
+                }
+                item => self.item(item, &mut parts)?,
+            }
+        }
+        self.command(parts)
+    }
+
+    fn item(&mut self, item: &Item, parts: &mut Parts) -> Walked {
+        match item {
+            Item::IoRedirect(redirect) => self.redirect(redirect, parts),
+            Item::Word(word) => {
+                let word = self.word(word)?;
+                parts.words.push(word);
+                Ok(())
+            }
+            Item::AssignmentWord(assignment, _) => self.assignment(assignment),
+            Item::ProcessSubstitution(_, subshell) => {
+                parts.words.push(pipe_name());
+                self.list(&subshell.list)
+            }
+        }
+    }
+
+    fn assignment(&mut self, assignment: &Assignment) -> Walked {
+        match &assignment.name {
+            AssignmentName::VariableName(name) => {
+                if !code::harmless_variable(name) {
+                    self.opaque("a variable that programs may obey", name);
+                }
+            }
+            AssignmentName::ArrayElementName(name, _) => {
+                self.opaque("a subscript that the shell evaluates", name);
+            }
+        }
+        match &assignment.value {
+            AssignmentValue::Scalar(word) => self.word(word).map(drop),
+            AssignmentValue::Array(elements) => {
+                if elements.iter().any(|(key, _)| key.is_some()) {
+                    self.opaque("a subscript that the shell evaluates", "");
+                }
+                self.words(elements.iter().map(|(_, value)| value))
+            }
+        }
+    }
+
+    fn redirect(&mut self, redirect: &IoRedirect, parts: &mut Parts) -> Walked {
+        match redirect {
+            IoRedirect::File(_, kind, target) => self.file(kind, target, parts),
+            IoRedirect::OutputAndError(word, _) => {
+                let word = self.word(word)?;
+                parts.writes.push(word);
+                Ok(())
+            }
+            IoRedirect::HereString(_, word) => {
+                let word = self.word(word)?;
+                parts.stdin = word.literal().map(str::to_owned);
+                Ok(())
+            }
+            IoRedirect::HereDocument(_, document) => {
+                let body = &document.doc.value;
+                let expands = ["$(", "`", "${", "$["]
+                    .iter()
+                    .any(|mark| body.contains(mark));
+                if document.requires_expansion && expands {
+                    self.opaque("a here-document that the shell expands", body);
+                }
+                parts.stdin = Some(body.clone());
+                Ok(())
+            }
+        }
+    }
+
+    fn file(
+        &mut self,
+        kind: &IoFileRedirectKind,
+        target: &IoFileRedirectTarget,
+        parts: &mut Parts,
+    ) -> Walked {
+        let word = match target {
+            IoFileRedirectTarget::Fd(_) => return Ok(()),
+            IoFileRedirectTarget::ProcessSubstitution(_, subshell) => {
+                return self.list(&subshell.list);
+            }
+            IoFileRedirectTarget::Filename(word) | IoFileRedirectTarget::Duplicate(word) => {
+                self.word(word)?
+            }
+        };
+        match kind {
+            IoFileRedirectKind::Read => parts.reads.push(word),
+            IoFileRedirectKind::DuplicateInput | IoFileRedirectKind::DuplicateOutput
+                if word.literal().is_some_and(is_descriptor) => {}
+            IoFileRedirectKind::Write
+            | IoFileRedirectKind::Append
+            | IoFileRedirectKind::Clobber
+            | IoFileRedirectKind::DuplicateOutput => parts.writes.push(word),
+            IoFileRedirectKind::ReadAndWrite | IoFileRedirectKind::DuplicateInput => {
+                parts.reads.push(word.clone());
+                parts.writes.push(word);
+            }
+        }
+        Ok(())
+    }
+
+    /// The redirections of something that is no program.
+    fn files_only(&mut self, parts: Parts) {
+        if parts.stdin.is_some() {
+            self.stdin = parts.stdin;
+        }
+        if !parts.reads.is_empty() || !parts.writes.is_empty() {
+            self.script.commands.push(Command {
+                program: ":".into(),
+                reads: parts.reads,
+                writes: parts.writes,
+                pipeline: self.pipeline,
+                piped: self.piped,
+                ..Command::default()
+            });
+        }
+    }
+
+    /// Records a command and walks into what it runs.
+    fn command(&mut self, mut parts: Parts) -> Walked {
+        if self.script.commands.len() >= COMMANDS_MAX {
+            return Err(Refused::TooMany);
+        }
+        if parts.words.is_empty() {
+            // Assignments and redirections alone: `> file` empties a file.
+            self.files_only(parts);
+            return Ok(());
+        }
+        let name = parts.words.remove(0);
+        let Some(program) = self.program(&name) else {
+            self.files_only(parts);
+            return Ok(());
+        };
+        if let Some(function) = self.functions.iter_mut().find(|used| used.name == program) {
+            function.calls += 1;
+        }
+        let stdin = parts.stdin.or_else(|| self.stdin.clone());
+        let mut command = Command {
+            program,
+            args: parts.words,
+            reads: parts.reads,
+            writes: parts.writes,
+            pipeline: self.pipeline,
+            piped: self.piped,
+        };
+        let found = inner(&mut command, stdin.as_deref());
+        let shown = command.display();
+        self.script.commands.push(command);
+        self.inside(found, &shown)
+    }
+
+    fn inside(&mut self, found: Vec<Inner>, shown: &str) -> Walked {
+        if self.depth >= NESTING_MAX {
+            return Err(Refused::TooDeep);
+        }
+        self.depth += 1;
+        for inner in found {
+            match inner {
+                Inner::Argv(words) => self.argv(words)?,
+                Inner::Text(text) => self.text(&text)?,
+                Inner::Opaque(reason) => self.opaque(reason, shown),
+            }
+        }
+        self.depth -= 1;
+        Ok(())
+    }
+
+    /// The name of a program, if it is known and looks like what it is.
+    fn program(&mut self, name: &Word) -> Option<String> {
+        let Some(text) = name.literal() else {
+            self.opaque("a program that only the shell finds out", name.text());
+            return None;
+        };
+        if text.is_empty() || !text.chars().all(|c| c.is_ascii_graphic()) {
+            self.opaque("a program with unusual letters in its name", text);
+            return None;
+        }
+        if RESERVED.contains(&text) || text.contains('=') {
+            self.opaque(
+                "a word of the shell's grammar where a program should be",
+                text,
+            );
+        }
+        Some(text.into())
+    }
+}
+
+/// What a process substitution looks like to the program.
+fn pipe_name() -> Word {
+    Word::Unknown {
+        prefix: "/dev/fd/".into(),
+        text: "<(...)".into(),
+    }
+}
+
+/// What a command prints, for the cases that people pipe into a shell.
+fn printed(node: &Node) -> Option<String> {
+    let Node::Simple(simple) = node else {
+        return None;
+    };
+    let name = resolve(&simple.word_or_name.as_ref()?.value).0;
+    if !matches!(name.literal()?, "echo" | "printf") {
+        return None;
+    }
+    let words = simple.suffix.iter().flat_map(|suffix| &suffix.0);
+    let words: Option<Vec<String>> = words
+        .map(|item| match item {
+            Item::Word(word) => resolve(&word.value).0.literal().map(str::to_owned),
+            _ => None,
+        })
+        .collect();
+    Some(words?.join(" "))
+}
+
+fn is_arithmetic(predicate: &BinaryPredicate) -> bool {
+    matches!(
+        predicate,
+        BinaryPredicate::ArithmeticEqualTo
+            | BinaryPredicate::ArithmeticNotEqualTo
+            | BinaryPredicate::ArithmeticLessThan
+            | BinaryPredicate::ArithmeticLessThanOrEqualTo
+            | BinaryPredicate::ArithmeticGreaterThan
+            | BinaryPredicate::ArithmeticGreaterThanOrEqualTo
+    )
+}
+
+fn is_descriptor(text: &str) -> bool {
+    let digits = text.trim_end_matches('-');
+    digits.chars().all(|c| c.is_ascii_digit())
+}
+
+/// How deep the brackets of a text are nested, whether or not they are quoted: an upper bound on
+/// what the parser has to do, whose time grows exponentially with it.
+fn nesting(text: &str) -> usize {
+    let mut depth = 0_usize;
+    let mut deepest = 0;
+    for byte in text.bytes() {
+        match byte {
+            b'(' | b'{' => depth += 1,
+            b')' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
+}
+
+/// Why a person who is asked would not see what the text says.
+fn deceptive(text: &str) -> Option<&'static str> {
+    let control = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    // Marks that turn the direction of writing, have no width, or are blanks of another kind.
+    let invisible = |c: char| {
+        matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202f}' | '\u{205f}'..='\u{206f}' | '\u{feff}' | '\u{a0}'
+            | '\u{2000}'..='\u{200a}' | '\u{3000}' | '\u{e0000}'..='\u{e007f}')
+    };
+    if text.contains(control) {
+        return Some("control characters");
+    }
+    text.contains(invisible).then_some("invisible characters")
+}
+
+/// The syntax tree. The parser runs on a stack of its own and may fail in any way.
+fn parse(text: &str) -> Option<Program> {
+    let run = || {
+        let options = ParserOptions::default();
+        let tokens = uncached_tokenize_str(text, &options.tokenizer_options()).ok()?;
+        parse_tokens(&tokens, &options, &SourceInfo::default()).ok()
+    };
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new()
+            .name("shell-parser".into())
+            .stack_size(PARSER_STACK_BYTES);
+        thread.spawn_scoped(scope, run).ok()?.join().ok()?
+    })
+}

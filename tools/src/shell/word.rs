@@ -1,0 +1,301 @@
+//! A word of a command, as the program would get it.
+
+use brush_parser::word::{Parameter, ParameterExpr, WordPiece, WordPieceWithSource};
+use brush_parser::{ParserOptions, word};
+
+use super::Opaque;
+
+/// An argument, as far as it can be known before the command runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Word {
+    /// Exactly this text; a `~` or `$HOME` in front stays `~`.
+    Literal(String),
+    /// The names of files that match this pattern.
+    Glob(String),
+    /// Something that begins with this text; it may also be several words, or none.
+    Unknown {
+        /// What is known of its beginning.
+        prefix: String,
+        /// As it was written.
+        text: String,
+    },
+}
+
+impl Word {
+    /// The text, with patterns and unknown parts as they were written.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Literal(text) | Self::Glob(text) | Self::Unknown { text, .. } => text,
+        }
+    }
+
+    /// The text, if it is known.
+    #[must_use]
+    pub fn literal(&self) -> Option<&str> {
+        match self {
+            Self::Literal(text) => Some(text),
+            Self::Glob(_) | Self::Unknown { .. } => None,
+        }
+    }
+
+    /// Whether the program may read it as an option that is not written here: `*` also means a
+    /// file that is called `-rf`.
+    #[must_use]
+    pub fn may_be_option(&self) -> bool {
+        match self {
+            Self::Literal(text) => text.starts_with('-'),
+            Self::Glob(pattern) => pattern.starts_with(['*', '?', '[', '-']),
+            Self::Unknown { prefix, .. } => prefix.is_empty() || prefix.starts_with('-'),
+        }
+    }
+}
+
+/// What came of one word of the text.
+#[derive(Debug, Default)]
+pub(super) struct Resolved {
+    known: String,
+    glob: bool,
+    bracket: bool,
+    /// Whether the last piece was a lone `$`.
+    dollar: bool,
+    /// How much of `known` stood before the first unknown part.
+    unknown_from: Option<usize>,
+    /// Command texts that the shell runs to make the word.
+    pub(super) substitutions: Vec<String>,
+    pub(super) opaque: Vec<Opaque>,
+}
+
+/// Resolves a word as it stands in the text.
+pub(super) fn resolve(raw: &str) -> (Word, Resolved) {
+    let mut resolved = Resolved::default();
+    match word::parse(raw, &ParserOptions::default()) {
+        Ok(pieces) => {
+            resolved.pieces(raw, &pieces, false);
+            resolved.braces(&pieces);
+        }
+        Err(_) => resolved.unclear("a word that can't be parsed", raw),
+    }
+    (resolved.word(raw), resolved)
+}
+
+impl Resolved {
+    fn word(&self, raw: &str) -> Word {
+        match self.unknown_from {
+            Some(from) => Word::Unknown {
+                prefix: self.known[..from].into(),
+                text: raw.into(),
+            },
+            None if self.glob => Word::Glob(self.known.clone()),
+            None => Word::Literal(self.known.clone()),
+        }
+    }
+
+    fn unknown(&mut self) {
+        self.unknown_from.get_or_insert(self.known.len());
+    }
+
+    fn unclear(&mut self, reason: &'static str, text: &str) {
+        self.unknown();
+        self.opaque.push(Opaque {
+            reason,
+            text: text.into(),
+        });
+    }
+
+    fn pieces(&mut self, raw: &str, pieces: &[WordPieceWithSource], quoted: bool) {
+        for piece in pieces {
+            if std::mem::take(&mut self.dollar) {
+                self.unclear("a `$` with an unusual meaning", raw);
+            }
+            let source = raw
+                .get(piece.start_index..piece.end_index)
+                .unwrap_or_default();
+            self.piece(raw, source, &piece.piece, quoted);
+        }
+    }
+
+    fn piece(&mut self, raw: &str, source: &str, piece: &WordPiece, quoted: bool) {
+        match piece {
+            WordPiece::Text(text) if quoted => self.quoted(text),
+            WordPiece::Text(text) => self.unquoted(text),
+            WordPiece::SingleQuotedText(text) => self.known += text,
+            WordPiece::AnsiCQuotedText(text) => match ansi_c(text) {
+                Some(text) => self.known += &text,
+                None => self.unclear("an escape in $'...' that shells read differently", source),
+            },
+            WordPiece::DoubleQuotedSequence(pieces) => self.pieces(raw, pieces, true),
+            WordPiece::GettextDoubleQuotedSequence(pieces) => {
+                self.pieces(raw, pieces, true);
+                self.unclear("a text that the shell translates", source);
+            }
+            WordPiece::TildePrefix(user) => self.tilde(user, source),
+            WordPiece::ParameterExpansion(parameter) => self.parameter(parameter, source),
+            WordPiece::CommandSubstitution(text) => self.substitution(text.clone(), source),
+            WordPiece::BackquotedCommandSubstitution(text) => {
+                self.substitution(unescape_backquoted(text), source);
+            }
+            WordPiece::EscapeSequence(text) => {
+                let escaped = text.strip_prefix('\\').unwrap_or(text);
+                // An escaped newline joins two lines and is nothing itself.
+                self.known += escaped.trim_start_matches('\n');
+            }
+            WordPiece::ArithmeticExpression(expression) => {
+                self.unknown();
+                self.opaque.extend(arithmetic(&expression.value));
+            }
+        }
+    }
+
+    fn unquoted(&mut self, text: &str) {
+        // A word ends at each of these, so that one inside it means that the parser lost count.
+        if text.contains(|c: char| c.is_whitespace() || "()<>|&;".contains(c)) {
+            return self.unclear("a word that shells split differently", text);
+        }
+        self.dollar = text == "$";
+        if text.trim_end_matches('$').contains('$') {
+            return self.unclear("a `$` with an unusual meaning", text);
+        }
+        self.bracket |= text.contains('[');
+        self.glob |= text.contains(['*', '?']) || (self.bracket && text.contains(']'));
+        self.known += text;
+    }
+
+    fn quoted(&mut self, text: &str) {
+        if text.contains("$[") {
+            return self.unclear("a `$` with an unusual meaning", text);
+        }
+        // An escaped newline joins two lines, also between double quotes.
+        self.known += &text.replace("\\\n", "");
+    }
+
+    fn tilde(&mut self, user: &str, source: &str) {
+        // The parser takes everything up to a slash, quotes and substitutions included.
+        let named = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        if user.starts_with('-') || !user.chars().all(named) {
+            return self.unclear("a directory that only the shell knows", source);
+        }
+        self.known.push('~');
+        self.known += user;
+    }
+
+    fn substitution(&mut self, text: String, source: &str) {
+        // Where these are, the end of the substitution may be found too early.
+        if text.contains(['#', '\n']) || text.contains("<<") || text.contains("case") {
+            self.unclear(
+                "a substitution with a comment, here-document or case",
+                source,
+            );
+        }
+        self.unknown();
+        self.substitutions.push(text);
+    }
+
+    fn parameter(&mut self, parameter: &ParameterExpr, source: &str) {
+        if let ParameterExpr::Parameter {
+            parameter: Parameter::Named(name),
+            indirect: false,
+        } = parameter
+        {
+            // The one variable whose value matters to the blocked patterns.
+            if name == "HOME" && self.known.is_empty() {
+                self.known.push('~');
+            } else {
+                self.unknown();
+            }
+        } else if matches!(parameter, ParameterExpr::Substring { .. })
+            || source.contains(['`', '(', '[', '!', '@', '='])
+        {
+            // Subscripts, offsets, defaults and `@P` are evaluated, so they can run commands.
+            self.unclear("an expansion that may run commands", source);
+        } else {
+            self.unknown();
+        }
+    }
+
+    /// `{a,b}` and `{1..9}` are several words.
+    fn braces(&mut self, pieces: &[WordPieceWithSource]) {
+        let text: String = pieces
+            .iter()
+            .filter_map(|piece| match &piece.piece {
+                WordPiece::Text(text) => Some(text.as_str()),
+                _ => None,
+            })
+            .collect();
+        let open = text.find('{');
+        let close = text.rfind('}');
+        if let (Some(open), Some(close)) = (open, close)
+            && open < close
+            && (text[open..close].contains(',') || text[open..close].contains(".."))
+        {
+            self.unknown_from = Some(0);
+        }
+    }
+}
+
+/// What is unclear about an arithmetic expression. A name in it is evaluated as an expression
+/// again, and a subscript in that may run commands: `x='a[$(id)]'; echo $((x))`.
+pub(super) fn arithmetic(expression: &str) -> Option<Opaque> {
+    let plain = |c: char| c.is_ascii_digit() || " +-*/%()<>=!&|^~?:,\t\n".contains(c);
+    (!expression.chars().all(plain)).then(|| Opaque {
+        reason: "arithmetic with names in it, which the shell evaluates",
+        text: expression.into(),
+    })
+}
+
+fn unescape_backquoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        if c == '\\'
+            && let Some(escaped) = chars.next_if(|next| "$`\\".contains(*next))
+        {
+            out.push(escaped);
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// The text that `$'...'` means; `None` where shells differ or the result is no text.
+fn ansi_c(text: &str) -> Option<String> {
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        out.push(if c == '\\' { escape(&mut chars)? } else { c });
+    }
+    Some(out)
+}
+
+fn escape(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<char> {
+    let code = match chars.next()? {
+        'n' => return Some('\n'),
+        't' => return Some('\t'),
+        c @ ('\\' | '\'' | '"' | '?') => return Some(c),
+        'x' => digits(chars, 16, 2, 0)?,
+        'u' => digits(chars, 16, 4, 0)?,
+        'U' => digits(chars, 16, 8, 0)?,
+        c @ '0'..='7' => digits(chars, 8, 2, c.to_digit(8)?)?,
+        _ => return None,
+    };
+    // Above ASCII the result depends on the locale; below a space it is a control character.
+    char::from_u32(code).filter(|c| c.is_ascii() && !c.is_ascii_control())
+}
+
+fn digits(
+    chars: &mut std::iter::Peekable<std::str::Chars<'_>>,
+    radix: u32,
+    count_max: usize,
+    first: u32,
+) -> Option<u32> {
+    let mut value = first;
+    for _ in 0..count_max {
+        let Some(digit) = chars.peek().and_then(|c| c.to_digit(radix)) else {
+            break;
+        };
+        value = value.checked_mul(radix)?.checked_add(digit)?;
+        chars.next();
+    }
+    Some(value)
+}

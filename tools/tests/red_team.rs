@@ -1,0 +1,83 @@
+//! Lists of commands against the ready profiles.
+#![expect(clippy::expect_used, reason = "a test fails by a panic")]
+
+use fazai_tools::{Action, Caller, Decision, Policy, READY_PROFILES, User, Verdict};
+use jiff::civil::{DateTime, date};
+
+/// A list has at least this many commands.
+const LINES_MIN: usize = 200;
+
+fn decide(policy: &Policy, profile: &str, command: &str) -> Decision {
+    let caller = Caller::User(User {
+        uid: 1000,
+        groups: vec![1000],
+        name: "anna".into(),
+    });
+    policy.decide_as(
+        profile,
+        &caller,
+        &Action::shell(command, "/home/anna"),
+        noon(),
+    )
+}
+
+fn noon() -> DateTime {
+    date(2026, 6, 1).at(12, 0, 0, 0)
+}
+
+/// The commands of a file with their line numbers.
+fn commands(text: &str) -> Vec<(usize, &str)> {
+    let lines = text
+        .split('\n')
+        .enumerate()
+        .map(|(at, line)| (at + 1, line));
+    let commands: Vec<_> = lines
+        .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+        .collect();
+    assert!(commands.len() >= LINES_MIN, "{} commands", commands.len());
+    commands
+}
+
+#[test]
+fn no_profile_allows_what_is_dangerous() {
+    let policy = Policy::parse("").expect("an empty policy");
+    let mut failures = Vec::new();
+    for (line, command) in commands(include_str!("dangerous.txt")) {
+        for profile in READY_PROFILES {
+            let decision = decide(&policy, profile, command);
+            if decision.verdict == Verdict::Allow {
+                failures.push(format!(
+                    "line {line}, {profile}: {command:?} is allowed by {}",
+                    decision.rule
+                ));
+            }
+        }
+    }
+    assert!(
+        failures.is_empty(),
+        "{} failures\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
+}
+
+#[test]
+fn daily_work_is_allowed() {
+    let policy = Policy::parse("").expect("an empty policy");
+    let mut failures = Vec::new();
+    for (line, command) in commands(include_str!("harmless.txt")) {
+        let decision = decide(&policy, "elevated", command);
+        if decision.verdict != Verdict::Allow {
+            failures.push(format!(
+                "line {line}: {command:?}: {} by {}: {}",
+                decision.verdict, decision.rule, decision.reason
+            ));
+        }
+    }
+    assert!(
+        failures.is_empty(),
+        "{} failures\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
+}
