@@ -9,7 +9,6 @@ mod failure;
 mod health;
 mod inproc;
 mod process;
-mod spawner;
 mod stderr;
 mod stream;
 
@@ -17,6 +16,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use fazai_sandbox::{Launcher, Report};
 use parking_lot::{Mutex, RwLock};
 
 use self::call::Work;
@@ -24,12 +24,10 @@ use self::health::Health;
 use self::inproc::InProcess;
 use self::process::Process;
 use crate::message::{COMMAND_BYTES_MAX, Descriptor};
-use crate::sandbox::Report;
 use crate::verify::Checked;
 
-pub use self::call::{Call, Stop};
+pub use self::call::Call;
 pub use self::failure::{Answer, Failure};
-pub use self::spawner::Launcher;
 
 /// How long an answer about health is repeated: modules are asked once a second at most.
 const HEALTH_AGE: Duration = Duration::from_secs(1);
