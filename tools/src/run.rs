@@ -40,7 +40,7 @@ pub use self::confine::Confinement;
 pub use self::error::RunError;
 pub use self::keeper::confined_main;
 pub use self::output::{OUTPUT_DROPPED_BYTES_MAX, PIECE_BYTES_MAX, Piece, Source};
-use self::running::Running;
+use self::running::{Running, TIMEOUT_MAX};
 use crate::action::{Action, Exec};
 use crate::audit::{AuditError, Hash};
 use crate::gate::{Outcome, Permit};
@@ -135,7 +135,7 @@ fn perform(
         cwd: exec.cwd.clone(),
         env: environment::environment(std::env::vars_os(), temp, &exec.env),
         wanted: how.confinement.wanted(temp),
-        term_grace: how.term_grace,
+        term_grace: how.term_grace.min(TIMEOUT_MAX),
     };
     Running::start(&order, how)?.follow(how, stop, reader)
 }

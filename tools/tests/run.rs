@@ -6,6 +6,7 @@ mod commands;
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use commands::{Place, exec, how, see, shell, try_run};
 use fazai_tools::{Action, Exec, Hash, How, PIECE_BYTES_MAX, Piece, RunError, Source, Why, run};
@@ -23,6 +24,16 @@ fn a_command_says_what_it_says() {
     );
     let last = seen.pieces.last().expect("output");
     assert!(!last.ends_line || last.from == Source::Stderr);
+}
+
+#[test]
+fn without_a_time_limit_it_runs_to_its_end() {
+    let how = How {
+        timeout: Duration::MAX,
+        term_grace: Duration::MAX,
+        ..how()
+    };
+    assert_eq!(see("echo hi", &how).stdout(), "hi\n");
 }
 
 #[test]

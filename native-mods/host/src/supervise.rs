@@ -73,7 +73,7 @@ pub enum Isolation {
     /// Inside the host's process. Only a module that is signed and that its entry calls trusted may
     /// do that, since nothing of [`Limits`] holds there but the lengths of answers, and whatever
     /// ends the module ends the host. A call that hangs hangs for ever: time limits bound the wait
-    /// for a turn, and a [`Stop`] what a module hands over in pieces.
+    /// for a turn, and a [`Stop`](crate::Stop) what a module hands over in pieces.
     InProcess,
 }
 
@@ -209,7 +209,7 @@ impl Module {
     /// Runs a command and hands over its answer as it comes; the answer that is returned has no
     /// text then. A reader that breaks ends the answer soon.
     ///
-    /// A call whose [`Stop`] is raised fails with [`Failure::Stopped`]: while it waits for its
+    /// A call whose [`Stop`](crate::Stop) is raised fails with [`Failure::Stopped`]: while it waits for its
     /// turn when that comes, and later as soon as the module returns. One that does not return
     /// within [`Limits::stop_timeout`] is ended, and starts again with the next call; that is no
     /// crash.

@@ -106,6 +106,9 @@ impl RunError {
                 let error = io::Error::from_raw_os_error(number);
                 match error.kind() {
                     io::ErrorKind::NotFound => Self::NotFound { program: program() },
+                    io::ErrorKind::PermissionDenied if !is_there(order) => {
+                        Self::NotFound { program: program() }
+                    }
                     io::ErrorKind::ArgumentListTooLong => Self::TooLong {
                         bytes: order.argv.iter().map(String::len).sum(),
                     },
@@ -120,6 +123,17 @@ impl RunError {
     }
 }
 
+/// Whether there is a file of the program's name. If a directory of `PATH` can't be entered, the
+/// system says of any name that permission is denied.
+fn is_there(order: &Order) -> bool {
+    let program = &order.argv[0];
+    if program.contains('/') {
+        return true;
+    }
+    let path = order.env.get("PATH").map_or("", String::as_str);
+    std::env::split_paths(path).any(|directory| directory.join(program).exists())
+}
+
 /// The keeper's end of the connection only closes with the keeper.
 impl From<WireError> for RunError {
     fn from(error: WireError) -> Self {
@@ -131,5 +145,39 @@ impl From<WireError> for RunError {
             | WireError::TooLong(_)
             | WireError::NoDescriptors => Self::Lost,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use fazai_sandbox::Wanted;
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(program: &str, error: Errno, expected: &str) {
+        let order = Order {
+            argv: vec![program.into(), "x".repeat(10)],
+            cwd: "/".into(),
+            env: [("PATH".into(), "/bin:/root/no/such".into())].into(),
+            wanted: Wanted::default(),
+            term_grace: Duration::ZERO,
+        };
+        let error = RunError::refused(Refusal::Program(error.raw_os_error()), &order);
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+
+    #[test]
+    fn what_the_system_says_is_told_apart() {
+        check("no-such-program", Errno::NOENT, "there is no program");
+        check("no-such-program", Errno::ACCESS, "there is no program");
+        check("sh", Errno::ACCESS, "`sh` can't be run");
+        check("/etc", Errno::ACCESS, "`/etc` can't be run");
+        check("sh", Errno::NOEXEC, "of another machine");
+        check("sh", Errno::TOOBIG, "the arguments have 12 bytes");
+        check("sh", Errno::AGAIN, "limits of the service");
     }
 }

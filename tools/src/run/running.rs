@@ -25,6 +25,9 @@ const READ_BYTES: usize = 64 << 10;
 /// How much longer than it may need the keeper is waited for.
 const MARGIN: Duration = Duration::from_secs(5);
 
+/// What a time limit is cut to, so that it can be reckoned with: a year.
+pub(super) const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// The keeper of a command, and what the command writes. Dropping it ends both.
 pub(super) struct Running<'a> {
     order: &'a Order,
@@ -56,7 +59,7 @@ struct Ready {
 impl<'a> Running<'a> {
     /// Starts the keeper and tells it what to run.
     pub(super) fn start(order: &'a Order, how: &How) -> Result<Self, RunError> {
-        let until = Instant::now() + how.timeout;
+        let until = Instant::now() + how.timeout.min(TIMEOUT_MAX);
         let stdin = stdin(how.stdin.as_deref()).map_err(RunError::Spawn)?;
         let mut running = Self::spawn(order, how, until).map_err(RunError::Spawn)?;
         running.wire.send_descriptors(&[stdin.as_fd()])?;
