@@ -60,8 +60,23 @@ fn arrows_point_one_way() {
         &["fazai-protocol", "fazai"],
     );
     check(
+        "fazai-sandbox",
+        &["landlock", "seccompiler"],
+        &["fazai-modhost", "fazai-tools", "fazai"],
+    );
+    check(
+        "fazai-modhost",
+        &["fazai-sandbox"],
+        &["fazai-tools", "fazai"],
+    );
+    check(
+        "fazai-tools",
+        &["fazai-sandbox"],
+        &["fazai-modhost", "fazai-models", "fazai-protocol", "fazai"],
+    );
+    check(
         "fazai",
-        &["fazai-models", "fazai-protocol"],
+        &["fazai-models", "fazai-protocol", "fazai-modhost"],
         &["fazai-tests"],
     );
 }
@@ -109,13 +124,15 @@ fn unsafe_code_stays_at_the_c_border() {
         "worker/src",
         "native-mods/host/src",
         "native-mods/sdk/src",
+        "tools/src",
+        "tools/sandbox/src",
     ];
     let borders = [
         "models/src/backend/llama",
         "native-mods/host/src/abi.rs",
         "native-mods/host/src/child/",
-        "native-mods/host/src/sandbox/limits.rs",
         "native-mods/sdk/src/",
+        "tools/sandbox/src/layers/limits.rs",
     ];
     let files = naming("unsafe {", &folders);
     for border in borders {

@@ -12,8 +12,9 @@
 //! | `approval.rs` | questions to people, their deadlines and answers |
 //! | `audit.rs`, `audit/` | the record of it all, which can't be changed unnoticed |
 //! | `gate.rs` | the one way to a [`Permit`], through all of the above |
+//! | `run.rs`, `run/` | a command with a permit: run, watched, and ended in time |
 //!
-//! Nothing here runs a command: whoever does takes a [`Permit`], and only the gate makes one.
+//! Only the gate makes a [`Permit`], and whatever has a side effect takes one.
 //! Nothing here knows the worker, its protocol or its models.
 
 #[cfg(not(target_os = "linux"))]
@@ -27,6 +28,7 @@ mod caller;
 mod gate;
 mod path;
 mod policy;
+mod run;
 mod shell;
 
 pub use self::action::{Action, Exec, Kind};
@@ -43,6 +45,10 @@ pub use self::caller::{Caller, User};
 pub use self::gate::{Gate, GateError, Outcome, Passage, Permit, Request};
 pub use self::policy::{
     Decision, POLICY_BYTES_MAX, Policy, PolicyError, READY_PROFILES, RealPath, Risk, Verdict,
+};
+pub use self::run::{
+    Confinement, Ended, How, OUTPUT_DROPPED_BYTES_MAX, PIECE_BYTES_MAX, Piece, RunError, Source,
+    Why, confined_main, run,
 };
 pub use self::shell::{
     Access, COMMAND_BYTES_MAX, COMMANDS_MAX, Command, NESTING_MAX, Opaque, Refused, Script, Touch,

@@ -5,18 +5,16 @@ mod buffer;
 mod signals;
 
 use std::ffi::{CString, c_int};
-use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::exit;
 
-use rustix::io::fcntl_dupfd_cloexec;
+use fazai_sandbox::{Frame, Report, Wait, Wire, WireError};
 
 use self::buffer::Buffer;
 use crate::abi::Loaded;
 use crate::message::{COMMAND_BYTES_MAX, INLINE_BYTES_MAX, Ready, Start, kind};
 use crate::result::{self, Room};
-use crate::sandbox::{self, Report};
-use crate::wire::{Frame, Wait, Wire, WireError};
+use crate::sandbox;
 
 /// How the process ends when it has lost the host.
 const EXIT_LOST: i32 = 70;
@@ -31,7 +29,7 @@ pub fn child_main() -> ! {
 }
 
 fn serve() -> Result<(), WireError> {
-    let mut wire = connection()?;
+    let mut wire = Wire::inherited(COMMAND_BYTES_MAX)?;
     let [image, shared] = wire.recv_descriptors()?;
     let start: Start =
         serde_json::from_slice(wire.recv(Wait::FOREVER)?.body).map_err(|_| WireError::Closed)?;
@@ -101,12 +99,12 @@ fn load(
         .map_err(|error| format!("its result buffer can't be mapped: {error}"))?;
     signals::install(wire, &buffer)
         .map_err(|error| format!("its signal handlers can't be set: {error}"))?;
-    let report = sandbox::enter(start)?;
+    let report = fazai_sandbox::enter(&sandbox::wanted(start))?;
     if !start.loads {
         return Ok((buffer, report, None));
     }
     let module = Loaded::open(image.as_fd())?;
-    sandbox::close_proc();
+    fazai_sandbox::close_proc();
     module.init()?;
     Ok((buffer, report, Some(module)))
 }
@@ -114,16 +112,6 @@ fn load(
 fn ready(wire: &mut Wire, ready: &Ready) -> Result<(), WireError> {
     let body = serde_json::to_vec(ready).map_err(|_| WireError::Closed)?;
     wire.send(&Frame::new(kind::READY, 0, &body), Wait::FOREVER)
-}
-
-/// The connection, moved away from standard input, and nothing else open: a module that reads its
-/// standard input must not read the host's commands.
-fn connection() -> Result<Wire, WireError> {
-    sandbox::close_from(3);
-    let socket = fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
-    let null = File::options().read(true).write(true).open("/dev/null");
-    rustix::stdio::dup2_stdin(null.map_err(|_| WireError::Closed)?)?;
-    Ok(Wire::new(socket, COMMAND_BYTES_MAX))
 }
 
 fn exec_stream(

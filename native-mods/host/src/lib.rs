@@ -11,11 +11,11 @@
 //! | `sign.rs` | keys and signatures, for those who release modules |
 //! | `image.rs` | the checked bytes, sealed: what was checked is what is loaded |
 //! | `supervise.rs`, `supervise/` | the handle, the process behind it, restarts, quarantine |
-//! | `wire.rs`, `message.rs` | the frames between the two processes and what they say |
+//! | `message.rs` | what the two processes say to each other, in frames of `fazai-sandbox` |
 //! | `child.rs`, `child/` | the process that the module lives in: its loop, its result buffer |
 //! | `result.rs` | how a command's result is asked for, wherever the module lives |
 //! | `abi.rs` | the C side: symbols and the descriptor |
-//! | `sandbox.rs`, `sandbox/` | what that process may do |
+//! | `sandbox.rs` | what that process may do; `fazai-sandbox` has the layers that see to it |
 //!
 //! Nothing here knows about the worker. The program that hosts modules starts itself again with
 //! arguments of its choice, and calls [`child_main`] there before it does anything else. It is to be
@@ -38,7 +38,8 @@ mod supervise;
 mod text;
 mod trust;
 mod verify;
-mod wire;
+
+pub use fazai_sandbox::{Launcher, Layer, Report, State, Stop};
 
 pub use self::child::child_main;
 pub use self::discover::discover;
@@ -47,9 +48,6 @@ pub use self::manifest::{
     Capabilities, Entry, MANIFEST_BYTES_MAX, Manifest, ManifestError, User, valid_name,
 };
 pub use self::message::{Command, Descriptor};
-pub use self::sandbox::{Layer, Report, State};
-pub use self::supervise::{
-    Answer, Call, Failure, Isolation, Launcher, Limits, Module, Status, Stop, probe,
-};
+pub use self::supervise::{Answer, Call, Failure, Isolation, Limits, Module, Status, probe};
 pub use self::trust::{BadKey, Keys, KeysError, Trust};
 pub use self::verify::{Checked, FILE_BYTES_MAX, Refused, check, fingerprint};

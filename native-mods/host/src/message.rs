@@ -1,10 +1,10 @@
 //! What the frames between the host and a module's process say.
 
+use fazai_sandbox::Report;
 use serde::{Deserialize, Serialize};
 
 use crate::abi;
 use crate::manifest::{Capabilities, valid_name};
-use crate::sandbox::Report;
 
 /// The largest command.
 pub(crate) const COMMAND_BYTES_MAX: usize = 1 << 20;

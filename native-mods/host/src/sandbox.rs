@@ -1,85 +1,100 @@
-//! What a module's process may do: layers of the kernel, each of which only takes rights away.
-//!
-//! A kernel that lacks a layer leaves the others; the [`Report`] says which are there. Entered
-//! before the module's file is loaded, since loading runs the module's code already.
+//! What a module's process may do, as the layers of the sandbox are told.
 
-mod files;
-mod limits;
-mod syscalls;
-mod user;
+use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
+use fazai_sandbox::{Calls, Files, Limits, NOBODY, Rights, Rule, Wanted};
 
+use crate::manifest::Capabilities;
 use crate::message::Start;
 
-pub(crate) use self::limits::close_from;
-pub(crate) use self::user::close_proc;
+/// What the dynamic loader reads, and what the C library reads by itself.
+const LIBRARIES: &[&str] = &[
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/usr/lib",
+    "/usr/lib32",
+    "/usr/lib64",
+    "/usr/local/lib",
+    "/etc/ld.so.cache",
+    "/etc/localtime",
+    "/usr/share/zoneinfo",
+    "/dev/null",
+    "/dev/zero",
+    "/dev/urandom",
+];
 
-/// Which layers confine a module.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Report {
-    /// In the order in which they were entered.
-    pub layers: Vec<Layer>,
-}
+/// What finding a name and checking a certificate take.
+const NETWORK: &[&str] = &[
+    "/etc/resolv.conf",
+    "/etc/hosts",
+    "/etc/host.conf",
+    "/etc/nsswitch.conf",
+    "/etc/gai.conf",
+    "/etc/services",
+    "/etc/protocols",
+    "/etc/ssl",
+    "/etc/pki/tls",
+    "/usr/share/ca-certificates",
+];
 
-/// One layer of the sandbox.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Layer {
-    /// What operators know it by, such as `seccomp`.
-    pub name: String,
-    /// Whether it holds.
-    pub state: State,
-}
+/// Where programs are.
+const PROGRAMS: &[&str] = &["/bin", "/sbin", "/usr", "/opt"];
 
-/// Whether a layer holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum State {
-    /// It does.
-    On,
-    /// It does in part.
-    Partly(String),
-    /// It does not, for this reason.
-    Off(String),
-}
+const FILES_OPEN: u64 = 256;
+const THREADS: u64 = 256;
+const FILE_BYTES: u64 = 256 << 20;
 
-impl Report {
-    /// The layers that do not hold as they should.
-    pub fn weak(&self) -> impl Iterator<Item = &Layer> {
-        self.layers.iter().filter(|layer| layer.state != State::On)
+/// What a module with these rights is confined to.
+pub(crate) fn wanted(start: &Start) -> Wanted {
+    let Capabilities { network, exec, .. } = start.capabilities;
+    Wanted {
+        no_new_privs: true,
+        files: Some(files(&start.capabilities)),
+        user: Some(start.user.unwrap_or(NOBODY)),
+        only_sees: false,
+        parent: Some(start.parent),
+        limits: limits(start),
+        calls: Some(Calls::Module { network, exec }),
     }
 }
 
-/// Enters all layers. An error means that one exists and could not be entered, so that the module
-/// must not run.
-pub(crate) fn enter(start: &Start) -> Result<Report, String> {
-    // What the layers hide is looked at before.
-    let own = limits::mapped_bytes().ok_or("/proc/self/statm can't be read; mount /proc")?;
-    // The kernel confines threads, and those that are there already would stay as they are.
-    if limits::threads() != Some(1) {
-        return Err(
-            "the host's program starts threads before it becomes a module's process; it \
-                    must call child_main first"
-                .into(),
-        );
+fn files(capabilities: &Capabilities) -> Files {
+    let Capabilities { network, exec, .. } = *capabilities;
+    let loader = if exec { Rights::Run } else { Rights::Read };
+    let mut rules = vec![
+        rule(LIBRARIES, loader),
+        rule(&["/dev/null"], Rights::Write),
+        rule(&capabilities.files, Rights::Read),
+        rule(&capabilities.files_writable, Rights::Change),
+    ];
+    if network {
+        rules.push(rule(NETWORK, Rights::Read));
     }
-    let root = rustix::process::geteuid().is_root();
-    let mut layers = Vec::new();
-    let mut layer = |name: &str, state: Result<State, String>| {
-        let state = state.map_err(|why| format!("the sandbox layer {name} failed: {why}"))?;
-        layers.push(Layer {
-            name: name.into(),
-            state,
-        });
-        Ok::<_, String>(())
-    };
-    layer("no_new_privs", user::no_new_privs())?;
-    // Paths are looked up with the rights that the process still has.
-    layer("landlock", files::enter(&start.capabilities))?;
-    layer("user", user::leave_root(start.user))?;
-    // Becoming somebody else forgets the wish to end with the host, so it is made only here.
-    layer("parent_death_signal", user::end_with_parent(start.parent))?;
-    layer("rlimits", limits::enter(start, own, root))?;
-    // Last, because it also forbids what the layers before it need.
-    layer("seccomp", syscalls::enter(&start.capabilities))?;
-    Ok(Report { layers })
+    if exec {
+        rules.push(rule(PROGRAMS, Rights::Run));
+    }
+    Files {
+        rules,
+        tcp: network,
+    }
+}
+
+fn rule<P: Clone + Into<PathBuf>>(paths: &[P], rights: Rights) -> Rule {
+    Rule {
+        paths: paths.iter().cloned().map(Into::into).collect(),
+        rights,
+    }
+}
+
+fn limits(start: &Start) -> Limits {
+    let writes = !start.capabilities.files_writable.is_empty();
+    Limits {
+        memory_bytes: Some(start.memory_bytes_max),
+        file_bytes: Some(if writes { FILE_BYTES } else { 0 }),
+        locked_bytes: Some(0),
+        queue_bytes: Some(0),
+        files_open: Some(FILES_OPEN),
+        threads: Some(THREADS),
+    }
 }

@@ -9,7 +9,6 @@ mod failure;
 mod health;
 mod inproc;
 mod process;
-mod spawner;
 mod stderr;
 mod stream;
 
@@ -17,6 +16,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use fazai_sandbox::{Launcher, Report};
 use parking_lot::{Mutex, RwLock};
 
 use self::call::Work;
@@ -24,12 +24,10 @@ use self::health::Health;
 use self::inproc::InProcess;
 use self::process::Process;
 use crate::message::{COMMAND_BYTES_MAX, Descriptor};
-use crate::sandbox::Report;
 use crate::verify::Checked;
 
-pub use self::call::{Call, Stop};
+pub use self::call::Call;
 pub use self::failure::{Answer, Failure};
-pub use self::spawner::Launcher;
 
 /// How long an answer about health is repeated: modules are asked once a second at most.
 const HEALTH_AGE: Duration = Duration::from_secs(1);
@@ -75,7 +73,7 @@ pub enum Isolation {
     /// Inside the host's process. Only a module that is signed and that its entry calls trusted may
     /// do that, since nothing of [`Limits`] holds there but the lengths of answers, and whatever
     /// ends the module ends the host. A call that hangs hangs for ever: time limits bound the wait
-    /// for a turn, and a [`Stop`] what a module hands over in pieces.
+    /// for a turn, and a [`Stop`](crate::Stop) what a module hands over in pieces.
     InProcess,
 }
 
@@ -211,7 +209,7 @@ impl Module {
     /// Runs a command and hands over its answer as it comes; the answer that is returned has no
     /// text then. A reader that breaks ends the answer soon.
     ///
-    /// A call whose [`Stop`] is raised fails with [`Failure::Stopped`]: while it waits for its
+    /// A call whose [`Stop`](crate::Stop) is raised fails with [`Failure::Stopped`]: while it waits for its
     /// turn when that comes, and later as soon as the module returns. One that does not return
     /// within [`Limits::stop_timeout`] is ended, and starts again with the next call; that is no
     /// crash.

@@ -8,9 +8,10 @@ use std::os::fd::AsRawFd;
 use std::ptr;
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering::Relaxed};
 
+use fazai_sandbox::{Wire, header};
+
 use super::buffer::Buffer;
 use crate::message::{fault, kind};
-use crate::wire::{Wire, header};
 
 static SOCKET: AtomicI32 = AtomicI32::new(-1);
 static GUARD_START: AtomicUsize = AtomicUsize::new(0);

@@ -1,13 +1,9 @@
 //! What a caller says about a call: how long it may take, and that it is wanted no more.
 
-use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use rustix::event::{EventfdFlags, PollFlags, eventfd};
-
-use crate::wire::{Wait, poll_until};
+use fazai_sandbox::{Stop, Wait};
 
 /// What bounds a call besides its module's limits.
 #[derive(Debug, Clone, Default)]
@@ -16,35 +12,6 @@ pub struct Call {
     pub limit: Option<Duration>,
     /// What ends the call from another thread.
     pub stop: Option<Stop>,
-}
-
-/// Ends the calls that have it, once and for all. Its clones are one and the same.
-#[derive(Debug, Clone)]
-pub struct Stop(Arc<OwnedFd>);
-
-impl Stop {
-    /// One that is not raised. It takes a descriptor.
-    pub fn new() -> io::Result<Self> {
-        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
-        Ok(Self(Arc::new(eventfd(0, flags)?)))
-    }
-
-    /// Raises it.
-    pub fn stop(&self) {
-        // It can only fail where it was raised 2^64 times before.
-        let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
-    }
-
-    /// Whether it was raised.
-    #[must_use]
-    pub fn is_stopped(&self) -> bool {
-        self.comes_until(Instant::now())
-    }
-
-    /// Waits for it. False: the time came first.
-    fn comes_until(&self, until: Instant) -> bool {
-        poll_until(self.0.as_fd(), PollFlags::IN, Wait::until(until)).is_ok()
-    }
 }
 
 /// What a module is doing, for how long at most, unless its caller stops it.
@@ -97,7 +64,7 @@ impl<'a> Work<'a> {
 
     pub(super) fn wait(&self) -> Wait<'a> {
         let mut wait = Wait::until(self.until);
-        wait.wake = self.stop.map(|stop| stop.0.as_fd());
+        wait.wake = self.stop.map(AsFd::as_fd);
         wait
     }
 }

@@ -126,7 +126,7 @@ pub enum Failure {
         /// Which module.
         module: String,
     },
-    /// Its caller's [`Stop`](super::Stop) was raised.
+    /// Its caller's [`Stop`](crate::Stop) was raised.
     #[error(
         "the call of module `{module}` was stopped by its caller; call again if that was a mistake"
     )]

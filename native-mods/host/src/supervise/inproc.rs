@@ -6,13 +6,14 @@ use std::ffi::CString;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
+use fazai_sandbox::{Layer, Report, State};
+
 use super::call::Work;
 use super::stream::Stream;
 use super::{Answer, Failure, Job, Limits};
 use crate::abi::Loaded;
 use crate::message::{Descriptor, INLINE_BYTES_MAX};
 use crate::result::{self, Room};
-use crate::sandbox::{Layer, Report, State};
 use crate::text::text;
 use crate::verify::Checked;
 

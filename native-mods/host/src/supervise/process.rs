@@ -5,25 +5,25 @@ mod end;
 use std::io;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::Child;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
+use fazai_sandbox::{Frame, Launcher, Report, Stop, Wire, WireError, poll_until};
 use rustix::event::PollFlags;
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::call::{Stop, Work};
+use super::call::Work;
 use super::stderr;
 use super::stream::Stream;
-use super::{Answer, Failure, Job, Launcher, Limits};
+use super::{Answer, Failure, Job, Limits};
 use crate::image::Image;
 use crate::manifest::Entry;
 use crate::message::{Descriptor, REPLY_BYTES_MAX, Ready, Start, kind};
-use crate::sandbox::Report;
 use crate::text::text;
 use crate::verify::Checked;
-use crate::wire::{Frame, Wire, WireError, poll_until};
 
 /// Shared memory is mapped in whole pages.
 const PAGE_MAX: usize = 64 << 10;
@@ -153,7 +153,14 @@ impl Process {
         // keep more memory than this.
         let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
         rustix::fs::fcntl_add_seals(&shared, seals)?;
-        let mut child = launcher.spawn(theirs)?;
+        let mut command = launcher.command();
+        command
+            // Its own group, so that everything it starts can be ended with it.
+            .process_group(0)
+            .stdin(theirs)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let mut child = fazai_sandbox::spawn(command)?;
         let ended = match pidfd_open(Pid::from_child(&child), PidfdFlags::empty()) {
             Ok(ended) => ended,
             Err(error) => {

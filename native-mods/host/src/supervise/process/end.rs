@@ -5,6 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use fazai_sandbox::{Wait, WireError, poll_until};
 use rustix::event::PollFlags;
 use rustix::process::{Pid, Signal, kill_process_group};
 
@@ -12,7 +13,6 @@ use super::Process;
 use crate::message::fault;
 use crate::supervise::Failure;
 use crate::supervise::call::Work;
-use crate::wire::{Wait, WireError, poll_until};
 
 /// How long a process that has closed its connection is given to end by itself, so that its own
 /// signal is seen and not the one that it is ended with.

@@ -9,8 +9,8 @@ use rustix::thread::{set_no_new_privs, set_thread_groups, set_thread_res_gid, se
 
 use super::State;
 
-/// `nobody`, wherever there is one.
-const NOBODY: u32 = 65534;
+/// The user `nobody`, wherever there is one.
+pub const NOBODY: u32 = 65534;
 
 pub(super) fn no_new_privs() -> Result<State, String> {
     set_no_new_privs(true).map_err(|error| error.to_string())?;
@@ -18,18 +18,16 @@ pub(super) fn no_new_privs() -> Result<State, String> {
 }
 
 /// Becomes an ordinary user. Only threads have users on Linux; this process has one thread yet.
-pub(super) fn leave_root(user: Option<u32>) -> Result<State, String> {
+pub(super) fn leave_root(id: u32) -> Result<State, String> {
     if !geteuid().is_root() {
         let uid = geteuid().as_raw();
         return Ok(State::Partly(format!(
             "it runs as the host's own user (uid {uid}); only root can give it another one"
         )));
     }
-    let id = match user {
-        None => NOBODY,
-        Some(0) => return Err("the user of modules is root; choose another".into()),
-        Some(id) => id,
-    };
+    if id == 0 {
+        return Err("the user to become is root; choose another".into());
+    }
     let (uid, gid) = (Uid::from_raw(id), Gid::from_raw(id));
     let left = set_thread_groups(&[])
         .and_then(|()| set_thread_res_gid(gid, gid, gid))
@@ -40,9 +38,9 @@ pub(super) fn leave_root(user: Option<u32>) -> Result<State, String> {
     Ok(State::On)
 }
 
-/// Takes /proc/self away again when the module has been loaded, so that no other process of this
+/// Takes /proc/self away again when foreign code has been loaded, so that no other process of this
 /// user can trace it.
-pub(crate) fn close_proc() {
+pub fn close_proc() {
     // The flag exists on every kernel; there is nobody to tell if it did not.
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
 }

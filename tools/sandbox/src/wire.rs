@@ -1,35 +1,44 @@
-//! Frames over the socket between the host and a module's process.
+//! Frames over the socket between a program and a process that it started.
 //!
 //! A frame is four numbers of 32 bits in the byte order of the machine (length of the body, kind,
 //! call, code) and the body. Neither side believes the other: lengths are bounded before anything
-//! is reserved for them, and the host takes no descriptors, it only gives them.
+//! is reserved for them, and the program takes no descriptors, it only gives them.
 
+use std::fs::File;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::io::Errno;
+use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags,
 };
 
-pub(crate) const HEADER_BYTES: usize = 16;
+use crate::layers::close_from;
+
+/// The length of the four numbers.
+pub const HEADER_BYTES: usize = 16;
 
 /// One message.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Frame<'a> {
-    pub(crate) kind: u32,
-    pub(crate) call: u32,
-    pub(crate) code: i32,
-    pub(crate) body: &'a [u8],
+pub struct Frame<'a> {
+    /// What it is about.
+    pub kind: u32,
+    /// Which of several calls it belongs to.
+    pub call: u32,
+    /// A result, where the kind has one.
+    pub code: i32,
+    /// The rest, as the kind says.
+    pub body: &'a [u8],
 }
 
 impl<'a> Frame<'a> {
     /// One that needs no code.
-    pub(crate) fn new(kind: u32, call: u32, body: &'a [u8]) -> Self {
+    #[must_use]
+    pub fn new(kind: u32, call: u32, body: &'a [u8]) -> Self {
         Self {
             kind,
             call,
@@ -41,17 +50,23 @@ impl<'a> Frame<'a> {
 
 /// Why there is no frame.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum WireError {
+pub enum WireError {
+    /// The wait is over.
     #[error("the time is up")]
     TimedOut,
+    /// What was to wake the wait did.
     #[error("it was not waited for any longer")]
     Woken,
+    /// The other process closed its end, or has ended.
     #[error("the other side closed the connection")]
     Closed,
+    /// A length beyond the bound, in bytes.
     #[error("a frame of {0} bytes is too long")]
     TooLong(usize),
+    /// Too few came, or they could not be sent.
     #[error("descriptors were expected and did not come")]
     NoDescriptors,
+    /// What else the system said.
     #[error("{0}")]
     Io(Errno),
 }
@@ -67,26 +82,31 @@ impl From<Errno> for WireError {
 
 /// How long the other side is waited for.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Wait<'a> {
+pub struct Wait<'a> {
     until: Option<Instant>,
     /// What ends the wait when it can be read, whether the other side is ready or not.
-    pub(crate) wake: Option<BorrowedFd<'a>>,
+    pub wake: Option<BorrowedFd<'a>>,
 }
 
 impl Wait<'_> {
-    pub(crate) const FOREVER: Self = Self {
+    /// Without an end.
+    pub const FOREVER: Self = Self {
         until: None,
         wake: None,
     };
 
-    pub(crate) fn until(at: Instant) -> Self {
+    /// Until then.
+    #[must_use]
+    pub fn until(at: Instant) -> Self {
         Self {
             until: Some(at),
             wake: None,
         }
     }
 
-    pub(crate) fn of(time: Duration) -> Self {
+    /// So long from now.
+    #[must_use]
+    pub fn of(time: Duration) -> Self {
         Self::until(Instant::now() + time)
     }
 
@@ -97,7 +117,7 @@ impl Wait<'_> {
 
 /// One end of the connection, with the bytes that were read ahead.
 #[derive(Debug)]
-pub(crate) struct Wire {
+pub struct Wire {
     socket: OwnedFd,
     inbox: Vec<u8>,
     start: usize,
@@ -106,8 +126,9 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    /// `body_max` bounds the frames that are received.
-    pub(crate) fn new(socket: OwnedFd, body_max: usize) -> Self {
+    /// `body_max` bounds, in bytes, the frames that are received.
+    #[must_use]
+    pub fn new(socket: OwnedFd, body_max: usize) -> Self {
         Self {
             socket,
             inbox: vec![0; 64 << 10],
@@ -117,8 +138,19 @@ impl Wire {
         }
     }
 
+    /// A process's end of the connection that is its standard input. Called before it opens
+    /// anything: all other descriptors but its output are closed, and the connection is moved away,
+    /// so that nobody who reads from standard input reads it.
+    pub fn inherited(body_max: usize) -> Result<Self, WireError> {
+        close_from(3);
+        let socket = fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
+        let null = File::options().read(true).write(true).open("/dev/null");
+        rustix::stdio::dup2_stdin(null.map_err(|_| WireError::Closed)?)?;
+        Ok(Self::new(socket, body_max))
+    }
+
     /// Sends a frame. An error leaves a part of it sent.
-    pub(crate) fn send(&mut self, frame: &Frame<'_>, wait: Wait<'_>) -> Result<(), WireError> {
+    pub fn send(&mut self, frame: &Frame<'_>, wait: Wait<'_>) -> Result<(), WireError> {
         let length =
             u32::try_from(frame.body.len()).map_err(|_| WireError::TooLong(frame.body.len()))?;
         let header = header(length, frame.kind, frame.call, frame.code);
@@ -143,7 +175,7 @@ impl Wire {
     }
 
     /// Waits for a frame. An error for want of time loses nothing.
-    pub(crate) fn recv(&mut self, wait: Wait<'_>) -> Result<Frame<'_>, WireError> {
+    pub fn recv(&mut self, wait: Wait<'_>) -> Result<Frame<'_>, WireError> {
         loop {
             if let Some(length) = self.complete()? {
                 return Ok(self.take(length));
@@ -159,7 +191,7 @@ impl Wire {
     }
 
     /// A frame, if one has come already.
-    pub(crate) fn try_recv(&mut self) -> Result<Option<Frame<'_>>, WireError> {
+    pub fn try_recv(&mut self) -> Result<Option<Frame<'_>>, WireError> {
         if self.complete()?.is_none() {
             self.fill(RecvFlags::DONTWAIT)?;
         }
@@ -167,7 +199,7 @@ impl Wire {
     }
 
     /// Sends descriptors, with one byte that is no part of a frame.
-    pub(crate) fn send_descriptors(&self, fds: &[BorrowedFd<'_>]) -> Result<(), WireError> {
+    pub fn send_descriptors(&self, fds: &[BorrowedFd<'_>]) -> Result<(), WireError> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         if !ancillary.push(SendAncillaryMessage::ScmRights(fds)) {
@@ -179,7 +211,7 @@ impl Wire {
     }
 
     /// Receives what [`Self::send_descriptors`] sent, before any frame.
-    pub(crate) fn recv_descriptors<const N: usize>(&self) -> Result<[OwnedFd; N], WireError> {
+    pub fn recv_descriptors<const N: usize>(&self) -> Result<[OwnedFd; N], WireError> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let mut byte = [0];
@@ -198,7 +230,9 @@ impl Wire {
         fds.try_into().map_err(|_| WireError::NoDescriptors)
     }
 
-    pub(crate) fn socket(&self) -> BorrowedFd<'_> {
+    /// The socket, to wait for it together with others.
+    #[must_use]
+    pub fn socket(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 
@@ -258,11 +292,7 @@ impl Wire {
 }
 
 /// Waits until a descriptor is ready.
-pub(crate) fn poll_until(
-    fd: BorrowedFd<'_>,
-    events: PollFlags,
-    wait: Wait<'_>,
-) -> Result<(), WireError> {
+pub fn poll_until(fd: BorrowedFd<'_>, events: PollFlags, wait: Wait<'_>) -> Result<(), WireError> {
     let wake = PollFd::from_borrowed_fd(wait.wake.unwrap_or(fd), PollFlags::IN);
     let mut fds = [PollFd::from_borrowed_fd(fd, events), wake];
     let count = if wait.wake.is_some() { 2 } else { 1 };
@@ -282,7 +312,8 @@ pub(crate) fn poll_until(
 }
 
 /// The bytes before a body.
-pub(crate) fn header(length: u32, kind: u32, call: u32, code: i32) -> [u8; HEADER_BYTES] {
+#[must_use]
+pub fn header(length: u32, kind: u32, call: u32, code: i32) -> [u8; HEADER_BYTES] {
     let mut header = [0; HEADER_BYTES];
     let numbers = [length, kind, call, code.cast_unsigned()];
     for (bytes, number) in header.chunks_exact_mut(4).zip(numbers) {
@@ -297,7 +328,9 @@ fn number(header: &[u8], at: usize) -> u32 {
         .map_or(0, |bytes| u32::from_ne_bytes(*bytes))
 }
 
-fn timespec(time: Duration) -> Timespec {
+/// A length of time as the kernel wants it.
+#[must_use]
+pub fn timespec(time: Duration) -> Timespec {
     let tv_sec = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
     Timespec {
         tv_sec,

@@ -1,0 +1,73 @@
+//! What a command may do besides what the policy said of it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use fazai_sandbox::{Calls, Files, Limits, Rights, Rule, Wanted};
+use tempfile::TempDir;
+
+/// What a command may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Confinement {
+    /// What its user may do; sudo and package managers work. It writes no core dump.
+    Open,
+    /// Look at everything, and change nothing but a directory of its own, named by `TMPDIR`, which
+    /// is removed afterwards. Refused on a system without Landlock or seccomp, for it would not
+    /// hold there.
+    ///
+    /// Files elsewhere can't be written, made, removed, or given another mode, owner or time; nor
+    /// can other processes be signalled or traced (before Linux 6.12: signals can be sent), nor
+    /// the kernel's settings changed; root keeps no power but to see everything. Sockets are
+    /// open, so that a service that listens on one can still be asked to change something: the
+    /// policy has to know the programs that do that.
+    ReadOnly,
+}
+
+/// The largest file that a reader may write into its own directory.
+const FILE_BYTES_MAX: u64 = 1 << 30;
+
+const DEVICES: &[&str] = &["/dev/null", "/dev/zero", "/dev/full", "/dev/tty"];
+
+impl Confinement {
+    /// The command's own directory.
+    pub(super) fn temp(self) -> io::Result<Option<TempDir>> {
+        match self {
+            Self::Open => Ok(None),
+            Self::ReadOnly => tempfile::Builder::new()
+                .prefix("fazai-run-")
+                .tempdir()
+                .map(Some),
+        }
+    }
+
+    pub(super) fn wanted(self, temp: Option<&Path>) -> Wanted {
+        match self {
+            Self::Open => Wanted::default(),
+            Self::ReadOnly => Wanted {
+                no_new_privs: true,
+                files: Some(Files {
+                    rules: vec![
+                        rule(["/"], Rights::Run),
+                        rule(DEVICES.iter().copied(), Rights::Write),
+                        rule(temp, Rights::Change),
+                    ],
+                    tcp: true,
+                }),
+                only_sees: true,
+                limits: Limits {
+                    file_bytes: Some(FILE_BYTES_MAX),
+                    ..Limits::default()
+                },
+                calls: Some(Calls::Reader),
+                ..Wanted::default()
+            },
+        }
+    }
+}
+
+fn rule<P: Into<PathBuf>>(paths: impl IntoIterator<Item = P>, rights: Rights) -> Rule {
+    Rule {
+        paths: paths.into_iter().map(Into::into).collect(),
+        rights,
+    }
+}

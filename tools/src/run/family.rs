@@ -1,0 +1,82 @@
+//! Who is whose child, as /proc has it.
+
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+
+struct Process {
+    pid: Pid,
+    parent: i32,
+    session: i32,
+    zombie: bool,
+}
+
+/// Signals all that a process has started, and what that has started.
+pub(super) fn signal_descendants(of: Pid, signal: Signal) {
+    for pid in descendants(of) {
+        // It may have ended meanwhile.
+        let _ = kill_process(pid, signal);
+    }
+}
+
+/// Kills what runs in a session. Its leader must not have been waited for, so that its number is
+/// no other's.
+pub(super) fn kill_session(leader: Pid) {
+    let session = leader.as_raw_pid();
+    for process in processes().iter().filter(|one| one.session == session) {
+        let _ = kill_process(process.pid, Signal::KILL);
+    }
+}
+
+/// Whether nothing runs any more of what a process has started.
+pub(super) fn is_alone(of: Pid) -> bool {
+    descendants(of).is_empty()
+}
+
+/// Waits for the children of this process that have ended, but not for this one.
+pub(super) fn reap_others(me: Pid, but: Pid) {
+    let parent = me.as_raw_pid();
+    let ended = |one: &&Process| one.zombie && one.parent == parent && one.pid != but;
+    for process in processes().iter().filter(ended) {
+        let _ = waitpid(Some(process.pid), WaitOptions::NOHANG);
+    }
+}
+
+fn descendants(of: Pid) -> Vec<Pid> {
+    let all = processes();
+    let mut family = vec![of];
+    let mut next = 0;
+    while let Some(parent) = family.get(next).map(|pid| pid.as_raw_pid()) {
+        family.extend(children(&all, parent).map(|one| one.pid));
+        next += 1;
+    }
+    let runs = |pid: &Pid| *pid != of && all.iter().any(|one| one.pid == *pid && !one.zombie);
+    family.into_iter().filter(runs).collect()
+}
+
+fn children(all: &[Process], parent: i32) -> impl Iterator<Item = &Process> {
+    all.iter().filter(move |one| one.parent == parent)
+}
+
+fn processes() -> Vec<Process> {
+    let Ok(entries) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    names.filter_map(|name| process(&name)).collect()
+}
+
+fn process(name: &str) -> Option<Process> {
+    let pid = Pid::from_raw(name.parse().ok()?)?;
+    let stat = std::fs::read(format!("/proc/{name}/stat")).ok()?;
+    // The name of the program is in parentheses, and may hold anything.
+    let after = stat.iter().rposition(|byte| *byte == b')')? + 1;
+    let mut fields = std::str::from_utf8(&stat[after..]).ok()?.split_whitespace();
+    let zombie = fields.next()? == "Z";
+    let parent = fields.next()?.parse().ok()?;
+    let session = fields.nth(1)?.parse().ok()?;
+    Some(Process {
+        pid,
+        parent,
+        session,
+        zombie,
+    })
+}
