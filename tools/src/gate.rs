@@ -94,12 +94,12 @@ const ERROR_CHARS_MAX: usize = 1024;
 impl Gate {
     /// A gate with a policy and an open record.
     #[must_use]
-    pub fn new(policy: Policy, audit: AuditLog, approvals: Approvals) -> Self {
+    pub fn new(policy: Arc<Policy>, audit: AuditLog, approvals: Approvals) -> Self {
         // A permit is named by the entry number at which its process began and a count, so that
         // names do not come again after a restart.
         let first = audit.entries().saturating_mul(1 << 16);
         Self {
-            policy: RwLock::new(Arc::new(policy)),
+            policy: RwLock::new(policy),
             audit: Arc::new(Mutex::new(audit)),
             approvals,
             next_permit: AtomicU64::new(first),
@@ -116,8 +116,8 @@ impl Gate {
     }
 
     /// Puts another policy in force. Permits that are out stay valid.
-    pub fn replace_policy(&self, policy: Policy) {
-        *self.policy.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy);
+    pub fn replace_policy(&self, policy: Arc<Policy>) {
+        *self.policy.write().unwrap_or_else(PoisonError::into_inner) = policy;
     }
 
     /// The questions that wait for people.

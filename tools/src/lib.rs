@@ -45,6 +45,7 @@ pub use self::caller::{Caller, User};
 pub use self::gate::{Gate, GateError, Outcome, Passage, Permit, Request};
 pub use self::policy::{
     Decision, POLICY_BYTES_MAX, Policy, PolicyError, READY_PROFILES, RealPath, Risk, Verdict,
+    ready_profile,
 };
 pub use self::run::{
     Confinement, Ended, How, OUTPUT_DROPPED_BYTES_MAX, PIECE_BYTES_MAX, Piece, RunError, Source,

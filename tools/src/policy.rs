@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use jiff::civil::DateTime;
 use serde::{Deserialize, Serialize};
 
-pub use self::file::{POLICY_BYTES_MAX, PolicyError};
+pub use self::file::{POLICY_BYTES_MAX, PolicyError, ready_profile};
 use self::judge::Judge;
 use self::rule::{Rule, Who};
 use crate::action::Action;
@@ -86,6 +86,8 @@ pub(crate) struct Profile {
     pub(crate) opaque: Verdict,
     /// What is decided where no rule speaks; never `Allow`.
     pub(crate) otherwise: Verdict,
+    /// Whether what it allows by itself runs where it can change nothing.
+    pub(crate) read_only: bool,
     pub(crate) rules: Vec<Rule>,
 }
 
@@ -132,6 +134,31 @@ impl Policy {
             .map(|(_, profile)| profile)
             .or(self.default_profile.as_ref())
             .map(String::as_str)
+    }
+
+    /// Whether commands that the caller's profile allows by itself are to run where they can change
+    /// nothing: so does a command that was understood wrongly no harm.
+    #[must_use]
+    pub fn is_read_only(&self, caller: &Caller) -> bool {
+        let profile = self
+            .profile_of(caller)
+            .and_then(|name| self.profiles.get(name));
+        profile.is_none_or(|profile| profile.read_only)
+    }
+
+    /// The policy of a machine without a `policy.toml` whose commands run as one user: only that
+    /// user and root have the ready profile.
+    ///
+    /// # Panics
+    /// If there is no ready profile of that name.
+    #[must_use]
+    #[expect(
+        clippy::expect_used,
+        reason = "the ready profiles are part of the program and tested"
+    )]
+    pub fn ready_for(profile: &str, uid: u32) -> Self {
+        let caller = |uid| format!("[[callers]]\nuid = {uid}\nprofile = \"{profile}\"\n");
+        Self::parse(&(caller(0) + &caller(uid))).expect("a ready profile")
     }
 
     /// Decides about an action of a caller, at a local time.

@@ -62,7 +62,11 @@ fn a_full_disk_stops_actions_until_there_is_space() {
     };
     let path = disk.0.path();
     let audit = AuditLog::open(AuditOptions::new(path)).expect("a record");
-    let gate = Gate::new(Policy::ready("standard"), audit, Approvals::default());
+    let gate = Gate::new(
+        Policy::ready("standard").into(),
+        audit,
+        Approvals::default(),
+    );
     let mut done = 0;
     let refused = loop {
         match request(&gate) {

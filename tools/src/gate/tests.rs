@@ -18,7 +18,7 @@ fn gate(profile: &str) -> (tempfile::TempDir, Gate) {
     let audit = AuditLog::open(AuditOptions::new(directory.path())).expect("a record");
     (
         directory,
-        Gate::new(Policy::ready(profile), audit, Approvals::default()),
+        Gate::new(Policy::ready(profile).into(), audit, Approvals::default()),
     )
 }
 
@@ -138,7 +138,7 @@ fn a_policy_that_changed_meanwhile_counts() {
     gate.approvals()
         .answer(&waiting.id, &caller(), Choice::Once, "", Instant::now())
         .expect("taken");
-    gate.replace_policy(Policy::ready("restricted"));
+    gate.replace_policy(Policy::ready("restricted").into());
     let approved = waiting.wait().expect("a yes");
     let refused = gate.enter(approved, date(2026, 6, 1).at(12, 0, 0, 0));
     assert!(matches!(refused, Err(GateError::Denied(_))));

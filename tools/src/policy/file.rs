@@ -17,6 +17,13 @@ const READY: [&str; 4] = [
     include_str!("../../profiles/privileged.toml"),
 ];
 
+/// The text of a ready profile, to read or to start an own one from.
+#[must_use]
+pub fn ready_profile(name: &str) -> Option<&'static str> {
+    let at = READY_PROFILES.iter().position(|ready| *ready == name)?;
+    READY.get(at).copied()
+}
+
 /// Why a `policy.toml` is not used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {
@@ -66,6 +73,7 @@ struct ProfileFile {
     extends: Option<String>,
     opaque: Option<Verdict>,
     otherwise: Option<Verdict>,
+    read_only: Option<bool>,
     #[serde(default)]
     rules: Vec<RuleFile>,
 }
@@ -132,10 +140,11 @@ fn compile(name: &str, written: &BTreeMap<String, ProfileFile>) -> Result<Profil
         name: name.into(),
         opaque: Verdict::Deny,
         otherwise: Verdict::Deny,
+        read_only: true,
         rules: Vec::new(),
     };
     let mut seen: Vec<&str> = Vec::new();
-    let (mut opaque, mut otherwise) = (None, None);
+    let (mut opaque, mut otherwise, mut read_only) = (None, None, None);
     let mut next = Some(name);
     while let Some(name) = next {
         if seen.contains(&name) {
@@ -151,6 +160,7 @@ fn compile(name: &str, written: &BTreeMap<String, ProfileFile>) -> Result<Profil
         })?;
         opaque = opaque.or(profile.opaque);
         otherwise = otherwise.or(profile.otherwise);
+        read_only = read_only.or(profile.read_only);
         for rule in &profile.rules {
             compiled
                 .rules
@@ -167,5 +177,6 @@ fn compile(name: &str, written: &BTreeMap<String, ProfileFile>) -> Result<Profil
     }
     compiled.opaque = opaque.unwrap_or(Verdict::Deny);
     compiled.otherwise = otherwise.unwrap_or(Verdict::Deny);
+    compiled.read_only = read_only.unwrap_or(true);
     Ok(compiled)
 }

@@ -323,3 +323,11 @@ fn a_plain_command_needs_no_shell() {
         assert_eq!(plain(text), None, "{text}");
     }
 }
+
+#[test]
+fn a_comment_hides_no_line() {
+    for text in ["echo hi # \\\nrm -rf /", "true #\\\n!"] {
+        let script = Script::parse(text).expect("short");
+        assert!(!script.opaque.is_empty(), "{text:?}");
+    }
+}

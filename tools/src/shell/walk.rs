@@ -72,8 +72,9 @@ impl Walk {
         if let Some(reason) = deceptive(text) {
             self.opaque(reason, text);
         }
-        if text.contains("\\\n") && text.contains("$'") {
-            // The parser joins the lines also between these quotes; bash does not.
+        if text.contains("\\\n") && (text.contains("$'") || text.contains('#')) {
+            // The parser joins the lines also between these quotes, and at the end of a comment,
+            // whose next line it would then take for more of it; bash does neither.
             self.opaque("an escaped newline that shells read differently", text);
         }
         let Some(program) = parse(text) else {

@@ -30,7 +30,7 @@ impl Place {
         let directory = tempfile::tempdir().expect("a directory");
         let audit = AuditLog::open(AuditOptions::new(directory.path())).expect("a record");
         let policy = Policy::parse(POLICY).expect("a policy");
-        let gate = Gate::new(policy, audit, Approvals::default());
+        let gate = Gate::new(policy.into(), audit, Approvals::default());
         Self { directory, gate }
     }
 

@@ -1,7 +1,7 @@
 //! How much the process may take.
 #![expect(unsafe_code, reason = "close_range has no safe wrapper")]
 
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use serde::{Deserialize, Serialize};
 
@@ -39,10 +39,14 @@ pub(super) fn enter(limits: &Limits, own: u64, user_of_its_own: bool) -> Result<
         (Resource::Nproc, threads),
     ];
     for (resource, most) in all {
-        if most.is_some() {
+        if let Some(most) = most {
+            // Nobody can have more than whoever started this.
+            let most = getrlimit(resource)
+                .maximum
+                .map_or(most, |all| all.min(most));
             let limit = Rlimit {
-                current: most,
-                maximum: most,
+                current: Some(most),
+                maximum: Some(most),
             };
             setrlimit(resource, limit).map_err(|error| format!("{resource:?}: {error}"))?;
         }
