@@ -48,6 +48,6 @@ pub use self::manifest::{
     Capabilities, Entry, MANIFEST_BYTES_MAX, Manifest, ManifestError, User, valid_name,
 };
 pub use self::message::{Command, Descriptor};
-pub use self::supervise::{Answer, Call, Failure, Isolation, Limits, Module, Status, probe};
+pub use self::supervise::{Answer, Call, Failure, Isolation, Limits, Module, Next, Status, probe};
 pub use self::trust::{BadKey, Keys, KeysError, Trust};
-pub use self::verify::{Checked, FILE_BYTES_MAX, Refused, check, fingerprint};
+pub use self::verify::{Checked, FILE_BYTES_MAX, Refused, Vouched, check, fingerprint, verify};

@@ -108,6 +108,18 @@ pub struct Module {
     health: Mutex<Health>,
 }
 
+/// A version that was started to take the place of another. Dropping it ends its process.
+#[derive(Debug)]
+pub struct Next(Version);
+
+impl Next {
+    /// What it says about itself.
+    #[must_use]
+    pub fn descriptor(&self) -> Option<&Descriptor> {
+        self.0.descriptor.as_ref()
+    }
+}
+
 /// One version of a module, which lives until its last call has ended.
 #[derive(Debug)]
 struct Version {
@@ -243,12 +255,21 @@ impl Module {
     /// Puts another version in this one's place. The new one is started first: if that fails, the
     /// old one stays. A call that runs ends in the version that it began in.
     pub fn reload(&self, checked: Checked) -> Result<(), Failure> {
+        self.replace(self.start_next(checked)?);
+        Ok(())
+    }
+
+    /// Starts another version, beside the one that calls go to.
+    pub fn start_next(&self, checked: Checked) -> Result<Next, Failure> {
+        Version::start(checked, &self.isolation, &self.defaults).map(Next)
+    }
+
+    /// Has calls go to a version that was started for that.
+    pub fn replace(&self, next: Next) {
         let _one_at_a_time = self.reloading.lock();
-        let new = Arc::new(Version::start(checked, &self.isolation, &self.defaults)?);
-        let old = std::mem::replace(&mut *self.current.write(), new);
+        let old = std::mem::replace(&mut *self.current.write(), Arc::new(next.0));
         self.health.lock().release();
         old.retire();
-        Ok(())
     }
 
     /// Waits for the calls that run, calls `cleanup`, and ends the process. Code inside this

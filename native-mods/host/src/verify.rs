@@ -136,8 +136,51 @@ pub enum Refused {
     },
 }
 
+/// What was found out about a file that may be loaded.
+#[derive(Debug, Clone)]
+pub struct Vouched {
+    /// Where it is, links resolved.
+    pub path: PathBuf,
+    /// What its bytes hash to.
+    pub sha256: String,
+    /// Whether a trusted key signed it.
+    pub signed: bool,
+}
+
 /// Decides whether a module's file may be loaded, and takes its bytes.
 pub fn check(dir: &Path, entry: &Entry, trust: &Trust) -> Result<Checked, Refused> {
+    let (vouched, bytes) = look(dir, entry, trust)?;
+    let Vouched {
+        path,
+        sha256,
+        signed,
+    } = vouched;
+    if matches!(trust, Trust::Any) {
+        tracing::warn!(
+            module = entry.name, sha256, path = %path.display(),
+            "LOADING A MODULE THAT NOTHING VOUCHES FOR, because trust is `any`: set it to \
+             `manifest` or `signature`",
+        );
+    }
+    let image = Image::seal(&entry.name, &bytes).map_err(|error| Refused::Io {
+        path: path.clone(),
+        error: error.into(),
+    })?;
+    Ok(Checked {
+        entry: entry.clone(),
+        path,
+        sha256,
+        signed,
+        image,
+    })
+}
+
+/// Decides whether a module's file may be loaded, for who only wants to know.
+pub fn verify(dir: &Path, entry: &Entry, trust: &Trust) -> Result<Vouched, Refused> {
+    look(dir, entry, trust).map(|(vouched, _)| vouched)
+}
+
+fn look(dir: &Path, entry: &Entry, trust: &Trust) -> Result<(Vouched, Vec<u8>), Refused> {
     if !valid_name(&entry.name) {
         return Err(Refused::Name(entry.name.chars().take(64).collect()));
     }
@@ -151,17 +194,12 @@ pub fn check(dir: &Path, entry: &Entry, trust: &Trust) -> Result<Checked, Refuse
     let (dir, path, bytes) = read_in(dir, &file, FILE_BYTES_MAX)?;
     let sha256 = fingerprint(&bytes);
     let signed = vouched(&dir, &path, entry, trust, &bytes, &sha256)?;
-    let image = Image::seal(&entry.name, &bytes).map_err(|error| Refused::Io {
-        path: path.clone(),
-        error: error.into(),
-    })?;
-    Ok(Checked {
-        entry: entry.clone(),
+    let vouched = Vouched {
         path,
         sha256,
         signed,
-        image,
-    })
+    };
+    Ok((vouched, bytes))
 }
 
 /// The sha256 of a module's bytes, as `modules.toml` has it.
@@ -195,7 +233,7 @@ fn vouched(
             name: entry.name.clone(),
             found: found.into(),
         }),
-        Trust::Manifest => Ok(false),
+        Trust::Manifest | Trust::Any => Ok(false),
         Trust::Signature(keys) => {
             let mut name = path.as_os_str().to_owned();
             name.push(".minisig");
@@ -213,14 +251,6 @@ fn vouched(
                 return Err(Refused::Untrusted(beside));
             }
             Ok(true)
-        }
-        Trust::Any => {
-            tracing::warn!(
-                module = entry.name, sha256 = found, path = %path.display(),
-                "LOADING A MODULE THAT NOTHING VOUCHES FOR, because trust is `any`: set it to \
-                 `manifest` or `signature`",
-            );
-            Ok(false)
         }
     }
 }
