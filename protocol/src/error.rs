@@ -94,6 +94,16 @@ error_codes! {
     ModuleFailed = "module_failed", Worker, false;
     /// The module is busy, restarting, in quarantine or unloaded.
     ModuleUnavailable = "module_unavailable", Load, true;
+    /// The policy does not allow it, or nobody said yes in time; the message names the rule.
+    Denied = "denied", Client, false;
+    /// There is no such question, or it was answered already, or too late.
+    ApprovalNotFound = "approval_not_found", Client, false;
+    /// What is done can't be recorded, so nothing is done; answers go on.
+    AuditUnavailable = "audit_unavailable", Worker, true;
+    /// The command could not be started.
+    CommandFailed = "command_failed", Client, false;
+    /// The model wrote no plan that can be read.
+    PlanFailed = "plan_failed", Worker, true;
     /// Somebody cancelled the request before there was an answer.
     Cancelled = "cancelled", Client, false;
     /// Another request is using this session.

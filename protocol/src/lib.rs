@@ -22,13 +22,14 @@ pub use frame::{Frame, LineFramer};
 pub use limits::Limits;
 pub use parse::{ACTIONS, ParseFailure, parse_request};
 pub use reply::{
-    Accepted, Done, FinishReason, Line, Metadata, Phase, Progress, Source, Status, TextLine,
-    TokenLogprob, TopLogprob, Usage, Warning,
+    Accepted, Approval, Done, FinishReason, Line, Metadata, Phase, Progress, ShellEvent, ShellLine,
+    Source, Status, TextLine, TokenLogprob, TopLogprob, Usage, Warning,
 };
 pub use request::{
-    ActionId, Ask, AskParams, Call, EmbedParams, HelloParams, Message, ModelsParams, ModuleCall,
-    ModuleParams, NoParams, Operation, Overflow, Priority, Request, Role, Secret, Think,
-    TokenizeParams, UnbuiltAction,
+    ActionId, ApprovalDecision, ApproveParams, Ask, AskParams, Call, EmbedParams, HelloParams,
+    Message, ModelsParams, ModuleCall, ModuleParams, NoParams, Operation, Overflow, PlanCall,
+    PlanParams, Priority, Request, Role, Secret, ShellCall, ShellParams, Think, TokenizeParams,
+    UnbuiltAction,
 };
 pub use schema::{reply_schema, request_schema};
 

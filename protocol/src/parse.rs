@@ -17,12 +17,26 @@ pub struct ParseFailure {
 
 /// Actions that the worker has, as clients write them.
 pub const ACTIONS: &[&str] = &[
-    "hello", "ask", "cancel", "ping", "status", "observe", "models", "tokenize", "embed", "module",
-    "modules", "done",
+    "hello",
+    "ask",
+    "plan",
+    "shell",
+    "approve",
+    "approvals",
+    "cancel",
+    "ping",
+    "status",
+    "observe",
+    "models",
+    "tokenize",
+    "embed",
+    "module",
+    "modules",
+    "done",
 ];
 
 /// Actions of the old dialect that are not built yet, in its spelling.
-const UNBUILT: &[&str] = &["plan", "research", "shell", "toolSpec", "commitKB"];
+const UNBUILT: &[&str] = &["research", "toolSpec", "commitKB"];
 
 /// Other spellings in the field, after [`fold`]ing.
 const ALIASES: &[(&str, &str)] = &[("commit", "commitKB")];
@@ -106,6 +120,10 @@ fn read_operation(mut object: Map<String, Value>) -> Result<Operation, WireError
     match canonical(&action)? {
         "hello" => read(object).map(Operation::Hello),
         "ask" => read(object).map(Operation::Ask),
+        "plan" => read(object).map(Operation::Plan),
+        "shell" => read(object).map(Operation::Shell),
+        "approve" => read(object).map(Operation::Approve),
+        "approvals" => read(object).map(Operation::Approvals),
         "cancel" => read(object).map(Operation::Cancel),
         "ping" => read(object).map(Operation::Ping),
         "status" => read(object).map(Operation::Status),

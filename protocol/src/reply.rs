@@ -20,6 +20,10 @@ pub enum Line {
     Thinking(TextLine),
     /// The next piece of a module's answer.
     Module(TextLine),
+    /// What a command does: its beginning, its output, its end.
+    Shell(ShellLine),
+    /// Somebody has to say yes before the request goes on.
+    Approval(Approval),
     /// Something that the client should know, and that does not end the request.
     Warning(Warning),
     /// The end of the request.
@@ -34,6 +38,8 @@ impl Line {
             Self::Accepted(line) => &line.action_id,
             Self::Progress(line) => &line.action_id,
             Self::Token(line) | Self::Thinking(line) | Self::Module(line) => &line.action_id,
+            Self::Shell(line) => &line.action_id,
+            Self::Approval(line) => &line.action_id,
             Self::Warning(line) => &line.action_id,
             Self::Done(line) => &line.action_id,
         }
@@ -124,6 +130,63 @@ pub struct TopLogprob {
     pub logprob: f32,
 }
 
+/// A line of a command, with the eight keys of the old dialect in their order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ShellLine {
+    /// The request.
+    pub action_id: ActionId,
+    /// The command.
+    pub input: String,
+    /// `$ COMMAND`, a line of output, or `[exit CODE]`.
+    pub result: String,
+    /// Which of them.
+    pub metadata: ShellEvent,
+    /// When, in UTC, as RFC 3339.
+    pub timestamp: String,
+    /// Always null; the old dialect has it.
+    pub source: Option<String>,
+    /// Always null; the old dialect has it.
+    pub model: Option<String>,
+}
+
+/// What a [`ShellLine`] tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "event", rename_all = "lowercase")]
+pub enum ShellEvent {
+    /// It begins.
+    Start,
+    /// A line of output.
+    Stream,
+    /// It has ended.
+    End {
+        /// Its exit code; 128 and the signal's number if a signal ended it.
+        code: i32,
+    },
+}
+
+/// A question: somebody who may has to `approve` before something is done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Approval {
+    /// The request.
+    pub action_id: ActionId,
+    /// What `approve` names in its `input`.
+    pub id: String,
+    /// What is to be done, for people.
+    pub result: String,
+    /// The same as data.
+    pub wanted: serde_json::Value,
+    /// The rule of the policy that asks.
+    pub rule: String,
+    /// Why it asks.
+    pub reason: String,
+    /// How bad it is if it was wrong: low, medium, high or critical.
+    pub risk: String,
+    /// Files that it reads or changes, as far as one can know.
+    pub touches: Vec<String>,
+    /// Silence for so long means no.
+    pub wait_ms: u64,
+}
+
 /// Something that the client should know, and that does not end the request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Warning {
@@ -184,6 +247,15 @@ pub struct Done {
 pub struct Metadata {
     /// The end in one word.
     pub status: Status,
+    /// The exit code of a command; 128 and the signal's number if a signal ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<i32>,
+}
+
+impl From<Status> for Metadata {
+    fn from(status: Status) -> Self {
+        Self { status, code: None }
+    }
 }
 
 /// The end of a request in one word.
@@ -208,6 +280,8 @@ pub enum Source {
     Worker,
     /// A native module.
     Module,
+    /// A command on the machine.
+    Shell,
     /// Nobody: see `error`.
     Error,
 }

@@ -79,6 +79,14 @@ pub enum Operation {
     Tokenize(Call<TokenizeParams>),
     /// Text to a vector.
     Embed(Call<EmbedParams>),
+    /// A request becomes steps; nothing is run.
+    Plan(Box<PlanCall>),
+    /// Run a command on the machine, if the policy allows it.
+    Shell(Box<ShellCall>),
+    /// Answer the question whose id is in `input`.
+    Approve(Call<ApproveParams>),
+    /// List the questions that wait for an answer.
+    Approvals(Call<NoParams>),
     /// Run a command of a native module.
     Module(Box<ModuleCall>),
     /// List, show, load, unload, reload and verify native modules.
@@ -154,6 +162,120 @@ pub struct EmbedParams {
     /// Several texts at once, instead of `input`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inputs: Vec<String>,
+}
+
+/// Something to be done, in words.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PlanCall {
+    /// What is to be done.
+    #[serde(default)]
+    pub input: String,
+    /// The model to use, instead of the configured one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// `false`: nothing but the `done` line.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub stream: bool,
+    /// Named arguments; an unknown name is refused.
+    #[serde(default)]
+    pub params: PlanParams,
+}
+
+impl PlanCall {
+    /// A plan for this.
+    #[must_use]
+    pub fn new(input: impl Into<String>) -> Self {
+        Self {
+            input: input.into(),
+            model: None,
+            stream: true,
+            params: PlanParams::default(),
+        }
+    }
+}
+
+/// Named arguments of `plan`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PlanParams {
+    /// Who goes first when slots are short.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority: Option<Priority>,
+    /// Give up this long after the request was read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deadline_ms: Option<u64>,
+}
+
+/// A command for the machine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ShellCall {
+    /// The command, as a shell would read it.
+    #[serde(default)]
+    pub input: String,
+    /// What a yes for the session holds for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
+    /// `false`: nothing but the `done` line.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub stream: bool,
+    /// Named arguments; an unknown name is refused.
+    #[serde(default)]
+    pub params: ShellParams,
+}
+
+impl ShellCall {
+    /// This command.
+    #[must_use]
+    pub fn new(input: impl Into<String>) -> Self {
+        Self {
+            input: input.into(),
+            session: None,
+            stream: true,
+            params: ShellParams::default(),
+        }
+    }
+}
+
+/// Named arguments of `shell`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ShellParams {
+    /// The directory it starts in, absolute; otherwise `/`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cwd: Option<String>,
+    /// What it reads on its standard input; otherwise nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stdin: Option<String>,
+    /// End it after so long; otherwise after the configured time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+    /// Say what would be decided and run, and do nothing.
+    #[serde(skip_serializing_if = "is_false")]
+    pub dry_run: bool,
+}
+
+/// What somebody answers to a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ApprovalDecision {
+    /// Yes, this time.
+    Once,
+    /// Yes, and to the same action again as long as the session lasts.
+    Session,
+    /// No.
+    Deny,
+}
+
+/// Named arguments of `approve`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ApproveParams {
+    /// The answer; it has to be there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decision: Option<ApprovalDecision>,
+    /// Why, for the record.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// A command for a native module.

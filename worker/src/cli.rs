@@ -1,13 +1,17 @@
 //! What can be typed: one file for each command.
 
 mod ask;
+mod audit;
 mod bench;
 mod doctor;
 mod models;
 mod modules;
 mod output;
+mod plan;
+mod policy;
 mod remote;
 mod serve;
+mod shell;
 mod small;
 
 use std::io;
@@ -16,6 +20,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use fazai::config::Settings;
+use fazai_protocol::client::Client;
 
 /// Local models behind a line-delimited JSON socket.
 #[derive(Debug, Parser)]
@@ -43,12 +48,25 @@ enum Command {
     Serve(serve::Serve),
     /// Ask a question and stream the answer
     Ask(ask::Ask),
+    /// Turn a request into steps; nothing is run
+    Plan(plan::Plan),
+    /// Run a command, if the policy allows it, and record that
+    Shell(shell::Shell),
+    /// Questions of the policy that wait for somebody's answer
+    #[command(subcommand)]
+    Approvals(shell::Approvals),
     /// List, download, look at and remove models; load and unload them in a running worker
     #[command(subcommand)]
     Models(models::Models),
     /// List, call, verify, sign and load native modules
     #[command(subcommand)]
     Modules(modules::Modules),
+    /// Ask the policy what may be done, and try a policy file
+    #[command(subcommand)]
+    Policy(policy::Policy),
+    /// Check and read the record of everything that was decided and done
+    #[command(subcommand)]
+    Audit(audit::Audit),
     /// Show what a running worker is doing
     Status(small::Status),
     /// Check this machine and the settings, and say what to do about what is wrong
@@ -93,6 +111,38 @@ impl SettingsFile {
     }
 }
 
+/// A running worker, or one of this command's own.
+#[derive(Debug, Args)]
+pub(crate) struct Worker {
+    #[command(flatten)]
+    connect: Connect,
+    #[command(flatten)]
+    settings: SettingsFile,
+}
+
+impl Worker {
+    /// Does something with a worker, and stops it if it was started for that.
+    fn with<T, F: Future<Output = anyhow::Result<T>>>(
+        &self,
+        work: impl FnOnce(Client) -> F,
+    ) -> anyhow::Result<T> {
+        block_on(async {
+            let mut settings = self.settings.load()?;
+            settings.model.slots = 1;
+            settings.server.drain_ms = 0;
+            let (client, own) = self.connect.running_or_own(settings).await?;
+            let done = tokio::select! {
+                done = work(client) => done,
+                _ = tokio::signal::ctrl_c() => Err(Interrupted.into()),
+            };
+            if let Some(worker) = own {
+                worker.stop().await;
+            }
+            done
+        })
+    }
+}
+
 /// What computes, said on the command line instead of in the settings.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ModelOptions {
@@ -130,6 +180,11 @@ fn set(
     set.map_err(|wanted| anyhow::anyhow!("{key} {value:?}: {wanted}"))
 }
 
+/// A command that was run ended with this.
+#[derive(Debug, thiserror::Error)]
+#[error("the command failed")]
+struct Exit(ExitCode);
+
 /// The user pressed Ctrl-C.
 #[derive(Debug, thiserror::Error)]
 #[error("interrupted")]
@@ -143,8 +198,13 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
     let ended = match arguments.command {
         Command::Serve(serve) => serve.run(),
         Command::Ask(ask) => ask.run(),
+        Command::Plan(plan) => plan.run(),
+        Command::Shell(shell) => shell.run(),
+        Command::Approvals(approvals) => approvals.run(),
         Command::Models(models) => models.run(),
         Command::Modules(modules) => modules.run(),
+        Command::Policy(policy) => policy.run(),
+        Command::Audit(audit) => audit.run(),
         Command::Status(status) => status.run(),
         Command::Doctor(doctor) => doctor.run(),
         Command::Bench(bench) => bench.run(),
@@ -156,6 +216,9 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) if fault.is::<Interrupted>() => ExitCode::from(INTERRUPTED),
+        Err(fault) if fault.is::<Exit>() => fault
+            .downcast()
+            .map_or(ExitCode::FAILURE, |Exit(code)| code),
         // `fazai ... | head` is no failure.
         Err(fault) if output_closed(&fault) => ExitCode::SUCCESS,
         Err(fault) => {
@@ -172,9 +235,12 @@ fn output_closed(fault: &anyhow::Error) -> bool {
 
 /// Runs an async command on a small runtime: it mostly waits.
 fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
-        .build()?
-        .block_on(work)
+        .build()?;
+    let done = runtime.block_on(work);
+    // A thread that still waits for something ends with the program.
+    runtime.shutdown_background();
+    done
 }

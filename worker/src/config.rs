@@ -30,6 +30,8 @@ pub struct Settings {
     pub model: ModelSettings,
     /// Which native modules load, and how they run.
     pub modules: ModuleSettings,
+    /// What may be done on the machine.
+    pub policy: PolicySettings,
     /// What a request gets that does not say otherwise.
     pub defaults: RequestDefaults,
     /// What a client can meet.
@@ -122,9 +124,9 @@ pub struct ModuleSettings {
     pub answer_bytes_max: usize,
     /// Calls at once, of all modules together.
     pub calls_max: usize,
-    /// The `fazai` program that the processes of modules are started from; none: the program that
-    /// runs, if it called [`module_process`](crate::module_process). For programs that embed the
-    /// worker; a settings file can't set it.
+    /// The `fazai` program that the processes of modules and commands are started from; none: the
+    /// program that runs, if it called [`child_process`](crate::child_process). For programs that
+    /// embed the worker; a settings file can't set it.
     pub program: Option<PathBuf>,
 }
 
@@ -148,6 +150,23 @@ pub enum ModuleIsolation {
     Process,
     /// In the worker's, if it is signed and `modules.toml` calls it trusted.
     InProcess,
+}
+
+/// What may be done on the machine, and where that is recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicySettings {
+    /// The policy; a file that is absent stands for `profile` for root and the worker's user.
+    pub file: PathBuf,
+    /// The ready profile that holds without a file.
+    pub profile: String,
+    /// Where the audit log is.
+    pub audit_dir: PathBuf,
+    /// How long a question waits for somebody's yes.
+    pub approval_timeout_ms: u64,
+    /// How long a command may run.
+    pub command_timeout_ms: u64,
+    /// How much of a command's output is shown; the rest is counted.
+    pub output_bytes_max: u64,
 }
 
 /// What a request gets that does not say otherwise.
@@ -235,6 +254,14 @@ impl Default for Settings {
                 calls_max: 32,
                 program: None,
             },
+            policy: PolicySettings {
+                file: PathBuf::from("/etc/fazai/policy.toml"),
+                profile: "standard".to_owned(),
+                audit_dir: default_audit(),
+                approval_timeout_ms: 60_000,
+                command_timeout_ms: 60_000,
+                output_bytes_max: 4 << 20,
+            },
             defaults: RequestDefaults {
                 max_tokens: 512,
                 temperature: 0.2,
@@ -316,6 +343,15 @@ fn default_modules() -> PathBuf {
         PathBuf::from("/opt/fazai/mods")
     } else {
         beside_the_models("mods")
+    }
+}
+
+/// `/var/lib/fazai/audit` for root; other users have it beside their models.
+fn default_audit() -> PathBuf {
+    if rustix::process::getuid().is_root() {
+        PathBuf::from("/var/lib/fazai/audit")
+    } else {
+        beside_the_models("audit")
     }
 }
 

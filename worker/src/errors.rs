@@ -11,7 +11,9 @@ use fazai_models::load::LoadError;
 use fazai_models::store::StoreError;
 use fazai_modhost::Failure;
 use fazai_protocol::{ErrorCode, WireError};
+use fazai_tools::{ApprovalError, GateError, RunError, Why};
 
+use crate::acting::ActingFault;
 use crate::modules::{BadCall, ModuleFault};
 use crate::quota::QuotaExceeded;
 use crate::sessions::SessionError;
@@ -111,11 +113,12 @@ pub(crate) fn from_module(fault: &ModuleFault) -> WireError {
             ErrorCode::ModuleUnavailable,
             Some("`fazai modules load NAME` loads it"),
         ),
+        ModuleFault::Crowded(_) => {
+            return WireError::new(ErrorCode::ModuleUnavailable, fault.to_string())
+                .with_retry_after_ms(100);
+        }
         ModuleFault::Stopping => (ErrorCode::ShuttingDown, None),
-        ModuleFault::NotPrepared => (
-            ErrorCode::NotSupported,
-            Some("call fazai::module_process() first in its main, or set modules.program"),
-        ),
+        ModuleFault::NotPrepared => return not_prepared(),
         ModuleFault::Manifest(_)
         | ModuleFault::Keys(_)
         | ModuleFault::Refused(_)
@@ -130,6 +133,9 @@ pub(crate) fn from_module(fault: &ModuleFault) -> WireError {
     }
 }
 
+/// A hint that quotes the request need not be as long as that.
+const HINT_CHARS_MAX: usize = 400;
+
 fn from_bad_call(fault: &BadCall) -> WireError {
     let message = fault.to_string();
     match fault {
@@ -137,10 +143,15 @@ fn from_bad_call(fault: &BadCall) -> WireError {
             WireError::new(ErrorCode::InvalidRequest, message)
                 .with_hint("input is \"MODULE COMMAND ...\", such as \"echo hello\"")
         }
-        BadCall::Twice(_) => WireError::new(ErrorCode::InvalidParams, message),
-        BadCall::NotText(_) | BadCall::NotJson { .. } | BadCall::Unfit { .. } => {
+        BadCall::Twice(_) | BadCall::BadName | BadCall::TooLong(_) => {
             WireError::new(ErrorCode::InvalidParams, message)
-                .with_hint("`fazai modules show NAME` has the command's schema")
+        }
+        BadCall::NotText(_) => WireError::new(ErrorCode::InvalidParams, message)
+            .with_hint("`fazai modules show NAME` has the commands that take JSON"),
+        BadCall::NotJson { fault, .. } | BadCall::Unfit { fault, .. } => {
+            let fault: String = fault.chars().take(HINT_CHARS_MAX).collect();
+            WireError::new(ErrorCode::InvalidParams, message)
+                .with_hint(format!("{fault}; `fazai modules show NAME` has the schema"))
         }
     }
 }
@@ -174,7 +185,88 @@ fn from_failure(failure: &Failure) -> WireError {
     }
 }
 
-pub(crate) fn deadline_passed(deadline: Duration) -> WireError {
+pub(crate) fn from_acting(fault: &ActingFault) -> WireError {
+    let message = fault.to_string();
+    match fault {
+        ActingFault::Policy(_) => WireError::new(ErrorCode::Denied, message).with_hint(
+            "until the policy can be read nothing is done; `fazai policy show` tries it",
+        ),
+        ActingFault::Audit(_) | ActingFault::Gate(GateError::Audit(_)) => {
+            WireError::new(ErrorCode::AuditUnavailable, message)
+        }
+        ActingFault::Gate(GateError::Denied(_)) => WireError::new(ErrorCode::Denied, message)
+            .with_hint("`fazai policy explain` shows how it was understood"),
+        ActingFault::Gate(GateError::NotApproved(fault)) => from_approval(fault),
+    }
+}
+
+pub(crate) fn from_approval(fault: &ApprovalError) -> WireError {
+    let code = match fault {
+        ApprovalError::UnknownId(_) | ApprovalError::AnsweredAlready(_) => {
+            ErrorCode::ApprovalNotFound
+        }
+        ApprovalError::NotAsked { .. } => ErrorCode::Forbidden,
+        ApprovalError::TooLate(_) | ApprovalError::NobodyToAsk | ApprovalError::Denied { .. } => {
+            ErrorCode::Denied
+        }
+        ApprovalError::TooMany => ErrorCode::Overloaded,
+        ApprovalError::ReasonTooLong { .. } => ErrorCode::InvalidParams,
+    };
+    WireError::new(code, fault.to_string())
+}
+
+/// In a program that embeds the worker.
+pub(crate) fn not_prepared() -> WireError {
+    let message = "this program can't run modules and commands";
+    WireError::new(ErrorCode::NotSupported, message)
+        .with_hint("call fazai::child_process() first in its main, or set modules.program")
+}
+
+pub(crate) fn from_run(fault: &RunError) -> WireError {
+    let code = match fault {
+        RunError::WrongAction { .. } => ErrorCode::Internal,
+        RunError::NotRecorded { .. } => ErrorCode::AuditUnavailable,
+        RunError::Spawn(_) => ErrorCode::Overloaded,
+        RunError::Malformed { .. }
+        | RunError::Directory { .. }
+        | RunError::NotFound { .. }
+        | RunError::NotExecutable { .. }
+        | RunError::TooLong { .. }
+        | RunError::NotConfined { .. }
+        | RunError::Lost => ErrorCode::CommandFailed,
+    };
+    WireError::new(code, fault.to_string())
+}
+
+/// Why a command is over, if that is a failure of it.
+pub(crate) fn from_why(why: Why) -> Option<WireError> {
+    match why {
+        Why::Finished | Why::Stopped => None,
+        Why::TimedOut => Some(
+            WireError::new(
+                ErrorCode::DeadlineExceeded,
+                "the command took too long and was ended",
+            )
+            .with_hint("give it more with params.timeout_ms, up to command_timeout_ms"),
+        ),
+        Why::OutputLimit => Some(
+            WireError::new(
+                ErrorCode::CommandFailed,
+                "the command wrote too much and was ended",
+            )
+            .with_hint("let it write less, or to a file"),
+        ),
+    }
+}
+
+/// All places for calls of modules are taken.
+pub(crate) fn modules_busy() -> WireError {
+    let message = "as many modules are at work as calls_max allows";
+    WireError::new(ErrorCode::Overloaded, message).with_retry_after_ms(100)
+}
+
+pub(crate) fn deadline_passed(deadline: Option<Duration>) -> WireError {
+    let deadline = deadline.unwrap_or_default();
     let message = format!("there was no answer within {} ms", deadline.as_millis());
     WireError::new(ErrorCode::DeadlineExceeded, message)
 }

@@ -18,12 +18,15 @@
 //! # }
 //! ```
 
+mod acting;
 pub mod config;
 mod errors;
 mod live;
 mod modules;
 pub mod ops;
 mod outgoing;
+pub mod policy;
+mod process;
 mod quota;
 pub mod registry;
 pub mod server;
@@ -31,5 +34,5 @@ pub mod sessions;
 pub mod telemetry;
 mod worker;
 
-pub use modules::{module_launcher, module_process};
+pub use process::{child_process, command_launcher, module_launcher};
 pub use worker::Worker;

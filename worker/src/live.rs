@@ -27,6 +27,14 @@ impl User {
     }
 }
 
+impl User {
+    /// Whether the user may change what the worker does for others: root, and its own user.
+    pub(crate) fn administers(self) -> bool {
+        let own = rustix::process::getuid().as_raw();
+        matches!(self, Self::Uid(uid) if uid == 0 || uid == own)
+    }
+}
+
 impl std::fmt::Display for User {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

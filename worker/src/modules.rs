@@ -3,16 +3,16 @@
 //! Everything here waits for files and processes: it is called from threads that may wait.
 
 mod commands;
-mod process;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use fazai_modhost::{
-    Checked, Entry, Failure, Isolation, Keys, KeysError, Limits, Manifest, ManifestError, Module,
-    Refused, State as LayerState, Trust, check, discover, valid_name,
+    Checked, Descriptor, Entry, Failure, Isolation, Keys, KeysError, Limits, Manifest,
+    ManifestError, Module, Refused, State as LayerState, Trust, Vouched, check, discover,
+    valid_name,
 };
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -20,10 +20,9 @@ use tracing::{info, warn};
 use self::commands::{BadSchema, Schemas};
 use crate::config::{ModuleIsolation, ModuleSettings, ModuleTrust, Settings};
 use crate::live::User;
+use crate::process::module_launcher;
 
 pub(crate) use self::commands::{BadCall, Wanted};
-use self::process::launcher_from;
-pub use self::process::{module_launcher, module_process};
 
 /// Why a module can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +35,8 @@ pub(crate) enum ModuleFault {
     NotCaller { module: String, user: User },
     #[error("module `{0}` was unloaded")]
     Unloaded(String),
+    #[error("module `{0}` has as many calls as one module may have")]
+    Crowded(String),
     #[error("the worker is stopping")]
     Stopping,
     #[error("this program can't run modules")]
@@ -93,6 +94,19 @@ pub(crate) struct Loaded {
     pub(crate) module: Module,
     /// Replaced when the module is.
     facts: RwLock<Arc<Facts>>,
+    /// Replacements take turns.
+    swapping: Mutex<()>,
+    /// Calls that have it or wait for it.
+    calls: AtomicUsize,
+}
+
+/// A place among those who have a module or wait for it.
+pub(crate) struct Turn<'a>(&'a Loaded);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.calls.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// What does not change while a version is loaded.
@@ -195,11 +209,11 @@ impl Modules {
 
     fn start(&self, name: &str) -> Result<Loaded, ModuleFault> {
         let settings = &self.settings().modules;
-        let checked = verify(settings, name)?;
+        let checked = checked(settings, name)?;
         let isolation = isolation(settings, &checked)?;
         let entry = checked.entry.clone();
         let module = Module::load(checked, isolation, limits(settings))?;
-        let facts = Facts::of(&module, entry, settings)?;
+        let facts = Facts::of(module.descriptor().as_ref(), entry, settings)?;
         info!(
             module = name,
             version = module.descriptor().map(|known| known.version),
@@ -210,6 +224,8 @@ impl Modules {
         Ok(Loaded {
             module,
             facts: RwLock::new(Arc::new(facts)),
+            swapping: Mutex::default(),
+            calls: AtomicUsize::new(0),
         })
     }
 
@@ -228,81 +244,89 @@ impl Modules {
 
     /// Calls the module's cleanup and ends its process, after the calls that run.
     pub(crate) fn unload(&self, name: &str) -> Result<(), ModuleFault> {
-        let place = self.place(name)?;
-        let before = std::mem::replace(&mut *lock(&place.0), State::Unloaded);
-        if let State::Loaded(loaded) = before {
-            loaded.module.unload();
-        }
+        self.place(name)?.unload();
         Ok(())
     }
 
     /// Puts the file that is there now in the place of the loaded one, and drops no call. A module
     /// that is not loaded is loaded.
     pub(crate) fn reload(&self, name: &str) -> Result<Arc<Loaded>, SharedFault> {
-        let place = self.place(name)?;
-        let loaded = match &*lock(&place.0) {
-            State::Loaded(loaded) => Arc::clone(loaded),
+        let loaded = match self.place(name)?.standing() {
+            Standing::Loaded(loaded) => loaded,
             _ => return self.load(name),
         };
         self.swap(&loaded, name)?;
         Ok(loaded)
     }
 
+    /// The old version stays until everything about the new one is good.
     fn swap(&self, loaded: &Loaded, name: &str) -> Result<(), ModuleFault> {
+        let _one_at_a_time = lock(&loaded.swapping);
         let settings = &self.settings().modules;
-        let checked = verify(settings, name)?;
+        let checked = checked(settings, name)?;
         let entry = checked.entry.clone();
-        loaded.module.reload(checked)?;
-        let facts = Facts::of(&loaded.module, entry, settings)?;
+        let next = loaded.module.start_next(checked)?;
+        let facts = Facts::of(next.descriptor(), entry, settings)?;
+        loaded.module.replace(next);
         let mut current = loaded.facts.write().unwrap_or_else(PoisonError::into_inner);
         *current = Arc::new(facts);
         Ok(())
     }
 
     /// Whether a module's file may be loaded, without loading it.
-    pub(crate) fn verify(&self, name: &str) -> Result<Checked, ModuleFault> {
-        verify(&self.settings().modules, name)
+    pub(crate) fn verify(&self, name: &str) -> Result<Vouched, ModuleFault> {
+        let settings = &self.settings().modules;
+        let entry = entry(settings, name)?;
+        Ok(fazai_modhost::verify(
+            &settings.dir,
+            &entry,
+            &trust(settings)?,
+        )?)
     }
 
-    /// Every entry of the manifest and every file in the directory, and how each is.
+    /// Every entry of the manifest, every file in the directory, and whatever is loaded though
+    /// neither is there any more; and how each is.
     pub(crate) fn list(&self) -> Result<Vec<(Entry, Standing)>, ModuleFault> {
         let settings = &self.settings().modules;
         let manifest = Manifest::load(&settings.dir)?;
-        let entries = discover(&settings.dir, &manifest, &Trust::Any);
-        let places = lock(&self.places);
-        let standing = |entry: &Entry| match places.get(&entry.name) {
-            None => Standing::Stored,
-            Some(place) => place.standing(),
-        };
-        Ok(entries
-            .into_iter()
-            .map(|entry| {
-                let standing = standing(&entry);
-                (entry, standing)
-            })
-            .collect())
+        let found = discover(&settings.dir, &manifest, &Trust::Any);
+        let found = found.into_iter().map(|entry| (entry.name.clone(), entry));
+        let mut modules: BTreeMap<String, (Entry, Standing)> = found
+            .map(|(name, entry)| (name, (entry, Standing::Stored)))
+            .collect();
+        for (name, place) in lock(&self.places).iter() {
+            match (modules.get_mut(name), place.standing()) {
+                (_, Standing::Loaded(loaded)) => {
+                    let entry = loaded.facts().entry.clone();
+                    modules.insert(name.clone(), (entry, Standing::Loaded(loaded)));
+                }
+                (Some(module), standing) => module.1 = standing,
+                (None, _) => {}
+            }
+        }
+        Ok(modules.into_values().collect())
     }
 
     /// How one module is. One that was not loaded yet is, since it alone knows its commands.
-    pub(crate) fn show(&self, name: &str) -> Result<(Entry, Standing), ModuleFault> {
-        let entry = entry(&self.settings().modules, name)?;
-        // Whether that went well is its standing.
+    pub(crate) fn show(&self, name: &str) -> Result<(Entry, Standing), SharedFault> {
+        // Whether that goes well is its standing.
         let _ = self.open(name);
-        let place = lock(&self.places).get(name).cloned();
-        let standing = place.map_or(Standing::Stored, |place| place.standing());
-        Ok((entry, standing))
+        Ok(match self.place(name)?.standing() {
+            Standing::Loaded(loaded) => (loaded.facts().entry.clone(), Standing::Loaded(loaded)),
+            standing => (entry(&self.settings().modules, name)?, standing),
+        })
     }
 
     /// Unloads all, for good.
     pub(crate) fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
         let places = lock(&self.places).clone();
-        for place in places.values() {
-            let state = std::mem::replace(&mut *lock(&place.0), State::Unloaded);
-            if let State::Loaded(loaded) = state {
-                loaded.module.unload();
+        // One that does not clean up in time keeps no other from it.
+        std::thread::scope(|scope| {
+            for place in places.values() {
+                scope.spawn(|| place.unload());
             }
-        }
+        });
     }
 
     fn place(&self, name: &str) -> Result<Arc<Place>, ModuleFault> {
@@ -317,6 +341,13 @@ impl Modules {
 }
 
 impl Place {
+    fn unload(&self) {
+        let before = std::mem::replace(&mut *lock(&self.0), State::Unloaded);
+        if let State::Loaded(loaded) = before {
+            loaded.module.unload();
+        }
+    }
+
     fn standing(&self) -> Standing {
         // Whoever loads it has the lock.
         let Ok(state) = self.0.try_lock() else {
@@ -332,15 +363,26 @@ impl Place {
 }
 
 impl Loaded {
+    /// A turn, if fewer than half of all calls want this module: one that hangs must leave places
+    /// for the others.
+    pub(crate) fn turn(&self, calls_max: usize) -> Option<Turn<'_>> {
+        let turn = Turn(self);
+        let before = self.calls.fetch_add(1, Ordering::AcqRel);
+        (before < calls_max.div_ceil(2)).then_some(turn)
+    }
+
     pub(crate) fn facts(&self) -> Arc<Facts> {
         Arc::clone(&self.facts.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl Facts {
-    fn of(module: &Module, entry: Entry, settings: &ModuleSettings) -> Result<Self, ModuleFault> {
-        let descriptor = module.descriptor();
-        let schemas = Schemas::of(descriptor.as_ref()).map_err(|fault| ModuleFault::Schema {
+    fn of(
+        descriptor: Option<&Descriptor>,
+        entry: Entry,
+        settings: &ModuleSettings,
+    ) -> Result<Self, ModuleFault> {
+        let schemas = Schemas::of(descriptor).map_err(|fault| ModuleFault::Schema {
             module: entry.name.clone(),
             fault,
         })?;
@@ -388,12 +430,6 @@ fn may_call(entry: &Entry, user: User) -> bool {
     }
 }
 
-/// Whether a user may load, unload and reload.
-pub(crate) fn may_administer(user: User) -> bool {
-    let own = rustix::process::getuid().as_raw();
-    matches!(user, User::Uid(uid) if uid == 0 || uid == own)
-}
-
 /// The manifest's entry, or one without rights for a file that the manifest does not name.
 fn entry(settings: &ModuleSettings, name: &str) -> Result<Entry, ModuleFault> {
     let manifest = Manifest::load(&settings.dir)?;
@@ -410,7 +446,7 @@ fn entry(settings: &ModuleSettings, name: &str) -> Result<Entry, ModuleFault> {
     })
 }
 
-fn verify(settings: &ModuleSettings, name: &str) -> Result<Checked, ModuleFault> {
+fn checked(settings: &ModuleSettings, name: &str) -> Result<Checked, ModuleFault> {
     let entry = entry(settings, name)?;
     Ok(check(&settings.dir, &entry, &trust(settings)?)?)
 }
@@ -430,11 +466,7 @@ fn isolation(settings: &ModuleSettings, checked: &Checked) -> Result<Isolation, 
     if inside && checked.signed && checked.entry.trusted {
         return Ok(Isolation::InProcess);
     }
-    let launcher = match &settings.program {
-        Some(program) => Some(launcher_from(program)),
-        None => module_launcher(),
-    };
-    launcher
+    module_launcher(settings.program.as_deref())
         .map(Isolation::Process)
         .ok_or(ModuleFault::NotPrepared)
 }

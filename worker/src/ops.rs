@@ -1,5 +1,6 @@
 //! One file for each operation: what it takes, does and answers.
 
+mod approve;
 mod ask;
 mod cancel;
 mod embed;
@@ -7,7 +8,10 @@ pub(crate) mod hello;
 mod models;
 mod module;
 mod modules;
+mod pieces;
 mod ping;
+mod plan;
+mod shell;
 mod status;
 mod tokenize;
 
@@ -16,14 +20,14 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use fazai_protocol::{
-    ActionId, Done, ErrorCode, Line, Metadata, Operation, Phase, Progress, Source, Status,
-    WireError,
+    ActionId, Done, ErrorCode, Line, Operation, Phase, Progress, Source, Status, WireError,
 };
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::Worker;
+use crate::acting::ActingFault;
 use crate::errors;
 use crate::live::User;
 use crate::outgoing::Outgoing;
@@ -62,6 +66,10 @@ pub(crate) async fn answer(context: &Context, operation: Operation) -> Done {
         Operation::Models(call) => models::answer(context, &call).await,
         Operation::Tokenize(call) => tokenize::answer(context, call).await,
         Operation::Embed(call) => embed::answer(context, call).await,
+        Operation::Plan(call) => plan::answer(context, *call).await,
+        Operation::Shell(call) => shell::answer(context, *call).await,
+        Operation::Approve(call) => approve::answer(context, call),
+        Operation::Approvals(_) => approve::list(context),
         Operation::Module(call) => module::answer(context, *call).await,
         Operation::Modules(call) => modules::answer(context, &call.input).await,
         Operation::Unbuilt(unbuilt) => context.fail(not_built(&unbuilt.action)),
@@ -81,6 +89,10 @@ fn name(operation: &Operation) -> &'static str {
         Operation::Models(_) => "models",
         Operation::Tokenize(_) => "tokenize",
         Operation::Embed(_) => "embed",
+        Operation::Plan(_) => "plan",
+        Operation::Shell(_) => "shell",
+        Operation::Approve(_) => "approve",
+        Operation::Approvals(_) => "approvals",
         Operation::Module(_) => "module",
         Operation::Modules(_) => "modules",
         Operation::Done(_) => "done",
@@ -128,13 +140,16 @@ fn panicked(what: &str) -> WireError {
 /// The last line of a request that failed.
 pub(crate) fn failed(action_id: ActionId, error: WireError) -> Done {
     Done {
-        metadata: Metadata {
-            status: Status::Error,
-        },
+        metadata: Status::Error.into(),
         source: Source::Error,
         error: Some(error),
         ..empty(action_id)
     }
+}
+
+/// Now, in UTC.
+fn timestamp() -> String {
+    format!("{:.3}", Timestamp::now())
 }
 
 fn empty(action_id: ActionId) -> Done {
@@ -142,10 +157,8 @@ fn empty(action_id: ActionId) -> Done {
         action_id,
         input: String::new(),
         result: None,
-        metadata: Metadata {
-            status: Status::Done,
-        },
-        timestamp: format!("{:.3}", Timestamp::now()),
+        metadata: Status::Done.into(),
+        timestamp: timestamp(),
         source: Source::Worker,
         model: None,
         finish_reason: None,
@@ -235,6 +248,28 @@ impl Context {
             work()
         });
         running.await.map_err(|_| panicked(what))
+    }
+
+    /// Does something with the gate on a thread that may wait for the disk.
+    async fn act<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, ActingFault> + Send + 'static,
+    ) -> Result<T, WireError> {
+        let done = tokio::task::spawn_blocking(work).await;
+        let done = done.map_err(|_| panicked("the gate"))?;
+        done.map_err(|fault| errors::from_acting(&fault))
+    }
+
+    /// Says that something is still going on.
+    async fn alive(&self, phase: Phase) {
+        let progress = Progress {
+            action_id: self.action_id.clone(),
+            phase,
+            queue_position: None,
+            done: None,
+            total: None,
+        };
+        self.outgoing.send(Line::Progress(progress)).await;
     }
 
     /// Until the request is cancelled, its client leaves, or the worker stops.

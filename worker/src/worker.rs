@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::acting::Acting;
 use crate::config::Settings;
 use crate::live::{LiveRequests, User};
 use crate::modules::Modules;
@@ -32,6 +33,7 @@ pub(crate) struct Shared {
     pub(crate) registry: Registry,
     pub(crate) sessions: Sessions,
     pub(crate) modules: Modules,
+    pub(crate) acting: Acting,
     pub(crate) live: LiveRequests,
     pub(crate) quotas: Quotas,
     pub(crate) counters: Counters,
@@ -42,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) computing: Arc<Semaphore>,
     /// Places for calls of modules, each of which keeps a thread.
     pub(crate) module_calls: Arc<Semaphore>,
+    /// Places for work on the modules' files.
+    pub(crate) module_files: Semaphore,
     /// No new requests.
     pub(crate) draining: CancellationToken,
     /// No requests at all.
@@ -70,6 +74,9 @@ impl fmt::Debug for Worker {
 /// Texts that are tokenized at once.
 const COMPUTING_MAX: usize = 2;
 
+/// Modules that are read, hashed or started at once, beside calls.
+const MODULE_FILES_MAX: usize = 2;
+
 /// Bytes that may be under way inside the process, in each direction.
 const PIPE_BYTES: usize = 64 << 10;
 
@@ -95,6 +102,7 @@ impl Worker {
         let shared = Shared {
             settings,
             modules: Modules::new(receiver.clone()),
+            acting: Acting::new(receiver.clone()),
             registry: Registry::start(receiver, loader),
             sessions: Sessions::default(),
             live: LiveRequests::default(),
@@ -104,6 +112,7 @@ impl Worker {
             connections,
             computing: Arc::new(Semaphore::new(COMPUTING_MAX)),
             module_calls,
+            module_files: Semaphore::new(MODULE_FILES_MAX),
             draining: CancellationToken::new(),
             killed: CancellationToken::new(),
             abandoned: CancellationToken::new(),
@@ -120,9 +129,11 @@ impl Worker {
         Arc::clone(&self.shared.settings.borrow())
     }
 
-    /// Replaces the settings. Sockets stay as they are, and so do loaded models.
+    /// Replaces the settings, and reads the policy again. Sockets stay as they are, and so do
+    /// loaded models.
     pub fn reload(&self, settings: Settings) {
         self.shared.settings.send_replace(Arc::new(settings));
+        self.shared.acting.reload();
     }
 
     /// Loads the configured model now, instead of at the first request.
@@ -183,7 +194,9 @@ impl Worker {
                 let _ = tokio::time::timeout(CLOSE_TIME, self.shared.tasks.wait()).await;
             }
         }
-        self.with_modules(Modules::stop).await;
+        // One that hangs inside this process can't be ended; the program's end does that.
+        let _ = tokio::time::timeout(CLOSE_TIME * 2, self.with_modules(Modules::stop)).await;
+        self.shared.acting.sign_head();
         self.shared.registry.stop().await;
     }
 

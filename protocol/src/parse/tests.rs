@@ -49,7 +49,7 @@ fn spellings_of_an_action_do_not_matter() {
         ("commit", "commitKB"),
         ("tool_spec", "toolSpec"),
         ("toolspec", "toolSpec"),
-        ("SHELL", "shell"),
+        ("RESEARCH", "research"),
     ] {
         let request = parse(&format!(r#"{{"action":"{written}","action_id":"1"}}"#));
         let operation = request.expect("a good line").operation;

@@ -109,7 +109,7 @@ impl Ask {
             let worker = Worker::start(self.own_settings()?);
             return Ok((worker.client(), Some(worker)));
         }
-        self.connect.running_or_own(|| self.own_settings()).await
+        self.connect.running_or_own(self.own_settings()?).await
     }
 
     fn own_settings(&self) -> anyhow::Result<Settings> {

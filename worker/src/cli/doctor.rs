@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use clap::Args;
-use fazai::Worker;
 use fazai::config::{DEFAULT_PATH, ModuleTrust, Settings};
 use fazai_models::store::Store;
 use fazai_modhost::State;
@@ -79,7 +78,7 @@ impl Doctor {
                 findings.extend(machine());
                 findings.extend(models(&settings));
                 findings.extend(sandbox());
-                findings.extend(super::block_on(self.workers(settings))?);
+                findings.extend(super::block_on(async { Ok(self.workers(settings).await) })?);
             }
         }
         let rows: Vec<Vec<String>> = findings
@@ -101,10 +100,20 @@ impl Doctor {
     }
 
     /// The running worker, and the modules as it or one of our own sees them.
-    async fn workers(&self, settings: Settings) -> anyhow::Result<Vec<Finding>> {
+    async fn workers(&self, settings: Settings) -> Vec<Finding> {
         let mut findings = Vec::new();
-        let trust = settings.modules.trust;
-        let (client, own) = self.connect.running_or_own(|| Ok(settings)).await?;
+        if settings.modules.trust == ModuleTrust::Any {
+            let about =
+                "trust = any: whoever can write to the directory decides what the worker runs";
+            findings.push(found(Standing::Note, "modules", about));
+        }
+        let (client, own) = match self.connect.running_or_own(settings).await {
+            Ok(found) => found,
+            Err(fault) => {
+                findings.push(found(Standing::Wrong, "worker", format!("{fault:#}")));
+                return findings;
+            }
+        };
         findings.push(match &own {
             None => found(Standing::Good, "worker", "one is running"),
             Some(_) => found(
@@ -113,16 +122,11 @@ impl Doctor {
                 "none is running; `fazai serve` starts one",
             ),
         });
-        if trust == ModuleTrust::Any {
-            let about =
-                "trust = any: whoever can write to the directory decides what the worker runs";
-            findings.push(found(Standing::Note, "modules", about));
-        }
         findings.extend(modules(&client).await);
         if let Some(worker) = own {
-            Worker::stop(&worker).await;
+            worker.stop().await;
         }
-        Ok(findings)
+        findings
     }
 }
 
@@ -192,7 +196,7 @@ fn models(settings: &Settings) -> Vec<Finding> {
 }
 
 fn sandbox() -> Vec<Finding> {
-    let Some(launcher) = fazai::module_launcher() else {
+    let Some(launcher) = fazai::module_launcher(None) else {
         return vec![found(
             Standing::Wrong,
             "sandbox",
@@ -233,13 +237,36 @@ async fn modules(client: &Client) -> Vec<Finding> {
     for module in listed["modules"].as_array().into_iter().flatten() {
         let name = module["name"].as_str().unwrap_or_default();
         let what = format!("module {name}");
-        findings.push(match ask(format!("verify {name}")).await {
-            Ok(_) => match module["state"].as_str() {
-                Some("quarantined") => found(Standing::Wrong, what, "in quarantine after crashes"),
-                _ => found(Standing::Good, what, "may be loaded"),
-            },
+        findings.push(match ask(format!("show {name}")).await {
             Err(fault) => found(Standing::Wrong, what, fault.to_string()),
+            Ok(done) => judge_module(what, &done.data.unwrap_or_default()),
         });
     }
     findings
+}
+
+/// A module that was loaded, if it can be.
+fn judge_module(what: String, module: &Value) -> Finding {
+    let state = module["state"].as_str().unwrap_or_default();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    if state != "ready" {
+        let problem = text(&module["problem"]);
+        return found(
+            Standing::Wrong,
+            what,
+            format!("{state} {problem}").trim_end(),
+        );
+    }
+    if module["health"]["good"] == json!(false) {
+        return found(Standing::Wrong, what, text(&module["health"]["text"]));
+    }
+    let missing = module["not_granted"].as_array().map_or(0, Vec::len);
+    if missing > 0 {
+        let about = format!(
+            "loads; modules.toml does not grant all it asks for: {}",
+            module["not_granted"]
+        );
+        return found(Standing::Note, what, about);
+    }
+    found(Standing::Good, what, "loads")
 }

@@ -10,7 +10,7 @@ use fazai_protocol::client::Client;
 use fazai_protocol::{Call, Done, ErrorCode, Line, ModuleCall, ModuleParams, NoParams, Operation};
 use serde_json::Value;
 
-use super::{Connect, Interrupted, SettingsFile, output};
+use super::{Worker, output};
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -47,15 +47,6 @@ pub(crate) enum Modules {
     Keygen(keys::Keygen),
 }
 
-/// Whom to ask: a running worker, or one of this command's own.
-#[derive(Debug, Args)]
-struct Place {
-    #[command(flatten)]
-    connect: Connect,
-    #[command(flatten)]
-    settings: SettingsFile,
-}
-
 /// List the modules and how they are
 #[derive(Debug, Args)]
 pub(crate) struct List {
@@ -63,7 +54,7 @@ pub(crate) struct List {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    place: Place,
+    worker: Worker,
 }
 
 /// One module
@@ -75,7 +66,7 @@ pub(crate) struct Named {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    place: Place,
+    worker: Worker,
 }
 
 /// Run a command of a module and show its answer
@@ -98,7 +89,7 @@ pub(crate) struct CallCommand {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    place: Place,
+    worker: Worker,
 }
 
 impl Modules {
@@ -118,31 +109,6 @@ impl Modules {
     }
 }
 
-impl Place {
-    /// Does something with a worker, and stops it if it was started for that.
-    fn with<T, F: Future<Output = anyhow::Result<T>>>(
-        &self,
-        work: impl FnOnce(Client) -> F,
-    ) -> anyhow::Result<T> {
-        super::block_on(async {
-            let settings = || {
-                let mut settings = self.settings.load()?;
-                settings.server.drain_ms = 0;
-                Ok(settings)
-            };
-            let (client, own) = self.connect.running_or_own(settings).await?;
-            let done = tokio::select! {
-                done = work(client) => done,
-                _ = tokio::signal::ctrl_c() => Err(Interrupted.into()),
-            };
-            if let Some(worker) = own {
-                worker.stop().await;
-            }
-            done
-        })
-    }
-}
-
 fn operation(input: String) -> Operation {
     Operation::Modules(Call::<NoParams> {
         input,
@@ -157,7 +123,7 @@ fn result(done: &Done) -> String {
 impl List {
     fn run(&self) -> anyhow::Result<()> {
         let call = |client: Client| async move { Ok(client.call(operation("list".into())).await?) };
-        let done = self.place.with(call)?;
+        let done = self.worker.with(call)?;
         let modules = done.data.unwrap_or_default()["modules"].take();
         let rows = modules.as_array().map(Vec::as_slice).unwrap_or_default();
         let heading = ["NAME", "STATE", "VERSION", "DESCRIPTION"].map(str::to_owned);
@@ -181,7 +147,7 @@ impl Named {
     fn run(&self, verb: &str, text: fn(&Done) -> String) -> anyhow::Result<()> {
         let input = format!("{verb} {}", self.name);
         let call = |client: Client| async move { Ok(client.call(operation(input)).await?) };
-        let done = self.place.with(call)?;
+        let done = self.worker.with(call)?;
         output::print(
             self.json,
             &text(&done),
@@ -193,7 +159,7 @@ impl Named {
     fn run_remote(&self, verb: &str) -> anyhow::Result<()> {
         let input = format!("{verb} {}", self.name);
         let done = super::block_on(async {
-            let client = self.place.connect.running().await?;
+            let client = self.worker.connect.running().await?;
             Ok(client.call(operation(input)).await?)
         })?;
         output::print(
@@ -248,7 +214,7 @@ impl CallCommand {
             ..ModuleCall::new(self.command.join(" "))
         };
         let json = self.json;
-        self.place.with(|client| async move {
+        self.worker.with(|client| async move {
             let mut reply = client.send(Operation::Module(Box::new(call))).await?;
             let mut fresh = true;
             while let Some(line) = reply.next().await? {
@@ -257,7 +223,7 @@ impl CallCommand {
                 }
                 match line {
                     Line::Module(piece) if !json => {
-                        io::stdout().lock().write_all(piece.result.as_bytes())?;
+                        write!(io::stdout().lock(), "{}", output::clean(&piece.result))?;
                         fresh = piece.result.ends_with('\n');
                     }
                     Line::Warning(warning) if !json => {

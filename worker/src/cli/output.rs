@@ -1,5 +1,6 @@
 //! Text for people, JSON for pipes.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 
 use fazai_protocol::client::ClientError;
@@ -18,7 +19,7 @@ pub(super) fn print(json: bool, text: &str, data: &Value) -> anyhow::Result<()> 
         serde_json::to_writer(&mut out, data)?;
         writeln!(out)?;
     } else {
-        writeln!(out, "{}", text.trim_end())?;
+        writeln!(out, "{}", clean(text.trim_end()))?;
     }
     Ok(())
 }
@@ -29,6 +30,21 @@ pub(super) fn json_line(line: &Line) -> io::Result<()> {
     serde_json::to_writer(&mut out, line)?;
     out.write_all(b"\n")?;
     out.flush()
+}
+
+/// Prints a line of text, in a pipe as well.
+pub(super) fn say(line: &str) -> anyhow::Result<()> {
+    writeln!(io::stdout().lock(), "{}", clean(line))?;
+    Ok(())
+}
+
+/// Without what would steer a terminal, if standard output is one: others wrote the text.
+pub(super) fn clean(text: &str) -> Cow<'_, str> {
+    let steers = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    if piped() || !text.contains(steers) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.replace(steers, "\u{fffd}"))
 }
 
 /// Says on standard error what went wrong and what to do next.

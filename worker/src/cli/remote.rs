@@ -53,20 +53,30 @@ impl Connect {
     }
 
     /// A running worker or, if there is none and the user named no place, one of this command's
-    /// own with these settings.
+    /// own with these settings, which also say where the running one would be.
     pub(super) async fn running_or_own(
         &self,
-        settings: impl FnOnce() -> anyhow::Result<Settings>,
+        settings: Settings,
     ) -> anyhow::Result<(Client, Option<Worker>)> {
-        if let Some(client) = self.client().await? {
+        let place = self.or_socket_of(&settings);
+        if let Some(client) = place.client().await? {
             return Ok((client, None));
         }
         if self.is_explicit() {
             // To answer from somewhere else would surprise.
             return Ok((self.running().await?, None));
         }
-        let worker = Worker::start(settings()?);
+        let worker = Worker::start(settings);
         Ok((worker.client(), Some(worker)))
+    }
+
+    /// The place that the user named, or else the one in the settings.
+    fn or_socket_of(&self, settings: &Settings) -> Self {
+        let mut place = self.clone();
+        if !self.is_explicit() && v2_socket().is_none() {
+            place.socket = Some(settings.server.socket.clone());
+        }
+        place
     }
 }
 

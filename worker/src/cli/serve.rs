@@ -42,10 +42,13 @@ impl Serve {
     pub(super) fn run(&self) -> anyhow::Result<()> {
         let settings = self.settings()?;
         let log = telemetry::start(&settings.log)?;
-        tokio::runtime::Builder::new_multi_thread()
+        let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
-            .build()?
-            .block_on(self.serve(settings, &log))
+            .build()?;
+        let served = runtime.block_on(self.serve(settings, &log));
+        // A thread that still waits for something ends with the program.
+        runtime.shutdown_background();
+        served
     }
 
     /// The file, and what the command line says otherwise.

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use fazai_models::load::{BackendKind, GpuLayers, LlamaOptions};
 use fazai_models::memory::KvType;
 use fazai_protocol::Secret;
+use fazai_tools::READY_PROFILES;
 use tracing_subscriber::filter::EnvFilter;
 
 use super::{LogFormat, ModuleIsolation, ModuleTrust, Settings};
@@ -175,6 +176,20 @@ keys! {
             |s, v| s.modules.answer_bytes_max = number(v, 8_192, 64 << 20)?, s.modules.answer_bytes_max;
         "calls_max", "Calls of modules at once, all together.":
             |s, v| s.modules.calls_max = number(v, 1, 256)?, s.modules.calls_max;
+    }
+    ["policy"] {
+        "file", "What may be done on this machine, by whom; if the file is absent, root and the worker's user have `profile`, and nobody else may do anything.":
+            |s, v| s.policy.file = PathBuf::from(v), s.policy.file.display();
+        "profile", "The ready profile without a file: restricted, standard, elevated or privileged.":
+            |s, v| s.policy.profile = profile(v)?, s.policy.profile;
+        "audit_dir", "Where everything that was decided and done is recorded.":
+            |s, v| s.policy.audit_dir = PathBuf::from(v), s.policy.audit_dir.display();
+        "approval_timeout_ms", "How long a question waits for somebody's yes; silence means no.":
+            |s, v| s.policy.approval_timeout_ms = number(v, 1_000, 86_400_000)?, s.policy.approval_timeout_ms;
+        "command_timeout_ms", "How long a command may run.":
+            |s, v| s.policy.command_timeout_ms = number(v, 100, 86_400_000)?, s.policy.command_timeout_ms;
+        "output_bytes_max", "How much of a command's output is shown; the rest is counted.":
+            |s, v| s.policy.output_bytes_max = number(v, 1_024, 64 << 20)?, s.policy.output_bytes_max;
     }
     ["defaults"] {
         "max_tokens", "Most tokens to write.":
@@ -381,6 +396,14 @@ fn show_gpu_layers(layers: GpuLayers) -> String {
     match layers {
         GpuLayers::Auto => "auto".into(),
         GpuLayers::Count(count) => count.to_string(),
+    }
+}
+
+fn profile(text: &str) -> Result<String, String> {
+    if READY_PROFILES.contains(&text) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("one of {} is needed", READY_PROFILES.join(", ")))
     }
 }
 

@@ -29,13 +29,18 @@ pub(crate) enum BadCall {
     NoModule,
     #[error("the request names no command of module `{0}`")]
     NoCommand(String),
+    #[error("a command's name is one word of at most {NAME_BYTES_MAX} bytes")]
+    BadName,
     #[error("`{0}` is in params and in input; say it once")]
     Twice(&'static str),
     #[error("command `{0}` takes a text, not JSON")]
     NotText(String),
-    #[error("the arguments of `{command}` are no JSON: {fault}")]
+    #[error("the arguments have {0} bytes, at most {JSON_BYTES_MAX} are checked")]
+    TooLong(usize),
+    /// What is wrong quotes the arguments, which must not get into the log with the message.
+    #[error("the arguments of `{command}` are no JSON")]
     NotJson { command: String, fault: String },
-    #[error("the arguments of `{command}` do not fit its schema: {fault}")]
+    #[error("the arguments of `{command}` do not fit its schema")]
     Unfit { command: String, fault: String },
 }
 
@@ -47,6 +52,15 @@ pub(crate) struct BadSchema {
     fault: String,
 }
 
+/// The longest name of a module or command.
+const NAME_BYTES_MAX: usize = 64;
+
+/// JSON is checked in the worker, where a check must not take long.
+const JSON_BYTES_MAX: usize = 64 << 10;
+
+/// How large a schema may be, in values, when all that it refers to is written out.
+const SCHEMA_VALUES_MAX: usize = 4_096;
+
 impl Wanted {
     /// Reads `input` and `params`, each part from one of them.
     pub(crate) fn parse(call: ModuleCall) -> Result<Self, BadCall> {
@@ -57,6 +71,12 @@ impl Wanted {
             return Err(BadCall::NoModule);
         }
         let command = params.command.unwrap_or_else(|| word(&mut rest));
+        if module.len() > NAME_BYTES_MAX
+            || command.len() > NAME_BYTES_MAX
+            || command.contains(char::is_whitespace)
+        {
+            return Err(BadCall::BadName);
+        }
         if command.is_empty() {
             return Err(BadCall::NoCommand(module));
         }
@@ -93,13 +113,9 @@ impl Schemas {
             let Some(schema) = &command.args else {
                 continue;
             };
-            // A module's regular expressions must not be able to take for ever.
-            let built = jsonschema::options()
-                .with_pattern_options(PatternOptions::regex())
-                .build(schema);
-            let validator = built.map_err(|fault| BadSchema {
+            let validator = validator(schema).map_err(|fault| BadSchema {
                 command: command.name.clone(),
-                fault: fault.to_string(),
+                fault,
             })?;
             schemas.insert(command.name.clone(), validator);
         }
@@ -116,6 +132,10 @@ impl Schemas {
             (None, Args::Json(_)) => Err(BadCall::NotText(command.clone())),
             (Some(schema), args) => {
                 let args = json_of(command, args)?;
+                let text = args.to_string();
+                if text.len() > JSON_BYTES_MAX {
+                    return Err(BadCall::TooLong(text.len()));
+                }
                 let faults: Vec<String> = schema
                     .iter_errors(&args)
                     .take(FAULTS_MAX)
@@ -127,9 +147,49 @@ impl Schemas {
                         fault: faults.join("; "),
                     });
                 }
-                Ok(format!("{command} {args}"))
+                Ok(format!("{command} {text}"))
             }
         }
+    }
+}
+
+/// A schema is a module's, and the worker runs it: it must not be able to take for ever.
+fn validator(schema: &Value) -> Result<Validator, String> {
+    let mut left = SCHEMA_VALUES_MAX;
+    written_out(schema, schema, &mut left)?;
+    jsonschema::options()
+        .with_pattern_options(PatternOptions::regex())
+        .build(schema)
+        .map_err(|fault| fault.to_string())
+}
+
+/// Counts the values of a schema with every reference followed, which also finds those that lead
+/// back to themselves.
+fn written_out(value: &Value, root: &Value, left: &mut usize) -> Result<(), String> {
+    *left = left.checked_sub(1).ok_or_else(|| {
+        format!("written out it has more than {SCHEMA_VALUES_MAX} values; make it simpler")
+    })?;
+    match value {
+        Value::Array(items) => items
+            .iter()
+            .try_for_each(|item| written_out(item, root, left)),
+        Value::Object(fields) => fields.iter().try_for_each(|(key, field)| {
+            if matches!(key.as_str(), "$dynamicRef" | "$recursiveRef") {
+                return Err(format!("{key} is not taken; write it out"));
+            }
+            let target = field.as_str().filter(|_| key == "$ref");
+            match target {
+                None => written_out(field, root, left),
+                Some(target) => {
+                    let place = target
+                        .strip_prefix('#')
+                        .and_then(|place| root.pointer(place));
+                    let place = place.ok_or_else(|| format!("$ref {target:?} leads nowhere"))?;
+                    written_out(place, root, left)
+                }
+            }
+        }),
+        _ => Ok(()),
     }
 }
 
@@ -139,6 +199,7 @@ const FAULTS_MAX: usize = 3;
 fn json_of(command: &str, args: &Args) -> Result<Value, BadCall> {
     match args {
         Args::Json(value) => Ok(value.clone()),
+        Args::Text(text) if text.len() > JSON_BYTES_MAX => Err(BadCall::TooLong(text.len())),
         Args::Text(text) if text.trim().is_empty() => Ok(json!({})),
         Args::Text(text) => serde_json::from_str(text).map_err(|fault| BadCall::NotJson {
             command: command.to_owned(),
@@ -219,12 +280,21 @@ mod tests {
             ("   ", "no module"),
             ("m", "no command"),
             ("m count x", "no JSON"),
-            ("m count {\"n\": \"x\"}", "/n"),
-            ("m count {\"m\": 1}", "'m' was unexpected"),
+            ("m count {\"n\": \"secret\"}", "do not fit"),
+            ("m count {\"m\": 1}", "do not fit"),
         ] {
             let fault = text(ModuleCall::new(input)).expect_err(input).to_string();
             assert!(fault.contains(said), "{input}: {fault}");
+            assert!(!fault.contains("secret"), "it goes into the log: {fault}");
         }
+        let hidden = ModuleCall {
+            params: ModuleParams {
+                command: Some("count {\"n\":\"x\"}".to_owned()),
+                ..ModuleParams::default()
+            },
+            ..ModuleCall::new("m")
+        };
+        assert_eq!(text(hidden), Err(BadCall::BadName));
         let json_for_text = ModuleCall {
             params: ModuleParams {
                 args: Some(json!({})),
@@ -235,12 +305,30 @@ mod tests {
         assert_eq!(text(json_for_text), Err(BadCall::NotText("say".to_owned())));
     }
 
+    /// Twice as much with every level.
+    fn doubling(levels: usize) -> Value {
+        let level = |next: usize| json!({ "allOf": [{ "$ref": format!("#/$defs/{next}") }, { "$ref": format!("#/$defs/{next}") }] });
+        let mut defs: serde_json::Map<String, Value> = (0..levels)
+            .map(|at| (at.to_string(), level(at + 1)))
+            .collect();
+        defs.insert(levels.to_string(), json!({ "type": "object" }));
+        json!({ "$defs": defs, "$ref": "#/$defs/0" })
+    }
+
+    #[test]
+    fn a_schema_may_refer_to_its_own_parts() {
+        assert!(validator(&doubling(3)).is_ok());
+    }
+
     #[test]
     fn a_schema_that_is_none_or_could_hang_is_refused() {
         for schema in [
             json!({ "type": "nonsense" }),
             json!({ "pattern": "(a+)+\\1$" }),
             json!({ "$ref": "https://example.org/schema.json" }),
+            json!({ "properties": { "a": { "$ref": "#" } } }),
+            json!({ "$dynamicRef": "#x" }),
+            doubling(40),
         ] {
             let descriptor = Descriptor {
                 version: String::new(),

@@ -8,8 +8,7 @@ use fazai_models::engine::Request;
 use fazai_models::job::{Generate, Keep, Priority as EnginePriority, Thinking, Work};
 use fazai_models::vocabulary::Token;
 use fazai_protocol::{
-    Accepted, Ask, Done, ErrorCode, FinishReason, Line, Metadata, Priority, Status, Think,
-    WireError,
+    Accepted, Ask, Done, ErrorCode, FinishReason, Line, Priority, Status, Think, WireError,
 };
 
 use self::stream::{Started, Streaming};
@@ -24,9 +23,7 @@ pub(super) async fn answer(context: &Context, ask: Ask) -> Done {
         Ok(streaming) => streaming.run(context).await,
         // Cancelled while the model was being loaded: no failure, and nothing was written.
         Err(error) if error.code == ErrorCode::Cancelled => Done {
-            metadata: Metadata {
-                status: Status::Stopped,
-            },
+            metadata: Status::Stopped.into(),
             finish_reason: Some(FinishReason::Cancelled),
             ..context.done(Some(String::new()))
         },

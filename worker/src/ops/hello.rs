@@ -23,6 +23,9 @@ pub(super) fn answer(context: &Context) -> Done {
             "logprobs": true,
             "thinking": true,
             "modules": true,
+            "shell": true,
+            "approvals": true,
+            "plan": true,
         },
         "limits": settings.limits,
     });

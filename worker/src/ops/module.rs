@@ -4,21 +4,21 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fazai_modhost::{Answer, Call, Failure, Stop};
+use fazai_modhost::{Answer, Call, Stop};
 use fazai_protocol::{
-    ActionId, Done, ErrorCode, Line, Metadata, ModuleCall, Phase, Progress, Source, Status,
-    TextLine, Warning, WireError,
+    ActionId, Done, ErrorCode, Line, ModuleCall, Phase, Source, Status, TextLine, Warning,
+    WireError,
 };
 use serde_json::json;
-use tokio::sync::mpsc;
 
+use super::pieces::{Speaker, pieces};
 use super::{Context, HEARTBEAT};
 use crate::errors;
 use crate::live::User;
 use crate::modules::{ModuleFault, Modules, SharedFault, Wanted};
 
-/// When all places for calls are taken.
-const RETRY_AFTER_MS: u64 = 100;
+/// How long a call that was stopped is waited for: longer than a module is given to stop.
+const STOP_PATIENCE: Duration = Duration::from_secs(2);
 
 pub(super) async fn answer(context: &Context, call: ModuleCall) -> Done {
     let mut telling = Telling {
@@ -29,9 +29,7 @@ pub(super) async fn answer(context: &Context, call: ModuleCall) -> Done {
     match run(context, call, &mut telling).await {
         Ok(done) => done,
         Err(error) if error.code == ErrorCode::Cancelled => Done {
-            metadata: Metadata {
-                status: Status::Stopped,
-            },
+            metadata: Status::Stopped.into(),
             source: Source::Module,
             ..context.done(Some(telling.text))
         },
@@ -51,22 +49,22 @@ async fn run(
     let wanted = Wanted::parse(call).map_err(|fault| errors::from_module(&fault.into()))?;
     let (module, command) = (wanted.module.clone(), wanted.command.clone());
     let _quota = context.quota()?;
+    let left = deadline.map(|deadline| deadline.saturating_sub(context.received.elapsed()));
+    if left.is_some_and(|left| left.is_zero()) {
+        return Err(errors::deadline_passed(deadline));
+    }
+    let settings = context.worker.settings();
     let place = Arc::clone(&context.worker.shared.module_calls).try_acquire_owned();
-    let place = place.map_err(|_| {
-        let message = "as many modules are at work as calls_max allows";
-        WireError::new(ErrorCode::Overloaded, message).with_retry_after_ms(RETRY_AFTER_MS)
-    })?;
+    let place = place.map_err(|_| errors::modules_busy())?;
 
     let stop = Stop::new().map_err(|fault| errors::out_of_descriptors(&fault))?;
-    // The module never waits for a slow client: what it says is bounded by answer_bytes_max, and
-    // waits here.
-    let (sender, mut pieces) = mpsc::unbounded_channel();
+    let (speaker, listener) = pieces();
     let calling = Calling {
         wanted,
         user: context.user,
-        left: deadline.map(|deadline| deadline.saturating_sub(context.received.elapsed())),
+        calls_max: settings.modules.calls_max,
         stop: stop.clone(),
-        sender,
+        speaker,
     };
     let worker = context.worker.clone();
     let mut running = tokio::task::spawn_blocking(move || {
@@ -74,38 +72,60 @@ async fn run(
         calling.run(&worker.shared.modules)
     });
 
+    let late = sleep_for(left);
+    let given_up = sleep_for(None);
+    tokio::pin!(late, given_up);
+    let mut is_late = false;
     let mut quiet = tokio::time::interval(HEARTBEAT);
     quiet.reset();
     let ended = loop {
         tokio::select! {
-            Some(piece) = pieces.recv() => {
+            text = listener.next() => {
                 quiet.reset();
-                telling.piece(piece).await;
+                telling.piece(text).await;
             }
             ended = &mut running => break ended.map_err(|_| super::panicked("the call"))?,
-            () = context.told_to_stop(), if !stop.is_stopped() => stop.stop(),
-            _ = quiet.tick() => telling.alive().await,
+            () = context.told_to_stop(), if !stop.is_stopped() => {
+                stop.stop();
+                given_up.set(sleep_for(Some(STOP_PATIENCE)));
+            }
+            () = &mut late, if !is_late => {
+                is_late = true;
+                stop.stop();
+                given_up.set(sleep_for(Some(STOP_PATIENCE)));
+            }
+            // It is being loaded, or waits for its turn behind a call that hangs: its thread
+            // finds out in time, and nobody has to wait for that.
+            () = &mut given_up => return Err(why_stopped(context, is_late, deadline)),
+            _ = quiet.tick(), if telling.stream => context.alive(Phase::Running).await,
         }
     };
-    while let Ok(piece) = pieces.try_recv() {
-        telling.piece(piece).await;
-    }
+    telling.piece(listener.rest()).await;
     if stop.is_stopped() {
-        return Err(context.stop_error());
+        return Err(why_stopped(context, is_late, deadline));
     }
-    let answer = ended.map_err(|fault| match (&*fault, deadline) {
-        (ModuleFault::Failed(Failure::TimedOut { limit, .. }), Some(deadline))
-            if *limit <= deadline =>
-        {
-            errors::deadline_passed(deadline)
-        }
-        _ => errors::from_module(&fault),
-    })?;
+    let answer = ended.map_err(|fault| errors::from_module(&fault))?;
     if answer.cut {
         telling.cut().await;
     }
     let text = std::mem::take(&mut telling.text);
     Ok(finished(context, &module, &command, &answer, text))
+}
+
+/// Until so much time has passed; without a time, for ever.
+async fn sleep_for(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn why_stopped(context: &Context, is_late: bool, deadline: Option<Duration>) -> WireError {
+    if is_late {
+        errors::deadline_passed(deadline)
+    } else {
+        context.stop_error()
+    }
 }
 
 /// What the client is told on the way.
@@ -118,25 +138,15 @@ struct Telling<'a> {
 
 impl Telling<'_> {
     async fn piece(&mut self, piece: String) {
+        if piece.is_empty() {
+            return;
+        }
         self.text.push_str(&piece);
         self.line(|action_id| {
             Line::Module(TextLine {
                 action_id,
                 result: piece,
                 logprobs: Vec::new(),
-            })
-        })
-        .await;
-    }
-
-    async fn alive(&self) {
-        self.line(|action_id| {
-            Line::Progress(Progress {
-                action_id,
-                phase: Phase::Running,
-                queue_position: None,
-                done: None,
-                total: None,
             })
         })
         .await;
@@ -165,10 +175,9 @@ impl Telling<'_> {
 struct Calling {
     wanted: Wanted,
     user: User,
-    /// What is left of the request's time.
-    left: Option<Duration>,
+    calls_max: usize,
     stop: Stop,
-    sender: mpsc::UnboundedSender<String>,
+    speaker: Speaker,
 }
 
 impl Calling {
@@ -176,13 +185,15 @@ impl Calling {
         let loaded = modules.open(&self.wanted.module)?;
         let facts = loaded.facts();
         let command = facts.command(&self.wanted, self.user)?;
+        let turn = loaded.turn(self.calls_max);
+        let _turn = turn.ok_or_else(|| ModuleFault::Crowded(self.wanted.module.clone()))?;
         let call = Call {
-            limit: self.left.map(|left| left.min(facts.call_timeout)),
+            limit: Some(facts.call_timeout),
             stop: Some(self.stop),
         };
-        let mut reader = |piece| match self.sender.send(piece) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(_) => ControlFlow::Break(()),
+        let mut reader = |piece: String| {
+            self.speaker.say(&piece);
+            ControlFlow::Continue(())
         };
         let answered = loaded.module.exec_stream(&command, &call, &mut reader);
         Ok(answered.map_err(ModuleFault::from)?)
@@ -202,9 +213,7 @@ fn finished(context: &Context, module: &str, command: &str, answer: &Answer, tex
     let message = format!("module `{module}` answered `{command}` with error {code}");
     let error = WireError::new(ErrorCode::ModuleError, message);
     Done {
-        metadata: Metadata {
-            status: Status::Error,
-        },
+        metadata: Status::Error.into(),
         error: Some(error.with_hint("`result` has the module's own words")),
         ..done
     }

@@ -1,14 +1,18 @@
 //! `modules`: list, show, load, unload, reload and verify the native modules.
 
-use fazai_modhost::{Checked, Command, Entry, Layer, State, User};
+use fazai_modhost::{Command, Entry, Layer, State, User};
 use fazai_protocol::{Done, ErrorCode, WireError};
 use serde_json::{Value, json};
 
 use super::Context;
 use crate::errors;
-use crate::modules::{Loaded, ModuleFault, Modules, SharedFault, Standing, may_administer};
+use crate::modules::{Loaded, ModuleFault, Modules, SharedFault, Standing};
 
 pub(super) async fn answer(context: &Context, input: &str) -> Done {
+    let _quota = match context.quota() {
+        Ok(quota) => quota,
+        Err(error) => return context.fail(error),
+    };
     let words: Vec<&str> = input.split_whitespace().collect();
     let (verb, name) = match words[..] {
         [] => ("list", None),
@@ -41,13 +45,19 @@ async fn with<T: Send + 'static>(
     context: &Context,
     work: impl FnOnce(&Modules) -> Result<T, SharedFault> + Send + 'static,
 ) -> Result<T, WireError> {
+    // Files are read and hashed, and modules started: a few at a time, whoever asks.
+    let place = tokio::select! {
+        place = context.worker.shared.module_files.acquire() => place,
+        () = context.told_to_stop() => return Err(context.stop_error()),
+    };
+    let _place = place.map_err(|_| context.stop_error())?;
     let done = context.worker.with_modules(work).await;
     let done = done.ok_or_else(|| super::panicked("the module host"))?;
     done.map_err(|fault| errors::from_module(&fault))
 }
 
 fn administer(context: &Context, what: &'static str) -> Result<(), WireError> {
-    if may_administer(context.user) {
+    if context.user.administers() {
         Ok(())
     } else {
         Err(errors::from_module(&ModuleFault::NotAdmin { what }))
@@ -89,14 +99,15 @@ async fn show(context: &Context, name: String) -> Result<Done, WireError> {
 }
 
 async fn verify(context: &Context, name: String) -> Result<Done, WireError> {
-    let checked: Checked = with(context, move |modules| Ok(modules.verify(&name)?)).await?;
+    let wanted = name.clone();
+    let found = with(context, move |modules| Ok(modules.verify(&wanted)?)).await?;
     let data = json!({
-        "name": checked.entry.name,
-        "path": checked.path,
-        "sha256": checked.sha256,
-        "signed": checked.signed,
+        "name": name,
+        "path": found.path,
+        "sha256": found.sha256,
+        "signed": found.signed,
     });
-    Ok(context.done_with(format!("{} may be loaded", checked.entry.name), data))
+    Ok(context.done_with(format!("{name} may be loaded"), data))
 }
 
 type Loading = fn(&Modules, &str) -> Result<std::sync::Arc<Loaded>, SharedFault>;

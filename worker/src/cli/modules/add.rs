@@ -1,14 +1,15 @@
 //! `fazai modules add`: a file becomes a module that may load.
 
-use std::fs::{self, DirBuilder, Permissions};
-use std::io::{Read, Write};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 use fazai::config::ModuleTrust;
-use fazai_modhost::{FILE_BYTES_MAX, Manifest, Trust, check, fingerprint, valid_name};
+use fazai_modhost::{Entry, FILE_BYTES_MAX, Manifest, Trust, fingerprint, valid_name, verify};
+use rustix::fs::{FlockOperation, flock};
 use serde_json::json;
 use tempfile::NamedTempFile;
 use toml_edit::{Array, DocumentMut, Item, Table, value};
@@ -53,33 +54,52 @@ impl Add {
     pub(super) fn run(&self) -> anyhow::Result<()> {
         let settings = self.settings.load()?.modules;
         let dir = &settings.dir;
+        if dir.as_os_str().is_empty() {
+            return Err(anyhow!(
+                "there is no HOME: say where modules are with `dir` below [modules]"
+            ));
+        }
         let name = self.name()?;
         let bytes = read(&self.file)?;
+        if !bytes.starts_with(b"\x7fELF") {
+            return Err(anyhow!("{} is no shared library", self.file.display()));
+        }
         let sha256 = fingerprint(&bytes);
         let mut builder = DirBuilder::new();
         builder.recursive(true).mode(0o755);
         builder
             .create(dir)
             .with_context(|| dir.display().to_string())?;
-        // The list first: a file that is not listed is refused, and so is one that does not fit.
+        // Whoever adds another module meanwhile waits, so that no entry is lost.
+        let lock = File::open(dir).with_context(|| dir.display().to_string())?;
+        flock(&lock, FlockOperation::LockExclusive)?;
+
         let list = dir.join(MANIFEST);
         let listed = self.listed(&list, &name, &sha256)?;
         let manifest = Manifest::parse(&listed)?;
-        write(&list, listed.as_bytes())?;
-        write(&dir.join(format!("{name}.so")), &bytes)?;
         let entry = manifest
             .get(&name)
             .ok_or_else(|| anyhow!("{MANIFEST} lost {name}"))?;
-        let checked = check(dir, entry, &Trust::Manifest)?;
+        let path = dir.join(format!("{name}.so"));
+        // Both are on the disk before either is in its place.
+        let module = Replacement::write(&path, &bytes, 0o644)?;
+        let list = Replacement::write(&list, listed.as_bytes(), mode_of(&list))?;
+        let tried = Entry {
+            file: module.name(),
+            ..entry.clone()
+        };
+        verify(dir, &tried, &Trust::Manifest)?;
+        list.put()?;
+        module.put()?;
         let mut text = format!(
-            "{name} is added: {}\nhint: `fazai modules call {name} help` tries it; a running worker \
-             takes a changed file with `fazai modules reload {name}`",
-            checked.path.display()
+            "{name} is added: {}\nhint: `fazai modules show {name}` lists its commands; a running \
+             worker takes a changed file with `fazai modules reload {name}`",
+            path.display()
         );
         if settings.trust == ModuleTrust::Signature {
             text += "\nnote: trust = signature, so it loads only with a signature beside it";
         }
-        let data = json!({ "name": name, "path": checked.path, "sha256": sha256 });
+        let data = json!({ "name": name, "path": path, "sha256": sha256 });
         output::print(false, &text, &data)
     }
 
@@ -152,36 +172,53 @@ impl Add {
     }
 }
 
+/// A file's bytes, if it is a regular one and no larger than any module.
 pub(super) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let read = || {
-        let mut bytes = Vec::new();
-        let file = fs::File::open(path)?;
-        file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
-        Ok::<_, std::io::Error>(bytes)
-    };
-    let bytes = read().with_context(|| path.display().to_string())?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
+    let about = fs::metadata(path).with_context(|| path.display().to_string())?;
+    if !about.is_file() || about.len() > FILE_BYTES_MAX {
         return Err(anyhow!(
-            "{} has more than {FILE_BYTES_MAX} bytes; strip it",
+            "{} is no file of at most {FILE_BYTES_MAX} bytes",
             path.display()
         ));
     }
-    if !bytes.starts_with(b"\x7fELF") {
-        return Err(anyhow!("{} is no shared library", path.display()));
-    }
-    Ok(bytes)
+    fs::read(path).with_context(|| path.display().to_string())
 }
 
-/// Replaces a file whole: a worker that looks meanwhile sees the old one or the new one.
-pub(super) fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let replace = || {
-        let mut file = NamedTempFile::new_in(path.parent().unwrap_or(Path::new(".")))?;
-        file.write_all(bytes)?;
-        file.as_file()
-            .set_permissions(Permissions::from_mode(0o644))?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|fault| fault.error)?;
-        Ok::<_, std::io::Error>(())
-    };
-    replace().with_context(|| path.display().to_string())
+/// A file that is on the disk and waits to take the place of another; a worker that looks meanwhile
+/// sees the old one or the new one. Dropping it removes it.
+pub(super) struct Replacement<'a> {
+    file: NamedTempFile,
+    path: &'a Path,
+}
+
+impl<'a> Replacement<'a> {
+    pub(super) fn write(path: &'a Path, bytes: &[u8], mode: u32) -> anyhow::Result<Self> {
+        let write = || {
+            let mut file = NamedTempFile::new_in(path.parent().unwrap_or(Path::new(".")))?;
+            file.write_all(bytes)?;
+            file.as_file()
+                .set_permissions(Permissions::from_mode(mode))?;
+            file.as_file().sync_all()?;
+            Ok::<_, std::io::Error>(file)
+        };
+        let file = write().with_context(|| path.display().to_string())?;
+        Ok(Self { file, path })
+    }
+
+    /// Its name for the time being.
+    fn name(&self) -> Option<PathBuf> {
+        self.file.path().file_name().map(PathBuf::from)
+    }
+
+    pub(super) fn put(self) -> anyhow::Result<()> {
+        let put = self.file.persist(self.path);
+        put.map_err(|fault| fault.error)
+            .with_context(|| self.path.display().to_string())?;
+        Ok(())
+    }
+}
+
+/// The permissions that a file has, or is to have.
+fn mode_of(path: &Path) -> u32 {
+    fs::metadata(path).map_or(0o644, |about| about.mode() & 0o777)
 }

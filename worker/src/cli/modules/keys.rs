@@ -10,7 +10,7 @@ use clap::Args;
 use fazai_modhost::sign::{self, SignError};
 use serde_json::json;
 
-use super::add;
+use super::add::{Replacement, read};
 use crate::cli::output;
 
 /// Make a key to sign modules with
@@ -64,7 +64,10 @@ impl Keygen {
         };
         let made = sign::generate(password)?;
         create(&secret, 0o600, &made.secret_key)?;
-        create(&public, 0o644, &made.public_key)?;
+        create(&public, 0o644, &made.public_key).inspect_err(|_| {
+            // One without the other is of no use, and in the way of the next try.
+            let _ = fs::remove_file(&secret);
+        })?;
         let text = format!(
             "{} signs modules: keep it to yourself\n{} is for the machines that shall trust them: \
              append it to their file trusted_keys",
@@ -86,6 +89,11 @@ impl Keygen {
     }
 }
 
+fn read_text(path: &Path) -> anyhow::Result<String> {
+    let bytes = read(path)?;
+    String::from_utf8(bytes).map_err(|_| anyhow!("{} is no text", path.display()))
+}
+
 fn taken(path: &Path) -> anyhow::Error {
     anyhow!("{} is there already; choose another name", path.display())
 }
@@ -100,7 +108,10 @@ fn create(path: &Path, mode: u32, text: &str) -> anyhow::Result<()> {
         Err(fault) if fault.kind() == ErrorKind::AlreadyExists => return Err(taken(path)),
         opened => opened.with_context(|| path.display().to_string())?,
     };
-    write_all(&mut file, text).with_context(|| path.display().to_string())
+    let written = write_all(&mut file, text);
+    written
+        .inspect_err(|_| drop(fs::remove_file(path)))
+        .with_context(|| path.display().to_string())
 }
 
 fn write_all(file: &mut File, text: &str) -> std::io::Result<()> {
@@ -129,11 +140,11 @@ fn new_password() -> anyhow::Result<String> {
 
 impl Sign {
     pub(super) fn run(&self) -> anyhow::Result<()> {
-        let key = fs::read_to_string(&self.key).with_context(|| self.key.display().to_string())?;
+        let key = read_text(&self.key)?;
         let mut password = self.password_from_file()?;
         let mut signatures = Vec::new();
         for file in &self.files {
-            let bytes = add::read(file)?;
+            let bytes = read(file)?;
             let name = file.file_name().unwrap_or_default().to_string_lossy();
             let signature = match sign::sign(&bytes, &key, password.clone(), &name) {
                 Err(SignError::NoPassword) if std::io::stdin().is_terminal() => {
@@ -149,8 +160,9 @@ impl Sign {
             }?;
             let mut beside = file.clone().into_os_string();
             beside.push(".minisig");
-            add::write(Path::new(&beside), signature.as_bytes())?;
-            signatures.push(PathBuf::from(beside));
+            let beside = PathBuf::from(beside);
+            Replacement::write(&beside, signature.as_bytes(), 0o644)?.put()?;
+            signatures.push(beside);
         }
         let lines: Vec<String> = signatures
             .iter()
@@ -163,7 +175,7 @@ impl Sign {
         let Some(path) = &self.password_file else {
             return Ok(None);
         };
-        let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        let text = read_text(path)?;
         Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()))
     }
 }

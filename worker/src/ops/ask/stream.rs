@@ -7,8 +7,8 @@ use fazai_models::engine::EventStream;
 use fazai_models::job::{ChosenToken, Event, FinishReason as EngineReason, JobError, Outcome};
 use fazai_models::text::Channel;
 use fazai_protocol::{
-    Done, ErrorCode, FinishReason, Line, Metadata, Phase, Progress, Source, Status, TextLine,
-    TokenLogprob, TopLogprob, Usage, WireError,
+    Done, ErrorCode, FinishReason, Line, Phase, Progress, Source, Status, TextLine, TokenLogprob,
+    TopLogprob, Usage, WireError,
 };
 use serde_json::{Value, json};
 
@@ -247,7 +247,7 @@ impl Streaming {
         let session = self.keep_session(reason);
         Done {
             result: Some(self.answer),
-            metadata: Metadata { status },
+            metadata: status.into(),
             source: Source::Local,
             model: Some(self.begun.model.title.clone()),
             finish_reason: Some(reason),

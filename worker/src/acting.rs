@@ -1,0 +1,142 @@
+//! What is done on the machine: the policy in force, and the gate before every side effect.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use fazai_tools::{
+    Action, Approvals, Approvers, AuditError, AuditLog, AuditOptions, Caller, Decision, Gate,
+    GateError, Policy, Request,
+};
+use tokio::sync::watch;
+use tracing::{error, info};
+
+use crate::config::Settings;
+use crate::live::User;
+use crate::policy::{self, PolicyFault};
+
+/// Why nothing can be done.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ActingFault {
+    #[error(transparent)]
+    Policy(#[from] PolicyFault),
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    #[error(transparent)]
+    Gate(#[from] GateError),
+}
+
+/// The policy and the gate, each read or opened when it is first needed: a worker that only
+/// answers has neither.
+pub(crate) struct Acting {
+    settings: watch::Receiver<Arc<Settings>>,
+    policy: Mutex<Option<Arc<Policy>>>,
+    gate: Mutex<Option<Arc<Gate>>>,
+}
+
+impl Acting {
+    pub(crate) fn new(settings: watch::Receiver<Arc<Settings>>) -> Self {
+        Self {
+            settings,
+            policy: Mutex::default(),
+            gate: Mutex::default(),
+        }
+    }
+
+    fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.borrow())
+    }
+
+    /// The policy in force.
+    pub(crate) fn policy(&self) -> Result<Arc<Policy>, PolicyFault> {
+        let mut policy = lock(&self.policy);
+        if let Some(policy) = &*policy {
+            return Ok(Arc::clone(policy));
+        }
+        let read = Arc::new(policy::load(&self.settings().policy)?);
+        *policy = Some(Arc::clone(&read));
+        Ok(read)
+    }
+
+    /// What the policy says, without doing or recording anything.
+    pub(crate) fn decide(&self, user: User, action: &Action) -> Result<Decision, PolicyFault> {
+        let now = jiff::Zoned::now().datetime();
+        Ok(self.policy()?.decide(&caller(user), action, now))
+    }
+
+    /// The gate; the first one who wants it opens the audit log.
+    pub(crate) fn gate(&self) -> Result<Arc<Gate>, ActingFault> {
+        let mut gate = lock(&self.gate);
+        if let Some(gate) = &*gate {
+            return Ok(Arc::clone(gate));
+        }
+        let policy = self.policy()?;
+        let audit = AuditLog::open(AuditOptions::new(&self.settings().policy.audit_dir))?;
+        let opened = Arc::new(Gate::new(policy, audit, Approvals::default()));
+        *gate = Some(Arc::clone(&opened));
+        Ok(opened)
+    }
+
+    /// The gate, if there is one already: without it no question can be waiting.
+    pub(crate) fn open_gate(&self) -> Option<Arc<Gate>> {
+        lock(&self.gate).clone()
+    }
+
+    /// A request to the gate on behalf of a user.
+    pub(crate) fn request(&self, user: User, session: Option<String>, action: Action) -> Request {
+        Request {
+            caller: caller(user),
+            session,
+            action,
+            now: jiff::Zoned::now().datetime(),
+            approvers: administrators(),
+            patience: Duration::from_millis(self.settings().policy.approval_timeout_ms),
+        }
+    }
+
+    /// Reads the policy again. One with a mistake is refused whole, and the old one stays.
+    pub(crate) fn reload(&self) {
+        let mut policy = lock(&self.policy);
+        if policy.is_none() {
+            return;
+        }
+        match policy::load(&self.settings().policy) {
+            Ok(read) => {
+                let read = Arc::new(read);
+                if let Some(gate) = &*lock(&self.gate) {
+                    gate.replace_policy(Arc::clone(&read));
+                }
+                *policy = Some(read);
+                info!("policy read again");
+            }
+            Err(fault) => error!(%fault, "the old policy stays in force"),
+        }
+    }
+
+    /// Signs the end of the record, so that a cut end is found.
+    pub(crate) fn sign_head(&self) {
+        if let Some(gate) = self.open_gate()
+            && let Err(fault) = gate.sign_head()
+        {
+            error!(%fault, "the end of the audit log can't be signed");
+        }
+    }
+}
+
+/// A client, as the policy knows one.
+pub(crate) fn caller(user: User) -> Caller {
+    match user {
+        User::Uid(uid) => policy::user(uid),
+        // There is one token for all.
+        User::Tcp => Caller::Token("tcp".to_owned()),
+    }
+}
+
+/// Who may say yes: root and the worker's own user. Others may not allow themselves what the
+/// policy asks about.
+fn administrators() -> Approvers {
+    Approvers::Any(vec![policy::user(0), policy::own_user()])
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,110 @@
+//! The policy of this machine: where it is, and how it is read.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use fazai_tools::{Caller, Policy, PolicyError, User};
+use rustix::process::{getgroups, getuid};
+
+use crate::config::PolicySettings;
+
+/// Why a policy can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyFault {
+    /// It can't be read.
+    #[error("the policy {path} can't be read: {fault}")]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        fault: io::Error,
+    },
+    /// Somebody else could change what they may do.
+    #[error("the policy {0} can be changed by others: `chown root` and `chmod go-w` it")]
+    Open(PathBuf),
+    /// It has a mistake.
+    #[error("{path}: {fault}")]
+    Wrong {
+        /// Which file.
+        path: PathBuf,
+        /// What, and where in it.
+        fault: PolicyError,
+    },
+}
+
+/// Reads the policy that the settings name. If there is no file, the ready profile holds for root
+/// and the worker's own user, as whom commands run; nobody else may run any.
+///
+/// # Errors
+/// The file is there and can't be used: nothing is decided by half a policy.
+pub fn load(settings: &PolicySettings) -> Result<Policy, PolicyFault> {
+    let path = &settings.file;
+    match fs::symlink_metadata(path) {
+        Err(fault) if fault.kind() == io::ErrorKind::NotFound => {
+            let own = getuid().as_raw();
+            Ok(Policy::ready_for(&settings.profile, own).with_real_path(Box::new(real_path)))
+        }
+        _ => read(path),
+    }
+}
+
+/// Reads one policy file.
+///
+/// # Errors
+/// It can't be used.
+pub fn read(path: &Path) -> Result<Policy, PolicyFault> {
+    let unreadable = |fault| PolicyFault::Unreadable {
+        path: path.to_owned(),
+        fault,
+    };
+    let about = fs::metadata(path).map_err(unreadable)?;
+    let own = getuid().as_raw();
+    let ours = about.uid() == 0 || about.uid() == own;
+    if about.is_file() && (!ours || about.mode() & 0o022 != 0) {
+        return Err(PolicyFault::Open(path.to_owned()));
+    }
+    let text = fs::read_to_string(path).map_err(unreadable)?;
+    let policy = Policy::parse(&text).map_err(|fault| PolicyFault::Wrong {
+        path: path.to_owned(),
+        fault,
+    })?;
+    Ok(policy.with_real_path(Box::new(real_path)))
+}
+
+/// Where a path leads through links: of a file that is yet to be made, its directory does.
+fn real_path(path: &Path) -> Option<PathBuf> {
+    if let Ok(real) = path.canonicalize() {
+        return Some(real);
+    }
+    let parent = path.parent()?.canonicalize().ok()?;
+    Some(parent.join(path.file_name()?))
+}
+
+/// A user of this machine, as the policy knows one.
+#[must_use]
+pub fn user(uid: u32) -> Caller {
+    let known = uzers::get_user_by_uid(uid);
+    let groups = known.as_ref().and_then(|user| user.groups());
+    let groups = groups.map(|groups| groups.iter().map(uzers::Group::gid).collect());
+    let name = known.map(|user| user.name().to_string_lossy().into_owned());
+    Caller::User(User {
+        uid,
+        groups: groups.unwrap_or_default(),
+        name: name.unwrap_or_else(|| uid.to_string()),
+    })
+}
+
+/// The user of this process.
+#[must_use]
+pub fn own_user() -> Caller {
+    let mut caller = user(getuid().as_raw());
+    if let (Caller::User(user), Ok(groups)) = (&mut caller, getgroups()) {
+        user.groups
+            .extend(groups.iter().map(|group| group.as_raw()));
+        user.groups.sort_unstable();
+        user.groups.dedup();
+    }
+    caller
+}
