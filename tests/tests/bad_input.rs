@@ -182,10 +182,41 @@ async fn bad_lines_get_their_error_and_the_connection_goes_on() {
             "input",
         ),
         (
-            br#"{"action":"shell","action_id":"s","input":"df -h"}"#.to_vec(),
+            br#"{"action":"research","action_id":"s","input":"x"}"#.to_vec(),
             "s",
             "not_available",
-            "shell",
+            "research",
+        ),
+        (
+            br#"{"action":"shell","action_id":"s","input":"  "}"#.to_vec(),
+            "s",
+            "invalid_request",
+            "empty",
+        ),
+        (
+            br#"{"action":"shell","action_id":"s","input":"df","params":{"cwd":"x"}}"#.to_vec(),
+            "s",
+            "invalid_params",
+            "absolute",
+        ),
+        (
+            br#"{"action":"approve","action_id":"s","input":"x"}"#.to_vec(),
+            "s",
+            "invalid_params",
+            "decision",
+        ),
+        (
+            br#"{"action":"approve","action_id":"s","input":"x","params":{"decision":"deny"}}"#
+                .to_vec(),
+            "s",
+            "approval_not_found",
+            "x",
+        ),
+        (
+            br#"{"action":"plan","action_id":"s","input":""}"#.to_vec(),
+            "s",
+            "invalid_request",
+            "nothing",
         ),
         (
             br#"{"action":"commit_kb","action_id":"s","input":"x"}"#.to_vec(),

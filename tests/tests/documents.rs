@@ -41,7 +41,7 @@ fn the_example_settings_are_committed() {
     let committed: String = example
         .lines()
         .map(|line| match line.split_once(" = ") {
-            Some((key @ ("#socket" | "#dir" | "#prompt_store" | "#backend"), _)) => {
+            Some((key @ ("#socket" | "#dir" | "#prompt_store" | "#audit_dir" | "#backend"), _)) => {
                 format!("{key} = ...\n")
             }
             _ => format!("{line}\n"),
@@ -122,10 +122,14 @@ async fn the_transcripts_of_the_protocol_are_true() {
     let transcripts = blocks("transcript");
     assert!(transcripts.len() >= 12, "{} transcripts", transcripts.len());
     let mods = modules();
+    // Each worker begins a record of its own.
+    let audits = tempfile::tempdir().unwrap();
     for transcript in transcripts {
+        let audit = tempfile::tempdir_in(audits.path()).unwrap();
         let worker = TestWorker::with_settings(documented(), |settings| {
             settings.modules.dir = mods.path().to_owned();
             settings.modules.program = Some(program());
+            settings.policy.audit_dir = audit.path().to_owned();
         })
         .await;
         let mut wire = worker.connect().await;

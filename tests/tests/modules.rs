@@ -613,6 +613,122 @@ fn a_reload_drops_no_call() {
     );
 }
 
+/// From every state a module can be in, a reload ends with the file that is there.
+#[tokio::test]
+async fn a_reload_works_from_every_state() {
+    let mods = Mods::new();
+    mods.example("echo");
+    let served = mods.serve("");
+    let mut wire = Wire::connect(&served.socket).await;
+    let mut modules = async |id: &str, input: &str| {
+        let line = json!({ "action": "modules", "action_id": id, "input": input });
+        wire.call(&line.to_string()).await
+    };
+    for (id, before) in [("a", "show echo"), ("b", "unload echo"), ("c", "load echo")] {
+        let _ = modules(id, before).await;
+        let done = modules("r", "reload echo").await;
+        assert_eq!(done["error"], Value::Null, "{before}: {done}");
+    }
+    let late = mods.dir().join("late.so");
+    fs::copy(built().join("echo.so"), &late).unwrap();
+    for id in ["d", "e"] {
+        let done = modules(id, "reload late").await;
+        assert_eq!(done["error"]["code"], "module_refused", "{done}");
+    }
+    mods.add(&late, &[]);
+    assert_eq!(modules("f", "reload late").await["error"], Value::Null);
+}
+
+/// Only a module's own faults count against it.
+#[tokio::test]
+async fn nobody_can_quarantine_a_module_with_deadlines() {
+    let mods = Mods::new();
+    mods.example("hostile");
+    let served = mods.serve("");
+    let mut wire = Wire::connect(&served.socket).await;
+    for id in 0..7 {
+        let line = json!({
+            "action": "module", "action_id": id.to_string(), "input": "hostile loop",
+            "params": { "deadline_ms": if id < 4 { 0 } else { 100 } },
+        });
+        let done = wire.call(&line.to_string()).await;
+        assert_eq!(done["error"]["code"], "deadline_exceeded", "{done}");
+    }
+    let done = wire
+        .call(r#"{"action":"module","action_id":"o","input":"hostile ok"}"#)
+        .await;
+    assert_eq!(done["result"], "ok", "{done}");
+}
+
+/// A new version that can't be used leaves the old one whole.
+#[test]
+fn a_reload_that_fails_changes_nothing() {
+    let mods = Mods::new();
+    mods.add(
+        &compile(
+            mods.home.path(),
+            "version",
+            &OLD.replace("unknown: %s", "first"),
+        ),
+        &[],
+    );
+    let served = mods.serve("");
+    assert_eq!(call(&served.socket, "version which")["result"], "first");
+    let bad = OLD.replace("unknown: %s", "second")
+        + r#"
+#include "fazai_mod.h"
+const struct fazai_mod_descriptor fazai_mod_descriptor = {
+    .magic = FAZAI_MOD_MAGIC, .abi = FAZAI_MOD_ABI, .struct_size = sizeof(struct fazai_mod_descriptor),
+    .name = "version", .version = "2", .description = "Bad.",
+    .commands = "[{\"name\": \"which\", \"args\": {\"type\": \"nonsense\"}}]",
+};"#;
+    let header = fazai_tests::root().join("native-mods/include/fazai_mod.h");
+    fs::copy(header, mods.home.path().join("fazai_mod.h")).unwrap();
+    mods.add(&compile(mods.home.path(), "version", &bad), &[]);
+    let reloaded = fazai(&[
+        "modules",
+        "reload",
+        "version",
+        "--socket",
+        path(&served.socket),
+    ]);
+    assert!(
+        complaint(&reloaded).contains("schema"),
+        "{}",
+        complaint(&reloaded)
+    );
+    assert_eq!(call(&served.socket, "version which")["result"], "first");
+}
+
+/// Whoever adds modules at the same time loses none.
+#[test]
+fn modules_that_are_added_together_are_all_listed() {
+    let mods = Mods::new();
+    let echo = built().join("echo.so");
+    std::thread::scope(|scope| {
+        for number in 0..12 {
+            let (mods, echo) = (&mods, &echo);
+            scope.spawn(move || {
+                let config = mods.home.path().join(format!("{number}.conf"));
+                fs::write(&config, mods.settings("")).unwrap();
+                let name = format!("m{number}");
+                let added = fazai(&[
+                    "modules",
+                    "add",
+                    path(echo),
+                    "--name",
+                    &name,
+                    "--config",
+                    path(&config),
+                ]);
+                assert!(added.status.success(), "{}", complaint(&added));
+            });
+        }
+    });
+    let list: Value = serde_json::from_str(&stdout(mods.run("", &["list"]))).unwrap();
+    assert_eq!(list.as_array().unwrap().len(), 12, "{list}");
+}
+
 /// A client that reads nothing keeps neither the module nor other clients.
 #[tokio::test]
 async fn a_slow_reader_keeps_nobody_waiting() {

@@ -100,7 +100,8 @@ fn socat_and_nc_get_all_their_answers() {
 
 #[test]
 fn a_client_written_for_the_old_dialect_works_unchanged() {
-    let served = Served::start();
+    let audit = tempfile::tempdir().unwrap();
+    let served = Served::with_settings(&format!("[policy]\naudit_dir = {}\n", path(audit.path())));
     let client = root().join("tests/compat/client.py");
     let run = |action: &str, input: &str| {
         let output = Command::new("python3")
@@ -114,7 +115,23 @@ fn a_client_written_for_the_old_dialect_works_unchanged() {
     assert_eq!(first, "done local fazai-builtin");
     assert!(text.contains("SIGKILL"), "{text}");
     assert!(run("observe", "status").contains("fazai-builtin"));
-    assert!(run("shell", "df -h /").starts_with("error error None"));
+    // It prints each line's result as it comes, and then how the request ended.
+    let said = run("shell", "echo one; echo two >&2; exit 3");
+    let lines: Vec<&str> = said.trim_end().lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "$ echo one; echo two >&2; exit 3",
+            "one",
+            "two",
+            "[exit 3]",
+            "done shell None",
+            "one",
+            "two",
+        ]
+    );
+    let refused = run("shell", "rm -rf /");
+    assert!(refused.starts_with("error error None"), "{refused}");
 }
 
 #[test]

@@ -1,0 +1,340 @@
+//! What is done on the machine: judged, asked for, recorded, ended in time.
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use fazai_tests::served::{Served, fazai, path, wait_for};
+use fazai_tests::{Wire, stdout};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A worker with a record of its own, and this policy if there is one.
+struct Acting {
+    home: TempDir,
+    served: Served,
+}
+
+impl Acting {
+    fn start(profile: &str) -> Self {
+        Self::with(&format!("profile = {profile}"))
+    }
+
+    fn with(more: &str) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let settings = format!(
+            "[policy]\naudit_dir = {}\nfile = {}\n{more}\n",
+            home.path().join("audit").display(),
+            home.path().join("policy.toml").display(),
+        );
+        let served = Served::with_settings(&settings);
+        Self { home, served }
+    }
+
+    fn audit(&self) -> PathBuf {
+        self.home.path().join("audit")
+    }
+
+    async fn wire(&self) -> Wire {
+        Wire::connect(&self.served.socket).await
+    }
+
+    fn verify(&self) -> Output {
+        fazai(&["audit", "verify", "--dir", path(&self.audit())])
+    }
+
+    fn entries(&self) -> Vec<Value> {
+        let shown = stdout(fazai(&[
+            "audit",
+            "show",
+            "-n",
+            "1000",
+            "--dir",
+            path(&self.audit()),
+        ]));
+        shown
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+}
+
+fn shell(id: &str, command: &str) -> String {
+    json!({ "action": "shell", "action_id": id, "input": command }).to_string()
+}
+
+#[tokio::test]
+async fn a_command_runs_where_it_can_change_nothing_and_is_recorded() {
+    let acting = Acting::start("standard");
+    let mut wire = acting.wire().await;
+    let done = wire
+        .call(&shell("a", "cat /proc/self/status | grep NoNewPrivs"))
+        .await;
+    assert!(
+        done["result"].as_str().unwrap().contains("NoNewPrivs:\t1"),
+        "{done}"
+    );
+    assert_eq!(done["metadata"], json!({ "status": "done", "code": 0 }));
+    // Allowed by its words; the sandbox holds all the same.
+    let denied = wire.call(&shell("b", "touch /etc/fazai-was-here")).await;
+    assert_eq!(denied["error"]["code"], "denied", "{denied}");
+
+    let entries = acting.entries();
+    let events: Vec<&str> = entries
+        .iter()
+        .map(|entry| entry["event"].as_str().unwrap())
+        .collect();
+    assert_eq!(events, ["opened", "decided", "finished", "decided"]);
+    assert_eq!(entries[2]["exit_code"], 0);
+    assert!(acting.verify().status.success());
+}
+
+#[tokio::test]
+async fn what_is_asked_for_waits_for_somebody_who_may() {
+    let acting = Acting::start("elevated");
+    let target = acting.home.path().join("made");
+    let command = format!("$(echo touch) {}", target.display());
+    let mut wire = acting.wire().await;
+    let mut other = acting.wire().await;
+    for (id, decision, code) in [("no", "deny", "denied"), ("yes", "once", "")] {
+        wire.send(&shell(id, &command)).await;
+        let question = wire.next().await.unwrap();
+        assert_eq!(question["action"], "approval", "{question}");
+        assert_eq!(question["result"], command);
+        assert!(!target.exists());
+        let list = other
+            .call(r#"{"action":"approvals","action_id":"l"}"#)
+            .await;
+        assert_eq!(list["data"]["approvals"][0]["id"], question["id"]);
+        let answer = json!({
+            "action": "approve", "action_id": "x", "input": question["id"],
+            "params": { "decision": decision, "reason": "a test" },
+        });
+        let answered = other.call(&answer.to_string()).await;
+        assert_eq!(answered["error"], Value::Null, "{answered}");
+        let twice = other.call(&answer.to_string()).await;
+        assert_eq!(twice["error"]["code"], "approval_not_found");
+        let done = wire.done(id).await;
+        assert_eq!(
+            done["error"]["code"].as_str().unwrap_or_default(),
+            code,
+            "{done}"
+        );
+    }
+    assert!(target.exists());
+    let approved = acting
+        .entries()
+        .into_iter()
+        .any(|entry| entry["approved_by"] != Value::Null);
+    assert!(approved);
+}
+
+#[tokio::test]
+async fn silence_means_no_and_a_client_that_leaves_takes_its_question_back() {
+    let acting = Acting::with("profile = elevated\napproval_timeout_ms = 1000");
+    let mut wire = acting.wire().await;
+    let done = wire.call(&shell("a", "$(echo true)")).await;
+    assert_eq!(done["error"]["code"], "denied", "{done}");
+    let mut leaving = acting.wire().await;
+    leaving.send(&shell("b", "$(echo true)")).await;
+    let _ = leaving.next().await;
+    drop(leaving);
+    let listed = Instant::now();
+    loop {
+        let list = wire.call(r#"{"action":"approvals","action_id":"l"}"#).await;
+        if list["data"]["approvals"] == json!([]) {
+            break;
+        }
+        assert!(listed.elapsed() < Duration::from_secs(30));
+    }
+}
+
+#[tokio::test]
+async fn a_yes_for_the_session_holds_for_the_same_action() {
+    let acting = Acting::start("elevated");
+    let mut wire = acting.wire().await;
+    let mut other = acting.wire().await;
+    let ask = |id: &str, session: &str| {
+        json!({ "action": "shell", "action_id": id, "input": "$(echo true)", "session": session })
+            .to_string()
+    };
+    wire.send(&ask("a", "one")).await;
+    let question = wire.next().await.unwrap();
+    let answer = json!({
+        "action": "approve", "action_id": "x", "input": question["id"],
+        "params": { "decision": "session" },
+    });
+    let _ = other.call(&answer.to_string()).await;
+    assert_eq!(wire.done("a").await["metadata"]["code"], 0);
+    assert_eq!(wire.call(&ask("b", "one")).await["metadata"]["code"], 0);
+    wire.send(&ask("c", "two")).await;
+    assert_eq!(wire.next().await.unwrap()["action"], "approval");
+}
+
+#[tokio::test]
+async fn a_command_ends_at_its_time_and_with_its_client() {
+    let acting = Acting::start("elevated");
+    let mut wire = acting.wire().await;
+    let late = json!({
+        "action": "shell", "action_id": "t", "input": "sleep 1000",
+        "params": { "timeout_ms": 300 },
+    });
+    let done = wire.call(&late.to_string()).await;
+    assert_eq!(done["error"]["code"], "deadline_exceeded", "{done}");
+
+    wire.send(&shell("s", "sleep 98765")).await;
+    assert_eq!(wire.next().await.unwrap()["metadata"]["event"], "start");
+    let running = || {
+        let found = Command::new("pgrep")
+            .args(["-f", "sleep 98765"])
+            .output()
+            .unwrap();
+        !found.stdout.is_empty()
+    };
+    wait_for(running);
+    drop(wire);
+    wait_for(|| !running());
+}
+
+/// Commands run, the worker dies in the middle, and the record can still be read and continued.
+#[test]
+fn a_record_outlives_the_death_of_the_worker() {
+    let home = tempfile::tempdir().unwrap();
+    let settings = format!(
+        "[policy]\naudit_dir = {}\nprofile = elevated\n",
+        home.path().join("audit").display()
+    );
+    let audit = home.path().join("audit");
+    for _ in 0..3 {
+        let mut served = Served::with_settings(&settings);
+        let socket = served.socket.clone();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let mut wire = Wire::connect(&socket).await;
+            for id in 0..20 {
+                wire.send(&shell(&id.to_string(), "echo again; sleep 0.05"))
+                    .await;
+            }
+            let _ = wire.next().await;
+        });
+        served.process.kill().unwrap();
+        served.process.wait().unwrap();
+    }
+    let served = Served::with_settings(&settings);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let done = runtime.block_on(async {
+        Wire::connect(&served.socket)
+            .await
+            .call(&shell("z", "echo well"))
+            .await
+    });
+    assert_eq!(done["result"], "well\n", "{done}");
+    let verified = fazai(&["audit", "verify", "--dir", path(&audit)]);
+    assert!(
+        verified.status.success(),
+        "{}",
+        String::from_utf8_lossy(&verified.stdout)
+    );
+
+    // And what is changed afterwards is found.
+    drop(served);
+    let file = audit.join("audit-000001.ndjson");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replacen("echo again", "echo never", 1)).unwrap();
+    assert_eq!(
+        fazai(&["audit", "verify", "--dir", path(&audit)])
+            .status
+            .code(),
+        Some(1)
+    );
+}
+
+#[tokio::test]
+async fn a_policy_with_a_mistake_is_refused_whole_and_the_old_one_stays() {
+    let acting = Acting::start("standard");
+    let mut wire = acting.wire().await;
+    assert_eq!(wire.call(&shell("a", "echo hi")).await["result"], "hi\n");
+    let policy = acting.home.path().join("policy.toml");
+    fs::write(
+        &policy,
+        "default_profile = \"standard\"\n[[callers]]\nuid = 0\nprofle = 'x'\n",
+    )
+    .unwrap();
+    acting.served.signal("HUP");
+    wait_for(|| acting.served.log().contains("the old policy stays"));
+    assert!(
+        acting.served.log().contains("line 4"),
+        "{}",
+        acting.served.log()
+    );
+    assert_eq!(wire.call(&shell("b", "echo hi")).await["result"], "hi\n");
+    fs::write(&policy, "default_profile = \"restricted\"\n").unwrap();
+    acting.served.signal("HUP");
+    wait_for(|| acting.served.log().contains("policy read again"));
+    let done = wire.call(&shell("c", "cat /etc/hostname")).await;
+    assert_eq!(done["error"]["code"], "denied", "{done}");
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_kept_stops_actions_and_not_answers() {
+    let home = tempfile::tempdir().unwrap();
+    let place = home.path().join("audit");
+    fs::write(&place, "a file where a directory should be").unwrap();
+    let served = Served::with_settings(&format!("[policy]\naudit_dir = {}\n", place.display()));
+    let mut wire = Wire::connect(&served.socket).await;
+    let done = wire.call(&shell("a", "echo hi")).await;
+    assert_eq!(done["error"]["code"], "audit_unavailable", "{done}");
+    let ask =
+        json!({ "action": "ask", "action_id": "q", "input": "What does exit code 137 mean?" });
+    assert_eq!(wire.call(&ask.to_string()).await["error"], Value::Null);
+}
+
+#[test]
+fn the_policy_can_be_asked_on_the_command_line() {
+    let word = |arguments: &[&str]| {
+        let arguments = [
+            &[
+                "policy",
+                "check",
+                "--profile",
+                "elevated",
+                "--config",
+                "/dev/null",
+            ],
+            arguments,
+        ]
+        .concat();
+        let said = stdout(fazai(&arguments));
+        said.split_whitespace().next().unwrap().to_owned()
+    };
+    assert_eq!(word(&["--", "df", "-h"]), "allow");
+    assert_eq!(word(&["--", "rm", "-rf", "/"]), "deny");
+    assert_eq!(word(&["--", "r''m -rf  /"]), "deny");
+    assert_eq!(word(&["--", "echo cm0gLXJmIC8= | base64 -d | sh"]), "ask");
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("expected");
+    fs::write(&file, "# comment\nallow df -h\ndeny rm -rf /\n").unwrap();
+    let test = ["policy", "test", "--config", "/dev/null", path(&file)];
+    assert!(fazai(&test).status.success());
+    fs::write(&file, "allow rm -rf /\n").unwrap();
+    assert_eq!(fazai(&test).status.code(), Some(1));
+}
+
+/// The built-in model plans, and nothing is run.
+#[test]
+fn a_plan_is_whole_and_judged() {
+    let plan = stdout(fazai(&["plan", "--config", "/dev/null", "list open ports"]));
+    let plan: Value = serde_json::from_str(&plan).unwrap();
+    let step = &plan["steps"][0];
+    assert_eq!(step["type"], "shell", "{plan}");
+    assert!(step["command"].as_str().unwrap().contains("ss "), "{plan}");
+    assert_eq!(step["decision"]["verdict"], "allow");
+}
