@@ -93,8 +93,8 @@ struct fazai_mod_descriptor {
      *   [{"name": "echo", "description": "Says it again.",
      *     "args": {"type": "object", "properties": {"text": {"type": "string"}}}}]
      * `args` is a JSON Schema. A command that has it is called with the name, one space and the
-     * arguments as one line of JSON, when the caller gave `args`; otherwise with the text that
-     * the caller wrote. */
+     * arguments as one line of JSON that fits the schema; a caller who wrote none gave {}. A
+     * command without it is called with the text that the caller wrote. */
     const char *commands;
 };
 FAZAI_MOD_EXPORT extern const struct fazai_mod_descriptor fazai_mod_descriptor;

@@ -23,7 +23,7 @@ pub use limits::Limits;
 pub use parse::{ACTIONS, ParseFailure, parse_request};
 pub use reply::{
     Accepted, Approval, Done, FinishReason, Line, Metadata, Phase, Progress, ShellEvent, ShellLine,
-    Source, Status, TextLine, TokenLogprob, TopLogprob, Usage, Warning,
+    Source, Status, Step, StepState, TextLine, TokenLogprob, TopLogprob, Usage, Warning,
 };
 pub use request::{
     ActionId, ApprovalDecision, ApproveParams, Ask, AskParams, Call, EmbedParams, HelloParams,

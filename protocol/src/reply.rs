@@ -20,6 +20,8 @@ pub enum Line {
     Thinking(TextLine),
     /// The next piece of a module's answer.
     Module(TextLine),
+    /// A step of a plan begins or has ended.
+    Step(Step),
     /// What a command does: its beginning, its output, its end.
     Shell(ShellLine),
     /// Somebody has to say yes before the request goes on.
@@ -38,6 +40,7 @@ impl Line {
             Self::Accepted(line) => &line.action_id,
             Self::Progress(line) => &line.action_id,
             Self::Token(line) | Self::Thinking(line) | Self::Module(line) => &line.action_id,
+            Self::Step(line) => &line.action_id,
             Self::Shell(line) => &line.action_id,
             Self::Approval(line) => &line.action_id,
             Self::Warning(line) => &line.action_id,
@@ -128,6 +131,38 @@ pub struct TopLogprob {
     pub token: String,
     /// Its log-probability.
     pub logprob: f32,
+}
+
+/// A step of a plan that is being followed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Step {
+    /// The request.
+    pub action_id: ActionId,
+    /// The command.
+    pub result: String,
+    /// Which one it is, from 1 on, through all plans of the request.
+    pub step: u32,
+    /// How it stands.
+    pub state: StepState,
+    /// Its exit code, if it ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<i32>,
+}
+
+/// How a step stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum StepState {
+    /// It begins.
+    Running,
+    /// It ended with 0.
+    Done,
+    /// It ended with something else, or could not be run.
+    Failed,
+    /// The policy, or somebody who was asked, said no.
+    Denied,
+    /// This version has no such tool.
+    Unavailable,
 }
 
 /// A line of a command, with the eight keys of the old dialect in their order.

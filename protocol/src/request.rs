@@ -481,6 +481,9 @@ pub struct AskParams {
     /// Go on past the model's end mark, up to `max_tokens` (for measuring).
     #[serde(skip_serializing_if = "is_false")]
     pub ignore_eos: bool,
+    /// Plan, do what the policy allows, and answer from what was seen.
+    #[serde(skip_serializing_if = "is_false")]
+    pub agent: bool,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]

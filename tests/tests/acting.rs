@@ -328,6 +328,71 @@ fn the_policy_can_be_asked_on_the_command_line() {
     assert_eq!(fazai(&test).status.code(), Some(1));
 }
 
+/// The built-in model plans, the policy lets the plan be followed, and what was seen is the answer.
+#[tokio::test]
+async fn an_agent_answers_from_what_it_saw() {
+    let acting = Acting::start("standard");
+    let mut wire = acting.wire().await;
+    let ask = json!({
+        "action": "ask", "action_id": "a", "input": "show memory usage",
+        "params": { "agent": true },
+    });
+    wire.send(&ask.to_string()).await;
+    let mut steps = Vec::new();
+    let done = loop {
+        let line = wire.next().await.unwrap();
+        match line["action"].as_str().unwrap() {
+            "step" => steps.push(line["state"].as_str().unwrap().to_owned()),
+            "done" => break line,
+            _ => {}
+        }
+    };
+    assert_eq!(steps, ["running", "done"], "{done}");
+    assert_eq!(done["data"]["steps"][0]["command"], "free -h", "{done}");
+    assert!(done["result"].as_str().unwrap().contains("Mem:"), "{done}");
+    assert!(
+        acting
+            .entries()
+            .iter()
+            .any(|entry| entry["action"]["argv"][0] == "free")
+    );
+    let mixed = json!({
+        "action": "ask", "action_id": "b", "input": "x",
+        "params": { "agent": true, "regex": "a" },
+    });
+    assert_eq!(
+        wire.call(&mixed.to_string()).await["error"]["code"],
+        "invalid_params"
+    );
+    let said = stdout(fazai(&[
+        "ask",
+        "--agent",
+        "--socket",
+        path(&acting.served.socket),
+        "show memory usage",
+    ]));
+    assert!(said.contains("Mem:"), "{said}");
+}
+
+/// What the policy does not allow is not done, whatever the plan says.
+#[tokio::test]
+async fn an_agent_does_not_do_what_is_not_allowed() {
+    let acting = Acting::start("restricted");
+    let mut wire = acting.wire().await;
+    let ask = json!({
+        "action": "ask", "action_id": "a", "input": "restart nginx",
+        "params": { "agent": true }, "stream": false,
+    });
+    let done = wire.call(&ask.to_string()).await;
+    assert_eq!(done["data"]["steps"][0]["state"], "denied", "{done}");
+    assert!(
+        acting
+            .entries()
+            .iter()
+            .all(|entry| entry["event"] != "finished")
+    );
+}
+
 /// The built-in model plans, and nothing is run.
 #[test]
 fn a_plan_is_whole_and_judged() {

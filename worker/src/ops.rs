@@ -1,5 +1,6 @@
 //! One file for each operation: what it takes, does and answers.
 
+mod agent;
 mod approve;
 mod ask;
 mod cancel;
@@ -53,6 +54,7 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 pub(crate) async fn answer(context: &Context, operation: Operation) -> Done {
     let name = name(&operation);
     let done = match operation {
+        Operation::Ask(ask) if ask.params.agent => agent::answer(context, *ask).await,
         Operation::Ask(ask) => ask::answer(context, *ask).await,
         Operation::Hello(_) => hello::answer(context),
         Operation::Cancel(call) => cancel::answer(context, &call),

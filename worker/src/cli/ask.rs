@@ -7,10 +7,10 @@ use fazai::Worker;
 use fazai::config::Settings;
 use fazai_protocol::client::{Client, Reply};
 use fazai_protocol::{
-    self as protocol, AskParams, Done, ErrorCode, Line, Overflow, Priority, Think,
+    self as protocol, AskParams, Done, ErrorCode, Line, Overflow, Priority, StepState, Think,
 };
 
-use super::{Connect, Interrupted, SettingsFile, output};
+use super::{Connect, Interrupted, SettingsFile, output, shell};
 
 /// Ask a question and stream the answer
 #[derive(Debug, Args)]
@@ -60,6 +60,9 @@ pub(crate) struct Ask {
     /// Who goes first when the worker is busy
     #[arg(long, value_name = "CLASS", value_parser = ["low", "normal", "high"])]
     priority: Option<String>,
+    /// Plan, do what the policy allows, and answer from what was seen
+    #[arg(long, conflicts_with_all = ["choice", "schema", "session"])]
+    agent: bool,
     /// Read the question from a file
     #[arg(long, value_name = "FILE", conflicts_with = "text")]
     file: Option<std::path::PathBuf>,
@@ -133,7 +136,7 @@ impl Ask {
         let mut piped = piped;
         loop {
             let request = self.request(question, piped.as_deref())?;
-            let done = self.stream(client.ask(request).await?).await?;
+            let done = self.stream(client, client.ask(request).await?).await?;
             let Some(error) = done.error else {
                 return Ok(());
             };
@@ -171,6 +174,7 @@ impl Ask {
                 priority: self.priority.as_deref().map(priority),
                 json_schema: self.schema.as_deref().map(read_schema).transpose()?,
                 overflow: Some(Overflow::Error),
+                agent: self.agent,
                 ..AskParams::default()
             },
             ..protocol::Ask::new(input)
@@ -178,7 +182,7 @@ impl Ask {
     }
 
     /// Shows the lines as they come; returns the last one.
-    async fn stream(&self, mut reply: Reply) -> anyhow::Result<Done> {
+    async fn stream(&self, client: &Client, mut reply: Reply) -> anyhow::Result<Done> {
         let mut screen = Screen::new(self.json);
         loop {
             match reply.next().await? {
@@ -186,7 +190,12 @@ impl Ask {
                     screen.end(&done)?;
                     return Ok(*done);
                 }
-                Some(line) => screen.show(&line)?,
+                Some(line) => {
+                    screen.show(&line)?;
+                    if let Line::Approval(question) = &line {
+                        shell::ask(client, question).await?;
+                    }
+                }
                 None => return Err(anyhow::anyhow!("the answer has no end")),
             }
         }
@@ -198,6 +207,8 @@ struct Screen {
     json: bool,
     /// Whether the cursor is at the beginning of a line.
     fresh: bool,
+    /// Whether anything of the answer was shown as it came.
+    spoke: bool,
     /// Thinking is shown apart, and only to people.
     show_thinking: bool,
 }
@@ -207,6 +218,7 @@ impl Screen {
         Self {
             json,
             fresh: true,
+            spoke: false,
             show_thinking: io::stderr().is_terminal(),
         }
     }
@@ -220,12 +232,19 @@ impl Screen {
                 let mut out = io::stdout().lock();
                 out.write_all(piece.result.as_bytes())?;
                 self.fresh = piece.result.ends_with('\n');
+                self.spoke = true;
                 out.flush()
             }
             Line::Thinking(piece) if self.show_thinking => {
                 let mut err = anstream::stderr().lock();
                 write!(err, "\x1b[2m{}\x1b[0m", piece.result)?;
                 err.flush()
+            }
+            Line::Step(step) if step.state == StepState::Running => {
+                writeln!(io::stderr().lock(), "{}. {}", step.step, step.result)
+            }
+            Line::Step(step) if step.state != StepState::Done => {
+                writeln!(io::stderr().lock(), "   {:?}", step.state)
             }
             Line::Warning(warning) => writeln!(io::stderr().lock(), "fazai: {}", warning.result),
             _ => Ok(()),
@@ -236,16 +255,9 @@ impl Screen {
         if self.json {
             return output::json_line(&Line::Done(Box::new(done.clone())));
         }
-        let chosen = done
-            .data
-            .as_ref()
-            .is_some_and(|data| data.get("choices").is_some());
-        if chosen {
-            writeln!(
-                io::stdout().lock(),
-                "{}",
-                done.result.as_deref().unwrap_or("")
-            )?;
+        let answer = done.result.as_deref().unwrap_or_default();
+        if !self.spoke && !answer.is_empty() {
+            writeln!(io::stdout().lock(), "{}", answer.trim_end())?;
         } else if !self.fresh {
             writeln!(io::stdout().lock())?;
         }

@@ -110,7 +110,7 @@ fn finish(done: Done, dry_run: bool) -> anyhow::Result<()> {
 
 /// Shows a question on the terminal and sends the answer. Without a terminal it waits for
 /// somebody else: see `fazai approvals`.
-async fn ask(client: &Client, question: &Approval) -> anyhow::Result<()> {
+pub(super) async fn ask(client: &Client, question: &Approval) -> anyhow::Result<()> {
     let mut err = io::stderr();
     writeln!(
         err,

@@ -26,6 +26,7 @@ pub(super) fn answer(context: &Context) -> Done {
             "shell": true,
             "approvals": true,
             "plan": true,
+            "agent": true,
         },
         "limits": settings.limits,
     });
