@@ -156,6 +156,14 @@ impl Worker {
         self.with_modules(Modules::load_all).await;
     }
 
+    /// Signs the end of the audit log, if it was opened: what is cut off before the signed end is
+    /// found. To be called now and then; a stop does it too.
+    pub async fn sign_audit(&self) {
+        let shared = Arc::clone(&self.shared);
+        // It waits for the disk. A panic is in the log.
+        let _ = tokio::task::spawn_blocking(move || shared.acting.sign_head()).await;
+    }
+
     /// Does something that waits for modules on a thread that may wait.
     pub(crate) async fn with_modules<T: Send + 'static>(
         &self,
@@ -196,7 +204,7 @@ impl Worker {
         }
         // One that hangs inside this process can't be ended; the program's end does that.
         let _ = tokio::time::timeout(CLOSE_TIME * 2, self.with_modules(Modules::stop)).await;
-        self.shared.acting.sign_head();
+        self.sign_audit().await;
         self.shared.registry.stop().await;
     }
 

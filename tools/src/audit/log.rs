@@ -112,6 +112,12 @@ impl AuditLog {
         Ok(head)
     }
 
+    /// Whether the last entry is signed already.
+    #[must_use]
+    pub fn is_signed(&self) -> bool {
+        self.signed.is_some_and(|(seq, _)| seq == self.seq)
+    }
+
     /// The directory of the record.
     #[must_use]
     pub fn directory(&self) -> &Path {

@@ -1,6 +1,7 @@
 //! `fazai serve`: the worker as a service.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use fazai::Worker;
@@ -11,6 +12,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
 use super::{ModelOptions, SettingsFile, set};
+
+/// How much of the audit log's end can be cut off unnoticed.
+const SIGN_EVERY: Duration = Duration::from_secs(60);
 
 /// Run the worker until it is told to stop
 #[derive(Debug, Args)]
@@ -79,6 +83,8 @@ impl Serve {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hang_up = signal(SignalKind::hangup())?;
+        // A record to which nothing is added has its end signed all the same.
+        let mut sign = tokio::time::interval(SIGN_EVERY);
         tokio::pin!(first);
         let mut warming = true;
         let failure = loop {
@@ -86,6 +92,7 @@ impl Serve {
                 _ = terminate.recv() => break None,
                 _ = interrupt.recv() => break None,
                 _ = hang_up.recv() => self.reload(&worker, log),
+                _ = sign.tick() => worker.sign_audit().await,
                 loaded = &mut first, if warming => match loaded {
                     Ok(()) => warming = false,
                     Err(error) => break Some(error),
