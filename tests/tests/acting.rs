@@ -91,6 +91,76 @@ async fn a_command_runs_where_it_can_change_nothing_and_is_recorded() {
     assert!(acting.verify().status.success());
 }
 
+/// Secrets can't be read in whatever way a file is named; the rest can.
+#[tokio::test]
+async fn a_command_that_may_look_is_shown_no_secrets() {
+    let acting = Acting::start("standard");
+    let mut wire = acting.wire().await;
+    let key = acting.audit().join("audit.key");
+    assert_eq!(
+        wire.call(&shell("a", "cat /etc/hostname")).await["metadata"]["code"],
+        0
+    );
+    assert!(key.exists());
+    let link = acting.home.path().join("innocent");
+    std::os::unix::fs::symlink(&key, &link).unwrap();
+    for (id, command) in [
+        (
+            "b",
+            format!("cat {}?", link.display().to_string().trim_end_matches('t')),
+        ),
+        ("c", format!("wc --files0-from={}", key.display())),
+        ("d", format!("cat {}", key.display())),
+    ] {
+        let done = wire.call(&shell(id, &command)).await;
+        let refused = done["error"]["code"] == "denied" || done["metadata"]["code"] != 0;
+        assert!(refused, "{command}: {done}");
+        assert!(
+            !done["result"]
+                .as_str()
+                .unwrap_or_default()
+                .contains("ed25519"),
+            "{done}"
+        );
+    }
+}
+
+/// What a command is given to read is part of what is judged, asked, granted and recorded.
+#[tokio::test]
+async fn input_is_always_asked_for_and_recorded() {
+    let acting = Acting::start("elevated");
+    let mut wire = acting.wire().await;
+    let mut other = acting.wire().await;
+    let given = |id: &str, stdin: &str| {
+        json!({
+            "action": "shell", "action_id": id, "input": "cat", "session": "s",
+            "params": { "stdin": stdin },
+        })
+        .to_string()
+    };
+    wire.send(&given("a", "harmless")).await;
+    let question = wire.next().await.unwrap();
+    assert_eq!(
+        question["wanted"]["stdin"]["head"], "harmless",
+        "{question}"
+    );
+    let answer = json!({
+        "action": "approve", "action_id": "x", "input": question["id"],
+        "params": { "decision": "session", "reason": "read it" },
+    });
+    let _ = other.call(&answer.to_string()).await;
+    assert_eq!(wire.done("a").await["result"], "harmless");
+    wire.send(&given("b", "something else")).await;
+    assert_eq!(wire.next().await.unwrap()["action"], "approval");
+    let entries = acting.entries();
+    assert!(entries.iter().any(|entry| entry["reason"] == "read it"));
+    assert!(
+        entries
+            .iter()
+            .any(|entry| entry["action"]["stdin"]["bytes"] == 8)
+    );
+}
+
 #[tokio::test]
 async fn what_is_asked_for_waits_for_somebody_who_may() {
     let acting = Acting::start("elevated");
@@ -255,6 +325,19 @@ fn a_record_outlives_the_death_of_the_worker() {
             .code(),
         Some(1)
     );
+}
+
+/// One user leaves places for others.
+#[tokio::test]
+async fn commands_have_a_limit() {
+    let acting = Acting::with("profile = elevated\ncommands_max = 4");
+    let mut wire = acting.wire().await;
+    for id in 0..2 {
+        wire.send(&shell(&id.to_string(), "sleep 30")).await;
+        assert_eq!(wire.next().await.unwrap()["metadata"]["event"], "start");
+    }
+    let third = wire.call(&shell("third", "true")).await;
+    assert_eq!(third["error"]["code"], "overloaded", "{third}");
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,6 +86,41 @@ pub struct Exec {
     /// Variables that are added to the environment.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
+    /// What it is given to read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stdin: Option<Input>,
+}
+
+/// The input of a program: which it is, and enough of it for a person to judge. No rule can know
+/// what a program makes of it, so that it is always asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// How long it is, in bytes.
+    pub bytes: usize,
+    /// Its hash, in hexadecimal digits.
+    pub sha256: String,
+    /// Its first characters.
+    pub head: String,
+}
+
+/// How much of an input is shown and recorded, in characters.
+const HEAD_CHARS_MAX: usize = 1000;
+
+impl Input {
+    /// Of these bytes.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        let head = &bytes[..bytes.len().min(4 * HEAD_CHARS_MAX)];
+        Self {
+            bytes: bytes.len(),
+            sha256: hex::encode(Sha256::digest(bytes)),
+            head: String::from_utf8_lossy(head)
+                .chars()
+                .take(HEAD_CHARS_MAX)
+                .collect(),
+        }
+    }
 }
 
 /// The kinds of actions, as `policy.toml` names them.
@@ -123,6 +159,7 @@ impl Action {
             argv: vec!["bash".into(), "-c".into(), text.into()],
             cwd: cwd.into(),
             env: BTreeMap::new(),
+            stdin: None,
         })
     }
 

@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use jiff::civil::DateTime;
 
 use crate::action::Action;
-use crate::approval::{ApprovalError, Approvals, Approved, Approvers, Question, Waiting};
+use crate::approval::{
+    ApprovalError, ApprovalId, Approvals, Approved, Approvers, Choice, Question, Waiting,
+};
 use crate::audit::{AuditError, AuditLog, Event, Hash};
 use crate::caller::Caller;
 use crate::policy::{Decision, Policy, Risk, Verdict};
@@ -71,6 +73,7 @@ pub enum GateError {
 #[must_use = "a permit that is dropped is recorded as unused"]
 pub struct Permit {
     id: u64,
+    approved: bool,
     action: Action,
     audit: SharedAudit,
     since: Instant,
@@ -140,6 +143,26 @@ impl Gate {
         }
     }
 
+    /// Takes somebody's answer, and records it.
+    pub fn answer(
+        &self,
+        id: &ApprovalId,
+        by: &Caller,
+        choice: Choice,
+        reason: &str,
+    ) -> Result<(), GateError> {
+        self.approvals
+            .answer(id, by, choice, reason, Instant::now())?;
+        let event = Event::Answered {
+            question: id.as_str().to_owned(),
+            by: by.clone(),
+            choice,
+            reason: reason.to_owned(),
+        };
+        lock(&self.audit).append(&event)?;
+        Ok(())
+    }
+
     /// Turns somebody's yes into a permit. What the policy denies by now stays denied.
     pub fn enter(&self, approved: Approved, now: DateTime) -> Result<Permit, GateError> {
         let Question { caller, action, .. } = approved.question;
@@ -201,9 +224,11 @@ impl Gate {
         decision: Decision,
         approved_by: Option<Caller>,
     ) -> Result<Permit, GateError> {
+        let approved = approved_by.is_some();
         let id = self.record(caller, action.clone(), decision, approved_by)?;
         Ok(Permit {
             id,
+            approved,
             action,
             audit: Arc::clone(&self.audit),
             since: Instant::now(),
@@ -247,6 +272,12 @@ impl Permit {
     #[must_use]
     pub fn action(&self) -> &Action {
         &self.action
+    }
+
+    /// Whether a person said yes, now or for the session; otherwise the policy did.
+    #[must_use]
+    pub fn is_approved(&self) -> bool {
+        self.approved
     }
 
     /// Its number in the record.

@@ -31,7 +31,7 @@ mod policy;
 mod run;
 mod shell;
 
-pub use self::action::{Action, Exec, Kind};
+pub use self::action::{Action, Exec, Input, Kind};
 pub use self::approval::{
     ANSWERED_MAX, ApprovalError, ApprovalId, Approvals, Approved, Approvers, Choice, GRANTS_MAX,
     PENDING_MAX, Pending, Question, REASON_BYTES_MAX, Waiting,

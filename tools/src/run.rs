@@ -2,7 +2,7 @@
 //!
 //! | file | what it owns |
 //! |---|---|
-//! | `confine.rs`, `environment.rs` | what the command may do, and what it is told |
+//! | `confine.rs`, `hidden.rs`, `environment.rs` | what the command may do, and what it is told |
 //! | `order.rs` | what this program and the keeper say to each other |
 //! | `keeper.rs`, `family.rs` | the process that starts the command and ends all that comes of it |
 //! | `running.rs` | this side of it: output, time, the wish to stop |
@@ -26,6 +26,7 @@ mod confine;
 mod environment;
 mod error;
 mod family;
+mod hidden;
 mod keeper;
 mod order;
 mod output;
@@ -41,7 +42,7 @@ pub use self::error::RunError;
 pub use self::keeper::confined_main;
 pub use self::output::{OUTPUT_DROPPED_BYTES_MAX, PIECE_BYTES_MAX, Piece, Source};
 use self::running::{Running, TIMEOUT_MAX};
-use crate::action::{Action, Exec};
+use crate::action::{Action, Exec, Input};
 use crate::audit::{AuditError, Hash};
 use crate::gate::{Outcome, Permit};
 
@@ -128,6 +129,11 @@ fn perform(
         });
     };
     check(exec)?;
+    if exec.stdin != how.stdin.as_deref().map(Input::of) {
+        return Err(RunError::Malformed {
+            what: "its input is not the one that was judged",
+        });
+    }
     let temp = how.confinement.temp().map_err(RunError::Spawn)?;
     let temp = temp.as_ref().map(tempfile::TempDir::path);
     let order = order::Order {

@@ -85,6 +85,8 @@ fn stdin_is_empty_or_given() {
     assert_eq!(see("wc -c", &how).stdout().trim(), "3145728");
     // Who does not read it is not waited for.
     assert_eq!(see("true", &how).ended.exit_code, Some(0));
+    // What was not judged is not given.
+    assert!(try_run(shell("cat"), &how, None).is_err());
 }
 
 #[test]

@@ -95,21 +95,20 @@ impl Acting {
 
     /// Reads the policy again. One with a mistake is refused whole, and the old one stays.
     pub(crate) fn reload(&self) {
-        let mut policy = lock(&self.policy);
-        if policy.is_none() {
+        if lock(&self.policy).is_none() {
             return;
         }
-        match policy::load(&self.settings().policy) {
-            Ok(read) => {
-                let read = Arc::new(read);
-                if let Some(gate) = &*lock(&self.gate) {
-                    gate.replace_policy(Arc::clone(&read));
-                }
-                *policy = Some(read);
-                info!("policy read again");
-            }
-            Err(fault) => error!(%fault, "the old policy stays in force"),
+        let read = match policy::load(&self.settings().policy) {
+            Ok(read) => Arc::new(read),
+            Err(fault) => return error!(%fault, "the old policy stays in force"),
+        };
+        // The gate before the policy, as everywhere: who has both must not wait for who has both.
+        let gate = lock(&self.gate);
+        if let Some(gate) = &*gate {
+            gate.replace_policy(Arc::clone(&read));
         }
+        *lock(&self.policy) = Some(read);
+        info!("policy read again");
     }
 
     /// Signs the end of the record, so that a cut end is found.

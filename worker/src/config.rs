@@ -165,6 +165,8 @@ pub struct PolicySettings {
     pub approval_timeout_ms: u64,
     /// How long a command may run.
     pub command_timeout_ms: u64,
+    /// Commands at once; one user has at most half of them.
+    pub commands_max: usize,
     /// How much of a command's output is shown; the rest is counted.
     pub output_bytes_max: u64,
 }
@@ -260,6 +262,7 @@ impl Default for Settings {
                 audit_dir: default_audit(),
                 approval_timeout_ms: 60_000,
                 command_timeout_ms: 60_000,
+                commands_max: 32,
                 output_bytes_max: 4 << 20,
             },
             defaults: RequestDefaults {

@@ -259,6 +259,12 @@ pub(crate) fn from_why(why: Why) -> Option<WireError> {
     }
 }
 
+/// All places for commands are taken, or all that one user may have.
+pub(crate) fn commands_busy() -> WireError {
+    let message = "as many commands are running as commands_max allows";
+    WireError::new(ErrorCode::Overloaded, message).with_retry_after_ms(500)
+}
+
 /// All places for calls of modules are taken.
 pub(crate) fn modules_busy() -> WireError {
     let message = "as many modules are at work as calls_max allows";

@@ -19,6 +19,7 @@
 //! ```
 
 mod acting;
+mod commands;
 pub mod config;
 mod errors;
 mod live;

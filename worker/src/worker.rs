@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::acting::Acting;
+use crate::commands::Commands;
 use crate::config::Settings;
 use crate::live::{LiveRequests, User};
 use crate::modules::Modules;
@@ -34,6 +35,7 @@ pub(crate) struct Shared {
     pub(crate) sessions: Sessions,
     pub(crate) modules: Modules,
     pub(crate) acting: Acting,
+    pub(crate) commands: Commands,
     pub(crate) live: LiveRequests,
     pub(crate) quotas: Quotas,
     pub(crate) counters: Counters,
@@ -103,6 +105,7 @@ impl Worker {
             settings,
             modules: Modules::new(receiver.clone()),
             acting: Acting::new(receiver.clone()),
+            commands: Commands::default(),
             registry: Registry::start(receiver, loader),
             sessions: Sessions::default(),
             live: LiveRequests::default(),

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::action::Action;
+use crate::approval::Choice;
 use crate::caller::Caller;
 use crate::policy::Decision;
 
@@ -55,6 +56,17 @@ pub enum Event {
         /// Who approved it, where the policy asked.
         #[serde(skip_serializing_if = "Option::is_none")]
         approved_by: Option<Caller>,
+    },
+    /// Somebody answered a question.
+    Answered {
+        /// Its id.
+        question: String,
+        /// Who.
+        by: Caller,
+        /// What.
+        choice: Choice,
+        /// Why, in their words.
+        reason: String,
     },
     /// The action is over.
     Finished {

@@ -33,7 +33,13 @@ const NO_FILES: &[&str] = &[
 impl Judge<'_> {
     pub(super) fn action(&self, action: &Action) -> Decision {
         match action {
-            Action::Exec(exec) => self.exec(exec),
+            Action::Exec(exec) => {
+                let decision = self.exec(exec);
+                if exec.stdin.is_some() && decision.verdict == Verdict::Allow {
+                    return self.opaque("it is given input, which no rule can judge", "stdin");
+                }
+                decision
+            }
             Action::ReadFile { path } => self.file(Kind::ReadFile, path),
             Action::WriteFile { path } => self.file(Kind::WriteFile, path),
             Action::Network { host, port } => {

@@ -388,6 +388,7 @@ fn bad_commands_are_denied() {
             argv: argv.iter().map(|arg| (*arg).into()).collect(),
             cwd: cwd.into(),
             env: BTreeMap::new(),
+            stdin: None,
         })
     };
     check(
@@ -425,6 +426,7 @@ fn bad_commands_are_denied() {
         argv: vec!["ls".into()],
         cwd: "/".into(),
         env: BTreeMap::new(),
+        stdin: None,
     };
     with_env.env.insert("LD_PRELOAD".into(), "/tmp/x.so".into());
     check(

@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 use fazai_sandbox::{Calls, Files, Limits, Rights, Rule, Wanted};
 use tempfile::TempDir;
 
+use super::hidden::shown;
+
 /// What a command may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Confinement {
     /// What its user may do; sudo and package managers work. It writes no core dump.
     Open,
-    /// Look at everything, and change nothing but a directory of its own, named by `TMPDIR`, which
-    /// is removed afterwards. Refused on a system without Landlock or seccomp, for it would not
+    /// Look at everything but passwords and keys, and change nothing but a directory of its own,
+    /// named by `TMPDIR`, which is removed afterwards. Refused on a system without Landlock or seccomp, for it would not
     /// hold there.
     ///
     /// Files elsewhere can't be written, made, removed, or given another mode, owner or time; nor
@@ -20,7 +22,10 @@ pub enum Confinement {
     /// the kernel's settings changed; root keeps no power but to see everything. Sockets are
     /// open, so that a service that listens on one can still be asked to change something: the
     /// policy has to know the programs that do that.
-    ReadOnly,
+    ReadOnly {
+        /// What else is not to be read, such as the audit log and its key.
+        hidden: Vec<PathBuf>,
+    },
 }
 
 /// The largest file that a reader may write into its own directory.
@@ -30,24 +35,25 @@ const DEVICES: &[&str] = &["/dev/null", "/dev/zero", "/dev/full", "/dev/tty"];
 
 impl Confinement {
     /// The command's own directory.
-    pub(super) fn temp(self) -> io::Result<Option<TempDir>> {
+    pub(super) fn temp(&self) -> io::Result<Option<TempDir>> {
         match self {
             Self::Open => Ok(None),
-            Self::ReadOnly => tempfile::Builder::new()
+            Self::ReadOnly { .. } => tempfile::Builder::new()
                 .prefix("fazai-run-")
                 .tempdir()
                 .map(Some),
         }
     }
 
-    pub(super) fn wanted(self, temp: Option<&Path>) -> Wanted {
+    pub(super) fn wanted(&self, temp: Option<&Path>) -> Wanted {
         match self {
             Self::Open => Wanted::default(),
-            Self::ReadOnly => Wanted {
+            Self::ReadOnly { hidden } => Wanted {
                 no_new_privs: true,
                 files: Some(Files {
                     rules: vec![
-                        rule(["/"], Rights::Run),
+                        rule(["/"], Rights::List),
+                        rule(shown(hidden), Rights::Run),
                         rule(DEVICES.iter().copied(), Rights::Write),
                         rule(temp, Rights::Change),
                     ],

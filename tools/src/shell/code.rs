@@ -550,7 +550,8 @@ const OPTIONS: &[(&str, &[&str])] = &[
     (
         "ip",
         &[
-            "netns", "=-b", "=-ba", "=-bat", "=-batc", "=-batch", "=-force", "vrf",
+            "netns", "=-b", "=-ba", "=-bat", "=-batc", "=-batch", "=-force", "=--b", "=--ba",
+            "=--bat", "=--batc", "=--batch", "=--force", "vrf",
         ],
     ),
     ("iptables", &["--modprobe", "-M"]),

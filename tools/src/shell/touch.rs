@@ -146,7 +146,10 @@ fn reads_trees(command: &Command) -> bool {
         .map(Word::text)
         .filter(|text| text.starts_with('-') && !text.starts_with("--"));
     let long = command.args.iter().map(Word::text).any(|text| {
-        text.starts_with("--rec") || text == "--archive" || text == "--dereference-recursive"
+        // Long options may be shortened.
+        ["--rec", "--arc", "--deref", "--dir"]
+            .iter()
+            .any(|start| text.starts_with(start))
     });
     match command.name() {
         "tar" | "zip" | "rsync" | "rg" => true,

@@ -56,7 +56,16 @@ struct Parts {
 type Walked = Result<(), Refused>;
 
 impl Walk {
-    pub(super) fn finish(self) -> Result<Script, Refused> {
+    pub(super) fn finish(mut self) -> Result<Script, Refused> {
+        // Where a path leads is looked at before the script runs; a link that it makes itself is
+        // not there yet.
+        let commands = &self.script.commands;
+        if let Some(at) = commands.iter().position(makes_links)
+            && at + 1 < commands.len()
+        {
+            let text = commands[at].display();
+            self.opaque("a link that the commands after it may go through", &text);
+        }
         if self.script.commands.is_empty() && self.script.opaque.is_empty() {
             return Err(Refused::Empty);
         }
@@ -568,4 +577,25 @@ fn parse(text: &str) -> Option<Program> {
             .stack_size(PARSER_STACK_BYTES);
         thread.spawn_scoped(scope, run).ok()?.join().ok()?
     })
+}
+
+fn makes_links(command: &Command) -> bool {
+    let links = |text: &str| {
+        text.starts_with("--sy")
+            || text.starts_with("--li")
+            || text.starts_with("--arch")
+            || (text.starts_with('-')
+                && !text.starts_with("--")
+                && text.contains(['s', 'l', 'a', 'd', 'P']))
+    };
+    match command.name() {
+        "ln" | "link" | "mount" | "rsync" | "unzip" => true,
+        "tar" => command.args.iter().enumerate().any(|(at, arg)| {
+            let text = arg.text();
+            let letters = at == 0 || (text.starts_with('-') && !text.starts_with("--"));
+            text.starts_with("--ex") || text.starts_with("--get") || (letters && text.contains('x'))
+        }),
+        "cp" => command.args.iter().any(|arg| links(arg.text())),
+        _ => false,
+    }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use fazai_sandbox::{Launcher, Stop};
 use fazai_tools::{
     Action, Approvals, Approvers, AuditLog, AuditOptions, Caller, Choice, Confinement, Ended, Exec,
-    Gate, How, Passage, Permit, Piece, Policy, Request, RunError, Source, User, run,
+    Gate, How, Input, Passage, Permit, Piece, Policy, Request, RunError, Source, User, run,
 };
 use jiff::civil::{DateTime, date};
 
@@ -90,7 +90,7 @@ pub(crate) fn how() -> How {
 
 pub(crate) fn read_only() -> How {
     How {
-        confinement: Confinement::ReadOnly,
+        confinement: Confinement::ReadOnly { hidden: Vec::new() },
         ..how()
     }
 }
@@ -100,6 +100,7 @@ pub(crate) fn exec(argv: &[&str]) -> Exec {
         argv: argv.iter().map(|arg| (*arg).to_owned()).collect(),
         cwd: "/".into(),
         env: BTreeMap::new(),
+        stdin: None,
     }
 }
 
@@ -148,7 +149,11 @@ pub(crate) fn try_run(exec: Exec, how: &How, stop: Option<&Stop>) -> Result<Seen
 }
 
 pub(crate) fn see(text: &str, how: &How) -> Seen {
-    try_run(shell(text), how, None).unwrap_or_else(|error| panic!("{text}: {error}"))
+    let exec = Exec {
+        stdin: how.stdin.as_deref().map(Input::of),
+        ..shell(text)
+    };
+    try_run(exec, how, None).unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
 /// A length of sleep that no other test sleeps for.

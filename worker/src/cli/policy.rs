@@ -147,6 +147,7 @@ fn action(command: &[String]) -> Action {
             argv: argv.to_vec(),
             cwd: "/".into(),
             env: BTreeMap::new(),
+            stdin: None,
         }),
     }
 }

@@ -188,6 +188,8 @@ keys! {
             |s, v| s.policy.approval_timeout_ms = number(v, 1_000, 86_400_000)?, s.policy.approval_timeout_ms;
         "command_timeout_ms", "How long a command may run.":
             |s, v| s.policy.command_timeout_ms = number(v, 100, 86_400_000)?, s.policy.command_timeout_ms;
+        "commands_max", "Commands at once; one user has at most half of them.":
+            |s, v| s.policy.commands_max = number(v, 1, 256)?, s.policy.commands_max;
         "output_bytes_max", "How much of a command's output is shown; the rest is counted.":
             |s, v| s.policy.output_bytes_max = number(v, 1_024, 64 << 20)?, s.policy.output_bytes_max;
     }

@@ -3,18 +3,19 @@
 use std::time::Instant;
 
 use fazai_protocol::{ApprovalDecision, ApproveParams, Call, Done, ErrorCode, WireError};
-use fazai_tools::{ApprovalId, Choice, Pending};
+use fazai_tools::{ApprovalError, ApprovalId, Choice, GateError, Pending};
 use serde_json::{Value, json};
 
 use super::Context;
 use super::shell::summary;
-use crate::{acting, errors};
+use crate::acting;
 
-pub(super) fn answer(context: &Context, call: Call<ApproveParams>) -> Done {
-    decide(context, call).unwrap_or_else(|error| context.fail(error))
+pub(super) async fn answer(context: &Context, call: Call<ApproveParams>) -> Done {
+    let decided = decide(context, call).await;
+    decided.unwrap_or_else(|error| context.fail(error))
 }
 
-fn decide(context: &Context, call: Call<ApproveParams>) -> Result<Done, WireError> {
+async fn decide(context: &Context, call: Call<ApproveParams>) -> Result<Done, WireError> {
     let choice = match call.params.decision {
         Some(ApprovalDecision::Once) => Choice::Once,
         Some(ApprovalDecision::Session) => Choice::Session,
@@ -25,16 +26,18 @@ fn decide(context: &Context, call: Call<ApproveParams>) -> Result<Done, WireErro
         }
     };
     let id = ApprovalId::from_text(call.input.trim());
-    let by = acting::caller(context.user);
+    let (worker, user) = (context.worker.clone(), context.user);
     let reason = call.params.reason.unwrap_or_default();
-    let Some(gate) = context.worker.shared.acting.open_gate() else {
-        let message = format!("no question has the id {:?}", id.as_str());
-        return Err(WireError::new(ErrorCode::ApprovalNotFound, message));
-    };
-    let answered = gate
-        .approvals()
-        .answer(&id, &by, choice, &reason, Instant::now());
-    answered.map_err(|fault| errors::from_approval(&fault))?;
+    context
+        .act(move || {
+            // Without a gate nothing was ever asked.
+            let Some(gate) = worker.shared.acting.open_gate() else {
+                let unknown = ApprovalError::UnknownId(id.as_str().to_owned());
+                return Err(GateError::from(unknown).into());
+            };
+            Ok(gate.answer(&id, &acting::caller(user), choice, &reason)?)
+        })
+        .await?;
     let result = match choice {
         Choice::Deny => "denied",
         Choice::Once | Choice::Session => "approved",
@@ -43,11 +46,18 @@ fn decide(context: &Context, call: Call<ApproveParams>) -> Result<Done, WireErro
 }
 
 /// The questions that this user may answer, or asked.
-pub(super) fn list(context: &Context) -> Done {
+pub(super) async fn list(context: &Context) -> Done {
     let now = Instant::now();
-    let gate = context.worker.shared.acting.open_gate();
-    let pending = gate.map_or_else(Vec::new, |gate| gate.approvals().pending(now));
-    let caller = acting::caller(context.user);
+    let (worker, user) = (context.worker.clone(), context.user);
+    let asked = context.act(move || {
+        let gate = worker.shared.acting.open_gate();
+        let pending = gate.map_or_else(Vec::new, |gate| gate.approvals().pending(now));
+        Ok((pending, acting::caller(user)))
+    });
+    let (pending, caller) = match asked.await {
+        Ok(found) => found,
+        Err(error) => return context.fail(error),
+    };
     let mine = pending
         .iter()
         .filter(|one| context.user.administers() || one.question.caller.is_same(&caller));

@@ -6,7 +6,9 @@ use fazai_tools::{Action, Decision, Risk, Verdict};
 use serde_json::{Value, json};
 
 use super::{Context, ask};
-use crate::errors;
+use crate::acting::Acting;
+use crate::live::User;
+use crate::policy::PolicyFault;
 
 /// A plan of six steps fits.
 const PLAN_TOKENS_MAX: u32 = 1_024;
@@ -22,7 +24,7 @@ pub(super) async fn answer(context: &Context, call: PlanCall) -> Done {
         return done;
     }
     let text = done.result.as_deref().unwrap_or_default();
-    match judge(context, text) {
+    match judge(context, text).await {
         Ok(steps) => Done {
             data: Some(json!({ "type": "plan", "steps": steps })),
             ..done
@@ -60,24 +62,28 @@ fn request(call: PlanCall) -> Result<Ask, WireError> {
 }
 
 /// The steps as the model wrote them, each with what the policy says about it.
-fn judge(context: &Context, text: &str) -> Result<Vec<Value>, WireError> {
+async fn judge(context: &Context, text: &str) -> Result<Vec<Value>, WireError> {
     let plan: Value = serde_json::from_str(text).map_err(|_| {
         WireError::new(ErrorCode::PlanFailed, "the model wrote no whole plan")
             .with_hint("ask for less at once, or use a larger model")
     })?;
     let steps = plan["steps"].as_array().cloned().unwrap_or_default();
-    let judged = steps.into_iter().map(|step| judge_step(context, step));
-    judged.collect()
+    let (worker, user) = (context.worker.clone(), context.user);
+    // Where paths lead is looked up on the disk.
+    let judged = context.act(move || {
+        let acting = &worker.shared.acting;
+        let judged = steps.into_iter().map(|step| judge_step(acting, user, step));
+        Ok(judged.collect::<Result<Vec<Value>, PolicyFault>>()?)
+    });
+    judged.await
 }
 
-fn judge_step(context: &Context, mut step: Value) -> Result<Value, WireError> {
+fn judge_step(acting: &Acting, user: User, mut step: Value) -> Result<Value, PolicyFault> {
     let Some(command) = step["command"].as_str() else {
         step["available"] = json!(false);
         return Ok(step);
     };
-    let action = Action::shell(command, "/");
-    let decision = context.worker.shared.acting.decide(context.user, &action);
-    let decision = decision.map_err(|fault| errors::from_acting(&fault.into()))?;
+    let decision = acting.decide(user, &Action::shell(command, "/"))?;
     step["riskLevel"] = json!(worse(&step["riskLevel"], &decision));
     step["requiresConfirmation"] = json!(decision.verdict == Verdict::Ask);
     step["decision"] = json!(decision);

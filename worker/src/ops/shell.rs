@@ -1,5 +1,6 @@
 //! `shell`: a command on the machine, past the gate.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -10,14 +11,16 @@ use fazai_protocol::{
 };
 use fazai_sandbox::Stop;
 use fazai_tools::{
-    Action, Confinement, Decision, Ended, Exec, How, Passage, Permit, RunError, Script, Waiting,
-    Why, run, touches,
+    Action, Confinement, Decision, Ended, Exec, How, Input, Passage, Permit, RunError, Script,
+    Waiting, Why, run, touches,
 };
 use serde_json::json;
 
 use super::pieces::pieces;
 use super::{Context, HEARTBEAT};
-use crate::acting::ActingFault;
+use crate::acting::caller;
+use crate::commands::Place;
+use crate::config::Settings;
 use crate::errors;
 use crate::process::command_launcher;
 
@@ -47,7 +50,8 @@ pub(super) async fn answer(context: &Context, call: ShellCall) -> Done {
 /// Everything before the command runs.
 async fn begin(context: &Context, call: ShellCall) -> Result<Done, WireError> {
     let command = call.input.trim().to_owned();
-    let action = action(&command, call.params.cwd.as_deref().unwrap_or("/"))?;
+    let stdin = call.params.stdin.as_deref();
+    let action = action(&command, call.params.cwd.as_deref().unwrap_or("/"), stdin)?;
     if call
         .params
         .stdin
@@ -58,11 +62,12 @@ async fn begin(context: &Context, call: ShellCall) -> Result<Done, WireError> {
         return Err(WireError::new(ErrorCode::InvalidParams, message));
     }
     if call.params.dry_run {
-        return dry_run(context, &command, &action);
+        return dry_run(context, command, action).await;
     }
     let _quota = context.quota()?;
-    let allowed = admit(context, call.session, action, call.stream).await?;
+    let permit = admit(context, call.session, action, call.stream).await?;
     let settings = context.worker.settings();
+    let place = place(context, &settings)?;
     let most = settings.policy.command_timeout_ms;
     let timeout_ms = call
         .params
@@ -71,7 +76,7 @@ async fn begin(context: &Context, call: ShellCall) -> Result<Done, WireError> {
     let how = How {
         launcher: command_launcher(settings.modules.program.as_deref())
             .ok_or_else(errors::not_prepared)?,
-        confinement: allowed.confinement,
+        confinement: confinement(context, &permit, &settings).await?,
         timeout: Duration::from_millis(timeout_ms),
         term_grace: TERM_GRACE,
         output_bytes_max: settings.policy.output_bytes_max,
@@ -85,12 +90,12 @@ async fn begin(context: &Context, call: ShellCall) -> Result<Done, WireError> {
         output: String::new(),
         line: String::new(),
     }
-    .run(allowed.permit, how)
+    .run(permit, how, place)
     .await
 }
 
 /// What is judged is what runs: a single plain command is started without a shell.
-fn action(command: &str, cwd: &str) -> Result<Action, WireError> {
+fn action(command: &str, cwd: &str, stdin: Option<&str>) -> Result<Action, WireError> {
     if !Path::new(cwd).is_absolute() {
         let message = format!("cwd {cwd:?} is not absolute");
         return Err(WireError::new(ErrorCode::InvalidParams, message));
@@ -100,14 +105,13 @@ fn action(command: &str, cwd: &str) -> Result<Action, WireError> {
             .with_hint("input is the command, such as \"df -h\"")
     })?;
     let plain = script.plain_argv().filter(|argv| is_program(&argv[0]));
-    Ok(match plain {
-        None => Action::shell(command, cwd),
-        Some(argv) => Action::Exec(Exec {
-            argv,
-            cwd: cwd.into(),
-            env: Default::default(),
-        }),
-    })
+    let argv = plain.unwrap_or_else(|| vec!["bash".into(), "-c".into(), command.into()]);
+    Ok(Action::Exec(Exec {
+        argv,
+        cwd: cwd.into(),
+        env: BTreeMap::new(),
+        stdin: stdin.map(|text| Input::of(text.as_bytes())),
+    }))
 }
 
 /// Whether it is more than a word of the shell.
@@ -117,9 +121,12 @@ fn is_program(name: &str) -> bool {
 }
 
 /// What would be decided, and nothing else.
-fn dry_run(context: &Context, command: &str, action: &Action) -> Result<Done, WireError> {
-    let decision = context.worker.shared.acting.decide(context.user, action);
-    let decision = decision.map_err(|fault| errors::from_acting(&fault.into()))?;
+async fn dry_run(context: &Context, command: String, action: Action) -> Result<Done, WireError> {
+    let (worker, user) = (context.worker.clone(), context.user);
+    let wanted = action.clone();
+    // Where paths lead is looked up on the disk.
+    let decided = context.act(move || Ok(worker.shared.acting.decide(user, &wanted)?));
+    let decision = decided.await?;
     let text = format!(
         "{}: {} ({})",
         decision.verdict, decision.reason, decision.rule
@@ -128,7 +135,7 @@ fn dry_run(context: &Context, command: &str, action: &Action) -> Result<Done, Wi
         "dry_run": true,
         "decision": decision,
         "wanted": action,
-        "touches": touched(command),
+        "touches": touched(&command),
     });
     Ok(context.done_with(text, data))
 }
@@ -152,10 +159,35 @@ pub(super) fn summary(action: &Action) -> String {
     }
 }
 
-/// The right to do it, and within what.
-struct Allowed {
-    permit: Permit,
-    confinement: Confinement,
+/// A place among the commands that run; half of them at most are one user's.
+fn place(context: &Context, settings: &Settings) -> Result<Place, WireError> {
+    let most = settings.policy.commands_max;
+    let commands = &context.worker.shared.commands;
+    commands
+        .enter(context.user, most)
+        .ok_or_else(errors::commands_busy)
+}
+
+/// What a person said yes to runs with the rights of the worker's user; what the policy allows by
+/// itself runs where it can change nothing, unless the profile says otherwise.
+async fn confinement(
+    context: &Context,
+    permit: &Permit,
+    settings: &Settings,
+) -> Result<Confinement, WireError> {
+    if permit.is_approved() {
+        return Ok(Confinement::Open);
+    }
+    let (worker, user) = (context.worker.clone(), context.user);
+    let read_only =
+        context.act(move || Ok(worker.shared.acting.policy()?.is_read_only(&caller(user))));
+    if !read_only.await? {
+        return Ok(Confinement::Open);
+    }
+    let policy = &settings.policy;
+    Ok(Confinement::ReadOnly {
+        hidden: vec![policy.audit_dir.clone(), policy.file.clone()],
+    })
 }
 
 /// Asks the gate, and people if the policy wants that.
@@ -164,38 +196,24 @@ async fn admit(
     session: Option<String>,
     action: Action,
     stream: bool,
-) -> Result<Allowed, WireError> {
+) -> Result<Permit, WireError> {
     let worker = context.worker.clone();
     let user = context.user;
     let wanted = action.clone();
     // The record is flushed to the disk, which may take a while.
     let asked = context.act(move || {
         let acting = &worker.shared.acting;
-        let gate = acting.gate()?;
         let request = acting.request(user, session, wanted);
-        let read_only = gate.policy().is_read_only(&request.caller);
-        let passage = gate.request(request).map_err(ActingFault::from)?;
-        Ok((passage, read_only))
+        Ok(acting.gate()?.request(request)?)
     });
     match asked.await? {
-        (Passage::Granted(permit), read_only) => Ok(Allowed {
-            permit,
-            confinement: if read_only {
-                Confinement::ReadOnly
-            } else {
-                Confinement::Open
-            },
-        }),
-        (Passage::Asked(waiting, decision), _) => {
+        Passage::Granted(permit) => Ok(permit),
+        Passage::Asked(waiting, decision) => {
             if stream {
                 let line = question(context, &waiting, &action, &decision);
                 context.outgoing.send(Line::Approval(line)).await;
             }
-            // A person has read it and said that this shall be done.
-            Ok(Allowed {
-                permit: approved(context, waiting, stream).await?,
-                confinement: Confinement::Open,
-            })
+            approved(context, waiting, stream).await
         }
     }
 }
@@ -259,7 +277,7 @@ struct Running<'a> {
 }
 
 impl Running<'_> {
-    async fn run(mut self, permit: Permit, how: How) -> Result<Done, WireError> {
+    async fn run(mut self, permit: Permit, how: How, place: Place) -> Result<Done, WireError> {
         let stop = Stop::new().map_err(|fault| errors::out_of_descriptors(&fault))?;
         self.tell(ShellEvent::Start, format!("$ {}", self.command))
             .await;
@@ -268,6 +286,7 @@ impl Running<'_> {
         let (speaker, listener) = pieces();
         let stopping = stop.clone();
         let mut running = tokio::task::spawn_blocking(move || {
+            let _place = place;
             run(permit, &how, Some(&stopping), &mut |piece| {
                 speaker.say(&piece.text);
                 if piece.ends_line {

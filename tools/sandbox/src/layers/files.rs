@@ -37,6 +37,8 @@ pub struct Rule {
 /// What may be done with files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Rights {
+    /// List directories, and nothing of what is in the files.
+    List,
     /// Read them, and list directories.
     Read,
     /// The same, and run them.
@@ -51,6 +53,7 @@ impl Rights {
     fn access(self) -> BitFlags<AccessFs> {
         let read = AccessFs::ReadFile | AccessFs::ReadDir;
         match self {
+            Self::List => AccessFs::ReadDir.into(),
             Self::Read => read,
             Self::Run => AccessFs::from_read(WANTED),
             Self::Write => read | AccessFs::WriteFile,
