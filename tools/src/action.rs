@@ -107,6 +107,38 @@ pub struct Input {
 /// How much of an input is shown and recorded, in characters.
 const HEAD_CHARS_MAX: usize = 1000;
 
+/// What a command text is run by.
+const SHELL: [&str; 2] = ["bash", "-c"];
+
+impl Exec {
+    /// A program and its arguments, in this directory.
+    #[must_use]
+    pub fn plain(argv: Vec<String>, cwd: impl Into<PathBuf>) -> Self {
+        Self {
+            argv,
+            cwd: cwd.into(),
+            env: BTreeMap::new(),
+            stdin: None,
+        }
+    }
+
+    /// A command text, run by bash in this directory.
+    #[must_use]
+    pub fn shell(text: impl Into<String>, cwd: impl Into<PathBuf>) -> Self {
+        let [shell, flag] = SHELL.map(str::to_owned);
+        Self::plain(vec![shell, flag, text.into()], cwd)
+    }
+
+    /// What is run, for people.
+    #[must_use]
+    pub fn text(&self) -> String {
+        match self.argv.as_slice() {
+            [shell, flag, text] if [shell, flag] == SHELL => text.clone(),
+            argv => argv.join(" "),
+        }
+    }
+}
+
 impl Input {
     /// Of these bytes.
     #[must_use]
@@ -155,12 +187,7 @@ impl Action {
     /// A command text, run by bash in this directory.
     #[must_use]
     pub fn shell(text: impl Into<String>, cwd: impl Into<PathBuf>) -> Self {
-        Self::Exec(Exec {
-            argv: vec!["bash".into(), "-c".into(), text.into()],
-            cwd: cwd.into(),
-            env: BTreeMap::new(),
-            stdin: None,
-        })
+        Self::Exec(Exec::shell(text, cwd))
     }
 
     /// Which kind it is.

@@ -73,7 +73,7 @@ pub enum GateError {
 #[must_use = "a permit that is dropped is recorded as unused"]
 pub struct Permit {
     id: u64,
-    approved: bool,
+    read_only: bool,
     action: Action,
     audit: SharedAudit,
     since: Instant,
@@ -224,11 +224,11 @@ impl Gate {
         decision: Decision,
         approved_by: Option<Caller>,
     ) -> Result<Permit, GateError> {
-        let approved = approved_by.is_some();
+        let read_only = approved_by.is_none() && self.policy().is_read_only(&caller);
         let id = self.record(caller, action.clone(), decision, approved_by)?;
         Ok(Permit {
             id,
-            approved,
+            read_only,
             action,
             audit: Arc::clone(&self.audit),
             since: Instant::now(),
@@ -274,10 +274,11 @@ impl Permit {
         &self.action
     }
 
-    /// Whether a person said yes, now or for the session; otherwise the policy did.
+    /// Whether a command is to run where it can change nothing: the policy allowed it by itself,
+    /// and the caller's profile wants that. What a person said yes to may do what it says.
     #[must_use]
-    pub fn is_approved(&self) -> bool {
-        self.approved
+    pub fn is_read_only(&self) -> bool {
+        self.read_only
     }
 
     /// Its number in the record.

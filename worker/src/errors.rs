@@ -15,6 +15,7 @@ use fazai_tools::{ApprovalError, GateError, RunError, Why};
 
 use crate::acting::ActingFault;
 use crate::modules::{BadCall, ModuleFault};
+use crate::places::Full;
 use crate::quota::QuotaExceeded;
 use crate::sessions::SessionError;
 
@@ -113,10 +114,6 @@ pub(crate) fn from_module(fault: &ModuleFault) -> WireError {
             ErrorCode::ModuleUnavailable,
             Some("`fazai modules load NAME` loads it"),
         ),
-        ModuleFault::Crowded(_) => {
-            return WireError::new(ErrorCode::ModuleUnavailable, fault.to_string())
-                .with_retry_after_ms(100);
-        }
         ModuleFault::Stopping => (ErrorCode::ShuttingDown, None),
         ModuleFault::NotPrepared => return not_prepared(),
         ModuleFault::Manifest(_)
@@ -265,10 +262,19 @@ pub(crate) fn commands_busy() -> WireError {
     WireError::new(ErrorCode::Overloaded, message).with_retry_after_ms(500)
 }
 
-/// All places for calls of modules are taken.
-pub(crate) fn modules_busy() -> WireError {
-    let message = "as many modules are at work as calls_max allows";
-    WireError::new(ErrorCode::Overloaded, message).with_retry_after_ms(100)
+/// All places for calls are taken, or all that one module may have.
+pub(crate) fn modules_busy(full: Full, module: &str) -> WireError {
+    let error = match full {
+        Full::All => WireError::new(
+            ErrorCode::Overloaded,
+            "as many modules are at work as calls_max allows",
+        ),
+        Full::Own => WireError::new(
+            ErrorCode::ModuleUnavailable,
+            format!("module `{module}` has as many calls as one module may have"),
+        ),
+    };
+    error.with_retry_after_ms(100)
 }
 
 pub(crate) fn deadline_passed(deadline: Option<Duration>) -> WireError {

@@ -19,13 +19,13 @@
 //! ```
 
 mod acting;
-mod commands;
 pub mod config;
 mod errors;
 mod live;
 mod modules;
 pub mod ops;
 mod outgoing;
+mod places;
 pub mod policy;
 mod process;
 mod quota;

@@ -5,7 +5,7 @@
 mod commands;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -35,8 +35,6 @@ pub(crate) enum ModuleFault {
     NotCaller { module: String, user: User },
     #[error("module `{0}` was unloaded")]
     Unloaded(String),
-    #[error("module `{0}` has as many calls as one module may have")]
-    Crowded(String),
     #[error("the worker is stopping")]
     Stopping,
     #[error("this program can't run modules")]
@@ -96,17 +94,6 @@ pub(crate) struct Loaded {
     facts: RwLock<Arc<Facts>>,
     /// Replacements take turns.
     swapping: Mutex<()>,
-    /// Calls that have it or wait for it.
-    calls: AtomicUsize,
-}
-
-/// A place among those who have a module or wait for it.
-pub(crate) struct Turn<'a>(&'a Loaded);
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        self.0.calls.fetch_sub(1, Ordering::AcqRel);
-    }
 }
 
 /// What does not change while a version is loaded.
@@ -225,7 +212,6 @@ impl Modules {
             module,
             facts: RwLock::new(Arc::new(facts)),
             swapping: Mutex::default(),
-            calls: AtomicUsize::new(0),
         })
     }
 
@@ -290,10 +276,9 @@ impl Modules {
         let settings = &self.settings().modules;
         let manifest = Manifest::load(&settings.dir)?;
         let found = discover(&settings.dir, &manifest, &Trust::Any);
-        let found = found.into_iter().map(|entry| (entry.name.clone(), entry));
-        let mut modules: BTreeMap<String, (Entry, Standing)> = found
-            .map(|(name, entry)| (name, (entry, Standing::Stored)))
-            .collect();
+        let stored = |entry: Entry| (entry.name.clone(), (entry, Standing::Stored));
+        let mut modules: BTreeMap<String, (Entry, Standing)> =
+            found.into_iter().map(stored).collect();
         for (name, place) in lock(&self.places).iter() {
             match (modules.get_mut(name), place.standing()) {
                 (_, Standing::Loaded(loaded)) => {
@@ -363,14 +348,6 @@ impl Place {
 }
 
 impl Loaded {
-    /// A turn, if fewer than half of all calls want this module: one that hangs must leave places
-    /// for the others.
-    pub(crate) fn turn(&self, calls_max: usize) -> Option<Turn<'_>> {
-        let turn = Turn(self);
-        let before = self.calls.fetch_add(1, Ordering::AcqRel);
-        (before < calls_max.div_ceil(2)).then_some(turn)
-    }
-
     pub(crate) fn facts(&self) -> Arc<Facts> {
         Arc::clone(&self.facts.read().unwrap_or_else(PoisonError::into_inner))
     }

@@ -13,10 +13,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::acting::Acting;
-use crate::commands::Commands;
 use crate::config::Settings;
 use crate::live::{LiveRequests, User};
 use crate::modules::Modules;
+use crate::places::Places;
 use crate::quota::Quotas;
 use crate::registry::{Loader, Registry};
 use crate::server::{self, Peer};
@@ -35,7 +35,10 @@ pub(crate) struct Shared {
     pub(crate) sessions: Sessions,
     pub(crate) modules: Modules,
     pub(crate) acting: Acting,
-    pub(crate) commands: Commands,
+    /// Commands that run, by whose they are.
+    pub(crate) commands: Places<User>,
+    /// Calls of modules, by the module.
+    pub(crate) module_calls: Places<String>,
     pub(crate) live: LiveRequests,
     pub(crate) quotas: Quotas,
     pub(crate) counters: Counters,
@@ -44,8 +47,6 @@ pub(crate) struct Shared {
     pub(crate) connections: Arc<Semaphore>,
     /// Places for long work beside the engines, such as tokenizing.
     pub(crate) computing: Arc<Semaphore>,
-    /// Places for calls of modules, each of which keeps a thread.
-    pub(crate) module_calls: Arc<Semaphore>,
     /// Places for work on the modules' files.
     pub(crate) module_files: Semaphore,
     /// No new requests.
@@ -99,13 +100,13 @@ impl Worker {
     #[must_use]
     pub fn with_loader(settings: Settings, loader: Loader) -> Self {
         let connections = Arc::new(Semaphore::new(settings.limits.connections_max));
-        let module_calls = Arc::new(Semaphore::new(settings.modules.calls_max));
         let (settings, receiver) = watch::channel(Arc::new(settings));
         let shared = Shared {
             settings,
             modules: Modules::new(receiver.clone()),
             acting: Acting::new(receiver.clone()),
-            commands: Commands::default(),
+            commands: Places::default(),
+            module_calls: Places::default(),
             registry: Registry::start(receiver, loader),
             sessions: Sessions::default(),
             live: LiveRequests::default(),
@@ -114,7 +115,6 @@ impl Worker {
             started: Instant::now(),
             connections,
             computing: Arc::new(Semaphore::new(COMPUTING_MAX)),
-            module_calls,
             module_files: Semaphore::new(MODULE_FILES_MAX),
             draining: CancellationToken::new(),
             killed: CancellationToken::new(),

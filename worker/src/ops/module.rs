@@ -1,7 +1,6 @@
 //! `module`: a command of a native module, and its answer as it comes.
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::time::Duration;
 
 use fazai_modhost::{Answer, Call, Stop};
@@ -53,16 +52,20 @@ async fn run(
     if left.is_some_and(|left| left.is_zero()) {
         return Err(errors::deadline_passed(deadline));
     }
-    let settings = context.worker.settings();
-    let place = Arc::clone(&context.worker.shared.module_calls).try_acquire_owned();
-    let place = place.map_err(|_| errors::modules_busy())?;
+    let most = context.worker.settings().modules.calls_max;
+    // One module that hangs must leave places for the others.
+    let place = context
+        .worker
+        .shared
+        .module_calls
+        .enter(module.clone(), most);
+    let place = place.map_err(|full| errors::modules_busy(full, &module))?;
 
     let stop = Stop::new().map_err(|fault| errors::out_of_descriptors(&fault))?;
     let (speaker, listener) = pieces();
     let calling = Calling {
         wanted,
         user: context.user,
-        calls_max: settings.modules.calls_max,
         stop: stop.clone(),
         speaker,
     };
@@ -175,7 +178,6 @@ impl Telling<'_> {
 struct Calling {
     wanted: Wanted,
     user: User,
-    calls_max: usize,
     stop: Stop,
     speaker: Speaker,
 }
@@ -185,8 +187,6 @@ impl Calling {
         let loaded = modules.open(&self.wanted.module)?;
         let facts = loaded.facts();
         let command = facts.command(&self.wanted, self.user)?;
-        let turn = loaded.turn(self.calls_max);
-        let _turn = turn.ok_or_else(|| ModuleFault::Crowded(self.wanted.module.clone()))?;
         let call = Call {
             limit: Some(facts.call_timeout),
             stop: Some(self.stop),

@@ -1,6 +1,5 @@
 //! `shell`: a command on the machine, past the gate.
 
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -18,10 +17,10 @@ use serde_json::json;
 
 use super::pieces::pieces;
 use super::{Context, HEARTBEAT};
-use crate::acting::caller;
-use crate::commands::Place;
-use crate::config::Settings;
+use crate::config::PolicySettings;
 use crate::errors;
+use crate::live::User;
+use crate::places::Place;
 use crate::process::command_launcher;
 
 /// How often a question is looked at for its answer.
@@ -67,7 +66,9 @@ async fn begin(context: &Context, call: ShellCall) -> Result<Done, WireError> {
     let _quota = context.quota()?;
     let permit = admit(context, call.session, action, call.stream).await?;
     let settings = context.worker.settings();
-    let place = place(context, &settings)?;
+    let places = &context.worker.shared.commands;
+    let place = places.enter(context.user, settings.policy.commands_max);
+    let place = place.map_err(|_| errors::commands_busy())?;
     let most = settings.policy.command_timeout_ms;
     let timeout_ms = call
         .params
@@ -76,7 +77,7 @@ async fn begin(context: &Context, call: ShellCall) -> Result<Done, WireError> {
     let how = How {
         launcher: command_launcher(settings.modules.program.as_deref())
             .ok_or_else(errors::not_prepared)?,
-        confinement: confinement(context, &permit, &settings).await?,
+        confinement: confinement(&permit, &settings.policy),
         timeout: Duration::from_millis(timeout_ms),
         term_grace: TERM_GRACE,
         output_bytes_max: settings.policy.output_bytes_max,
@@ -105,12 +106,10 @@ fn action(command: &str, cwd: &str, stdin: Option<&str>) -> Result<Action, WireE
             .with_hint("input is the command, such as \"df -h\"")
     })?;
     let plain = script.plain_argv().filter(|argv| is_program(&argv[0]));
-    let argv = plain.unwrap_or_else(|| vec!["bash".into(), "-c".into(), command.into()]);
+    let exec = plain.map_or_else(|| Exec::shell(command, cwd), |argv| Exec::plain(argv, cwd));
     Ok(Action::Exec(Exec {
-        argv,
-        cwd: cwd.into(),
-        env: BTreeMap::new(),
         stdin: stdin.map(|text| Input::of(text.as_bytes())),
+        ..exec
     }))
 }
 
@@ -151,43 +150,20 @@ fn touched(command: &str) -> Vec<String> {
 /// What is to be done, for people.
 pub(super) fn summary(action: &Action) -> String {
     match action {
-        Action::Exec(exec) => match exec.argv.as_slice() {
-            [shell, flag, text] if shell == "bash" && flag == "-c" => text.clone(),
-            argv => argv.join(" "),
-        },
+        Action::Exec(exec) => exec.text(),
         other => json!(other).to_string(),
     }
 }
 
-/// A place among the commands that run; half of them at most are one user's.
-fn place(context: &Context, settings: &Settings) -> Result<Place, WireError> {
-    let most = settings.policy.commands_max;
-    let commands = &context.worker.shared.commands;
-    commands
-        .enter(context.user, most)
-        .ok_or_else(errors::commands_busy)
-}
-
-/// What a person said yes to runs with the rights of the worker's user; what the policy allows by
-/// itself runs where it can change nothing, unless the profile says otherwise.
-async fn confinement(
-    context: &Context,
-    permit: &Permit,
-    settings: &Settings,
-) -> Result<Confinement, WireError> {
-    if permit.is_approved() {
-        return Ok(Confinement::Open);
+/// Within what a command runs that may be run.
+fn confinement(permit: &Permit, settings: &PolicySettings) -> Confinement {
+    if permit.is_read_only() {
+        Confinement::ReadOnly {
+            hidden: vec![settings.audit_dir.clone(), settings.file.clone()],
+        }
+    } else {
+        Confinement::Open
     }
-    let (worker, user) = (context.worker.clone(), context.user);
-    let read_only =
-        context.act(move || Ok(worker.shared.acting.policy()?.is_read_only(&caller(user))));
-    if !read_only.await? {
-        return Ok(Confinement::Open);
-    }
-    let policy = &settings.policy;
-    Ok(Confinement::ReadOnly {
-        hidden: vec![policy.audit_dir.clone(), policy.file.clone()],
-    })
 }
 
 /// Asks the gate, and people if the policy wants that.
@@ -277,7 +253,12 @@ struct Running<'a> {
 }
 
 impl Running<'_> {
-    async fn run(mut self, permit: Permit, how: How, place: Place) -> Result<Done, WireError> {
+    async fn run(
+        mut self,
+        permit: Permit,
+        how: How,
+        place: Place<User>,
+    ) -> Result<Done, WireError> {
         let stop = Stop::new().map_err(|fault| errors::out_of_descriptors(&fault))?;
         self.tell(ShellEvent::Start, format!("$ {}", self.command))
             .await;

@@ -1,0 +1,86 @@
+//! Places for work that keeps a thread, each in somebody's name.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The places that are taken, by whose they are. One name has at most half of all, so that nobody
+/// keeps all of them.
+#[derive(Debug)]
+pub(crate) struct Places<K>(Arc<Mutex<HashMap<K, usize>>>);
+
+/// One that is taken, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Place<K: Eq + Hash> {
+    places: Places<K>,
+    name: K,
+}
+
+/// Why there is no place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Full {
+    /// All are taken.
+    All,
+    /// This name has its half.
+    Own,
+}
+
+impl<K> Default for Places<K> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl<K> Places<K> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<K, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<K: Eq + Hash + Clone> Places<K> {
+    /// Takes one of `most` places.
+    pub(crate) fn enter(&self, name: K, most: usize) -> Result<Place<K>, Full> {
+        let mut taken = self.lock();
+        if taken.values().sum::<usize>() >= most {
+            return Err(Full::All);
+        }
+        let own = taken.get(&name).copied().unwrap_or(0);
+        if own >= most.div_ceil(2) {
+            return Err(Full::Own);
+        }
+        taken.insert(name.clone(), own + 1);
+        let places = Self(Arc::clone(&self.0));
+        Ok(Place { places, name })
+    }
+}
+
+impl<K: Eq + Hash> Drop for Place<K> {
+    fn drop(&mut self) {
+        let mut taken = self.places.lock();
+        if let Some(own) = taken.get_mut(&self.name) {
+            *own -= 1;
+            if *own == 0 {
+                taken.remove(&self.name);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_has_all_places() {
+        let places = Places::default();
+        let enter = |name| places.enter(name, 4);
+        let held: Vec<Place<&str>> = (0..2).filter_map(|_| enter("one").ok()).collect();
+        assert_eq!(held.len(), 2);
+        assert_eq!(enter("one").err(), Some(Full::Own));
+        let others = (enter("two"), enter("three"));
+        assert!(others.0.is_ok() && others.1.is_ok());
+        assert_eq!(enter("four").err(), Some(Full::All));
+        drop(held);
+        assert!(enter("one").is_ok());
+    }
+}
