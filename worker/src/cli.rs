@@ -130,17 +130,26 @@ impl Worker {
             let mut settings = self.settings.load()?;
             settings.model.slots = 1;
             settings.server.drain_ms = 0;
-            let (client, own) = self.connect.running_or_own(settings).await?;
-            let done = tokio::select! {
-                done = work(client) => done,
-                _ = tokio::signal::ctrl_c() => Err(Interrupted.into()),
-            };
-            if let Some(worker) = own {
-                worker.stop().await;
-            }
-            done
+            let found = self.connect.running_or_own(settings).await?;
+            attend(found, work).await
         })
     }
+}
+
+/// Does something with a worker until that is done or the user interrupts it, and stops the worker
+/// if it is this command's own.
+async fn attend<T, F: Future<Output = anyhow::Result<T>>>(
+    (client, own): (Client, Option<fazai::Worker>),
+    work: impl FnOnce(Client) -> F,
+) -> anyhow::Result<T> {
+    let done = tokio::select! {
+        done = work(client) => done,
+        _ = tokio::signal::ctrl_c() => Err(Interrupted.into()),
+    };
+    if let Some(worker) = own {
+        worker.stop().await;
+    }
+    done
 }
 
 /// What computes, said on the command line instead of in the settings.

@@ -10,7 +10,7 @@ use fazai_protocol::{
     self as protocol, AskParams, Done, ErrorCode, Line, Overflow, Priority, StepState, Think,
 };
 
-use super::{Connect, Interrupted, SettingsFile, output, shell};
+use super::{Connect, SettingsFile, output, shell};
 
 /// Ask a question and stream the answer
 #[derive(Debug, Args)]
@@ -94,16 +94,8 @@ impl Ask {
     }
 
     async fn ask(&self, question: String, piped: Option<String>) -> anyhow::Result<()> {
-        let (client, own) = self.client().await?;
-        let answered = tokio::select! {
-            answered = self.converse(&client, &question, piped) => answered,
-            _ = tokio::signal::ctrl_c() => Err(Interrupted.into()),
-        };
-        drop(client);
-        if let Some(worker) = own {
-            worker.stop().await;
-        }
-        answered
+        let converse = |client| async move { self.converse(&client, &question, piped).await };
+        super::attend(self.client().await?, converse).await
     }
 
     async fn client(&self) -> anyhow::Result<(Client, Option<Worker>)> {

@@ -147,12 +147,7 @@ impl Named {
     fn run(&self, verb: &str, text: fn(&Done) -> String) -> anyhow::Result<()> {
         let input = format!("{verb} {}", self.name);
         let call = |client: Client| async move { Ok(client.call(operation(input)).await?) };
-        let done = self.worker.with(call)?;
-        output::print(
-            self.json,
-            &text(&done),
-            done.data.as_ref().unwrap_or(&Value::Null),
-        )
+        self.print(&self.worker.with(call)?, text)
     }
 
     /// What makes no sense without a running worker.
@@ -162,11 +157,12 @@ impl Named {
             let client = self.worker.connect.running().await?;
             Ok(client.call(operation(input)).await?)
         })?;
-        output::print(
-            self.json,
-            &result(&done),
-            done.data.as_ref().unwrap_or(&Value::Null),
-        )
+        self.print(&done, result)
+    }
+
+    fn print(&self, done: &Done, text: fn(&Done) -> String) -> anyhow::Result<()> {
+        let data = done.data.as_ref().unwrap_or(&Value::Null);
+        output::print(self.json, &text(done), data)
     }
 }
 

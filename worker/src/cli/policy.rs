@@ -1,6 +1,5 @@
 //! `fazai policy`: what may be done here, and why.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
@@ -27,9 +26,9 @@ Examples:
   fazai policy test my-expectations.txt")]
 pub(crate) enum Policy {
     /// Say whether a command is allowed, asked for or denied, by which rule, and why
-    Check(Check),
+    Check(Judged),
     /// Say what a command would run and touch, and what each profile decides about it
-    Explain(Explain),
+    Explain(Judged),
     /// Try a file of expectations, each line `allow|ask|deny COMMAND`
     Test(Test),
     /// Print the names of the profiles, or the rules of a ready one
@@ -52,25 +51,12 @@ struct Judge {
     settings: SettingsFile,
 }
 
-/// Say whether a command is allowed, asked for or denied, by which rule, and why
+/// A command, and who judges it
 #[derive(Debug, Args)]
-pub(crate) struct Check {
+pub(crate) struct Judged {
     #[command(flatten)]
     judge: Judge,
     /// JSON instead of text
-    #[arg(long)]
-    json: bool,
-    /// The command
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
-    command: Vec<String>,
-}
-
-/// Say what a command would run and touch, and what each profile decides about it
-#[derive(Debug, Args)]
-pub(crate) struct Explain {
-    #[command(flatten)]
-    judge: Judge,
-    /// JSON, also on a terminal
     #[arg(long)]
     json: bool,
     /// The command
@@ -103,8 +89,8 @@ pub(crate) struct Show {
 impl Policy {
     pub(super) fn run(&self) -> anyhow::Result<()> {
         match self {
-            Self::Check(check) => check.run(),
-            Self::Explain(explain) => explain.run(),
+            Self::Check(judged) => judged.check(),
+            Self::Explain(judged) => judged.explain(),
             Self::Test(test) => test.run(),
             Self::Show(show) => show.run(),
         }
@@ -143,12 +129,7 @@ impl Judge {
 fn action(command: &[String]) -> Action {
     match command {
         [text] => Action::shell(text, "/"),
-        argv => Action::Exec(Exec {
-            argv: argv.to_vec(),
-            cwd: "/".into(),
-            env: BTreeMap::new(),
-            stdin: None,
-        }),
+        argv => Action::Exec(Exec::plain(argv.to_vec(), "/")),
     }
 }
 
@@ -170,8 +151,8 @@ fn name(word: impl serde::Serialize) -> String {
     }
 }
 
-impl Check {
-    fn run(&self) -> anyhow::Result<()> {
+impl Judged {
+    fn check(&self) -> anyhow::Result<()> {
         let rules = self.judge.rules()?;
         let decision = self.judge.decide(&rules, &action(&self.command))?;
         // The first word is for scripts, in a pipe as well.
@@ -180,10 +161,8 @@ impl Check {
         }
         output::say(&describe(&decision))
     }
-}
 
-impl Explain {
-    fn run(&self) -> anyhow::Result<()> {
+    fn explain(&self) -> anyhow::Result<()> {
         let rules = self.judge.rules()?;
         let script = match self.command.as_slice() {
             [text] => Script::parse(text),
