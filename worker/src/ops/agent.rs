@@ -116,32 +116,29 @@ impl Run<'_> {
             self.tell(command, StepState::Running, None).await;
             let done = self.run(command).await;
             let code = done.metadata.code;
-            match (&done.error, done.metadata.status) {
-                (_, Status::Stopped) => return Err(Stopped::Ended(Box::new(done))),
+            if done.metadata.status == Status::Stopped {
+                return Err(Stopped::Ended(Box::new(done)));
+            }
+            let (state, output) = match (&done.error, &done.result) {
                 (Some(error), _) if error.code == ErrorCode::Denied => {
-                    self.over(command, StepState::Denied, code, &error.message)
-                        .await;
+                    (StepState::Denied, error.message.as_str())
+                }
+                (Some(error), _) => (StepState::Failed, error.message.as_str()),
+                // Commands such as `systemctl is-failed` answer by their exit code.
+                (None, output) if code.is_some_and(|code| code >= 126) => {
+                    (StepState::Failed, output.as_deref().unwrap_or_default())
+                }
+                (None, output) => (StepState::Done, output.as_deref().unwrap_or_default()),
+            };
+            self.over(command, state, code, output).await;
+            match state {
+                StepState::Denied => {
                     return Err(Stopped::Failed(format!("Not allowed: {command}")));
                 }
-                (Some(error), _) => {
-                    self.over(command, StepState::Failed, code, &error.message)
-                        .await;
+                StepState::Failed => {
                     return Err(Stopped::Failed(format!("This did not work: {command}")));
                 }
-                (None, _) => {
-                    let output = done.result.as_deref().unwrap_or_default();
-                    // Commands such as `systemctl is-failed` answer by their exit code.
-                    let failed = code.is_some_and(|code| code >= 126);
-                    let state = if failed {
-                        StepState::Failed
-                    } else {
-                        StepState::Done
-                    };
-                    self.over(command, state, code, output).await;
-                    if failed {
-                        return Err(Stopped::Failed(format!("This did not work: {command}")));
-                    }
-                }
+                _ => {}
             }
         }
         Ok(())

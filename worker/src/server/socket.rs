@@ -139,31 +139,25 @@ async fn clear_way(path: &Path) -> Result<(), SocketError> {
 }
 
 fn give_away(path: &Path, settings: &ServerSettings) -> Result<(), SocketError> {
+    let user = |name: &str| uzers::get_user_by_name(name).map(|user| user.uid());
+    let group = |name: &str| uzers::get_group_by_name(name).map(|group| group.gid());
     let owner = settings.socket_owner.as_deref();
-    let owner = owner
-        .map(|name| id("user", "/etc/passwd", name))
-        .transpose()?;
-    let group = settings.socket_group.as_deref();
-    let group = group
-        .map(|name| id("group", "/etc/group", name))
-        .transpose()?;
-    if owner.is_none() && group.is_none() {
+    let owner = owner.map(|name| id("user", name, user)).transpose()?;
+    let owning = settings.socket_group.as_deref();
+    let owning = owning.map(|name| id("group", name, group)).transpose()?;
+    if owner.is_none() && owning.is_none() {
         return Ok(());
     }
-    std::os::unix::fs::chown(path, owner, group).map_err(io_error(path))
+    std::os::unix::fs::chown(path, owner, owning).map_err(io_error(path))
 }
 
 /// The number of a user or group: the name may be the number itself.
-fn id(kind: &'static str, file: &str, name: &str) -> Result<u32, SocketError> {
-    if let Ok(number) = name.parse() {
-        return Ok(number);
-    }
-    let text = fs::read_to_string(file).map_err(io_error(Path::new(file)))?;
-    let number = text.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let found = fields.next() == Some(name);
-        fields.nth(1).filter(|_| found)?.parse().ok()
-    });
+fn id(
+    kind: &'static str,
+    name: &str,
+    look_up: impl FnOnce(&str) -> Option<u32>,
+) -> Result<u32, SocketError> {
+    let number = name.parse().ok().or_else(|| look_up(name));
     number.ok_or_else(|| SocketError::NoSuchName {
         kind,
         name: name.to_owned(),
