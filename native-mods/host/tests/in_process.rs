@@ -5,7 +5,7 @@ mod common;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use common::Dir;
+use common::{Dir, outlives_a_reader_that_panics};
 use fazai_modhost::{
     Answer, Call, Checked, Failure, Isolation, Limits, Module, Refused, State, Stop, Trust, check,
 };
@@ -157,13 +157,7 @@ fn a_stop_ends_a_stream() {
 fn a_reader_that_panics_takes_nobody_with_it() {
     let dir = Dir::new();
     let module = dir.load_here("stream", &[], Limits::default());
-    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        let _ = module.exec_stream("three", &Call::default(), &mut |_| {
-            panic!("as the test wants it")
-        });
-    }));
-    assert!(panicked.is_err());
-    assert_eq!(module.exec("three").expect("answers").text, "one € three");
+    outlives_a_reader_that_panics(&module);
 }
 
 #[test]

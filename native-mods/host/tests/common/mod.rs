@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use fazai_modhost::{
-    Checked, Entry, Failure, Isolation, Keys, Launcher, Limits, Module, Trust, check, sign,
+    Call, Checked, Entry, Failure, Isolation, Keys, Launcher, Limits, Module, Trust, check, sign,
 };
 
 /// A module directory of its own.
@@ -90,4 +90,16 @@ pub(crate) fn launcher() -> Launcher {
 
 pub(crate) fn own_process() -> Isolation {
     Isolation::Process(launcher())
+}
+
+/// The module `stream` goes on after whoever reads its answer has panicked.
+#[track_caller]
+pub(crate) fn outlives_a_reader_that_panics(module: &Module) {
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let _ = module.exec_stream("three", &Call::default(), &mut |_| {
+            panic!("as the test wants it")
+        });
+    }));
+    assert!(panicked.is_err());
+    assert_eq!(module.exec("three").expect("answers").text, "one € three");
 }
