@@ -64,8 +64,6 @@ error_codes! {
     InvalidParams = "invalid_params", Client, false;
     /// No such action; the message names the nearest one.
     UnknownAction = "unknown_action", Client, false;
-    /// The action, or this use of it, is not built in this version.
-    NotAvailable = "not_available", Client, false;
     /// The connection already has an unanswered request with this `action_id`.
     DuplicateId = "duplicate_id", Client, false;
     /// The connection has `in_flight_max` unanswered requests.
@@ -94,6 +92,20 @@ error_codes! {
     ModuleFailed = "module_failed", Worker, false;
     /// The module is busy, restarting, in quarantine or unloaded.
     ModuleUnavailable = "module_unavailable", Load, true;
+    /// There is no tool of that name.
+    ToolNotFound = "tool_not_found", Client, false;
+    /// The tool is there and can't be used; the message says why.
+    ToolBroken = "tool_broken", Worker, false;
+    /// The tool ran and failed; the message has its words.
+    ToolFailed = "tool_failed", Client, false;
+    /// What the tool needs is not there: an interpreter, a server, a command.
+    ToolUnavailable = "tool_unavailable", Worker, true;
+    /// There is no such run, or it is another user's.
+    RunNotFound = "run_not_found", Client, false;
+    /// The memory does not answer, or is in use by another worker.
+    MemoryUnavailable = "memory_unavailable", Load, true;
+    /// Nothing that the user may see has that id.
+    MemoryNotFound = "memory_not_found", Client, false;
     /// The policy does not allow it, or nobody said yes in time; the message names the rule.
     Denied = "denied", Client, false;
     /// There is no such question, or it was answered already, or too late.

@@ -26,10 +26,10 @@ pub use reply::{
     Source, Status, Step, StepState, TextLine, TokenLogprob, TopLogprob, Usage, Warning,
 };
 pub use request::{
-    ActionId, ApprovalDecision, ApproveParams, Ask, AskParams, Call, EmbedParams, HelloParams,
-    Message, ModelsParams, ModuleCall, ModuleParams, NoParams, Operation, Overflow, PlanCall,
-    PlanParams, Priority, Request, Role, Secret, ShellCall, ShellParams, Think, TokenizeParams,
-    UnbuiltAction,
+    ActionId, ApprovalDecision, ApproveParams, Ask, AskParams, Call, CommitParams, EmbedParams,
+    HelloParams, KbCall, KbParams, Message, ModelsParams, ModuleCall, ModuleParams, NoParams,
+    Operation, Overflow, PlanCall, PlanParams, Priority, Request, ResearchParams, Role, RunsCall,
+    Secret, ShellCall, ShellParams, Think, TokenizeParams, ToolCall, ToolParams,
 };
 pub use schema::{reply_schema, request_schema};
 

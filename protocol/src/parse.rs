@@ -4,7 +4,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::error::{ErrorCode, WireError};
-use crate::request::{ActionId, Operation, Request, UnbuiltAction};
+use crate::request::{ActionId, Operation, Request};
 
 /// A line that is no request, with the id to answer under if one could be read.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,11 +32,15 @@ pub const ACTIONS: &[&str] = &[
     "embed",
     "module",
     "modules",
+    "tool",
+    "tools",
+    "toolSpec",
+    "runs",
+    "research",
+    "commitKB",
+    "kb",
     "done",
 ];
-
-/// Actions of the old dialect that are not built yet, in its spelling.
-const UNBUILT: &[&str] = &["research", "toolSpec", "commitKB"];
 
 /// Other spellings in the field, after [`fold`]ing.
 const ALIASES: &[(&str, &str)] = &[("commit", "commitKB")];
@@ -133,17 +137,22 @@ fn read_operation(mut object: Map<String, Value>) -> Result<Operation, WireError
         "embed" => read(object).map(Operation::Embed),
         "module" => read(object).map(Operation::Module),
         "modules" => read(object).map(Operation::Modules),
-        "done" => read(object).map(Operation::Done),
-        unbuilt => Ok(Operation::Unbuilt(UnbuiltAction {
-            action: unbuilt.into(),
-        })),
+        "tool" => read(object).map(Operation::Tool),
+        "tools" => read(object).map(Operation::Tools),
+        "toolSpec" => read(object).map(Operation::ToolSpec),
+        "runs" => read(object).map(Operation::Runs),
+        "research" => read(object).map(Operation::Research),
+        "commitKB" => read(object).map(Operation::CommitKb),
+        "kb" => read(object).map(Operation::Kb),
+        // What is known and none of these.
+        _ => read(object).map(Operation::Done),
     }
 }
 
 /// The worker's spelling of an action: case, `_` and `-` do not matter.
 fn canonical(action: &str) -> Result<&'static str, WireError> {
     let folded = fold(action);
-    let known = || ACTIONS.iter().chain(UNBUILT).copied();
+    let known = || ACTIONS.iter().copied();
     if let Some(name) = known().find(|name| fold(name) == folded) {
         return Ok(name);
     }

@@ -20,6 +20,8 @@ pub enum Line {
     Thinking(TextLine),
     /// The next piece of a module's answer.
     Module(TextLine),
+    /// What a tool says while it is at work.
+    Tool(TextLine),
     /// A step of a plan begins or has ended.
     Step(Step),
     /// What a command does: its beginning, its output, its end.
@@ -39,7 +41,9 @@ impl Line {
         match self {
             Self::Accepted(line) => &line.action_id,
             Self::Progress(line) => &line.action_id,
-            Self::Token(line) | Self::Thinking(line) | Self::Module(line) => &line.action_id,
+            Self::Token(line) | Self::Thinking(line) | Self::Module(line) | Self::Tool(line) => {
+                &line.action_id
+            }
             Self::Step(line) => &line.action_id,
             Self::Shell(line) => &line.action_id,
             Self::Approval(line) => &line.action_id,
@@ -74,8 +78,10 @@ pub enum Phase {
     Prefill,
     /// Writing, but nothing can be shown yet.
     Generating,
-    /// A module is at work and has said nothing yet.
+    /// A module, a tool or a command is at work and has said nothing yet.
     Running,
+    /// Somebody paused the run.
+    Paused,
 }
 
 /// A sign of life, at least every 10 seconds while nothing else is sent.
@@ -138,7 +144,9 @@ pub struct TopLogprob {
 pub struct Step {
     /// The request.
     pub action_id: ActionId,
-    /// The command.
+    /// The run, by which it can be paused, and resumed after a restart.
+    pub run: String,
+    /// The command or the tool.
     pub result: String,
     /// Which one it is, from 1 on, through all plans of the request.
     pub step: u32,
@@ -161,8 +169,10 @@ pub enum StepState {
     Failed,
     /// The policy, or somebody who was asked, said no.
     Denied,
-    /// This version has no such tool.
+    /// There is no such tool.
     Unavailable,
+    /// The worker ended while it ran, so that nobody knows; it is not run again.
+    Unknown,
 }
 
 /// A line of a command, with the eight keys of the old dialect in their order.
@@ -317,6 +327,8 @@ pub enum Source {
     Module,
     /// A command on the machine.
     Shell,
+    /// A tool.
+    Tool,
     /// Nobody: see `error`.
     Error,
 }

@@ -71,7 +71,7 @@ pub enum Operation {
     Ping(Call<NoParams>),
     /// What is loaded, what waits, what was done.
     Status(Call<NoParams>),
-    /// The old name of `status`, with `input` "status".
+    /// Facts about the machine; with `input` "status" the old name of `status`.
     Observe(Call<NoParams>),
     /// List, load and unload models.
     Models(Call<ModelsParams>),
@@ -79,7 +79,7 @@ pub enum Operation {
     Tokenize(Call<TokenizeParams>),
     /// Text to a vector.
     Embed(Call<EmbedParams>),
-    /// A request becomes steps; nothing is run.
+    /// A request becomes steps, which are run if that is asked for.
     Plan(Box<PlanCall>),
     /// Run a command on the machine, if the policy allows it.
     Shell(Box<ShellCall>),
@@ -91,19 +91,24 @@ pub enum Operation {
     Module(Box<ModuleCall>),
     /// List, show, load, unload, reload and verify native modules.
     Modules(Call<NoParams>),
+    /// Call a tool.
+    Tool(Box<ToolCall>),
+    /// List and show tools.
+    Tools(Call<NoParams>),
+    /// Tools as models that call functions are told of them.
+    #[serde(rename = "toolSpec")]
+    ToolSpec(Call<NoParams>),
+    /// List, show, pause, resume and cancel the runs of plans.
+    Runs(Box<RunsCall>),
+    /// Passages from what is remembered.
+    Research(Call<ResearchParams>),
+    /// Remember something.
+    #[serde(rename = "commitKB")]
+    CommitKb(Call<CommitParams>),
+    /// Add files to the knowledge; show, remove and count records.
+    Kb(Box<KbCall>),
     /// An old client's goodbye; answered and otherwise ignored.
     Done(Call<NoParams>),
-    /// An action of the old dialect that this version does not have.
-    #[serde(untagged)]
-    #[schemars(skip)]
-    Unbuilt(UnbuiltAction),
-}
-
-/// An action of the old dialect that this version does not have.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct UnbuiltAction {
-    /// Its name, in the old dialect's spelling.
-    pub action: Cow<'static, str>,
 }
 
 /// The shape of every operation but `ask`.
@@ -173,6 +178,9 @@ pub struct PlanCall {
     /// The model to use, instead of the configured one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+    /// What a yes for the session holds for, when the steps are run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
     /// `false`: nothing but the `done` line.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     pub stream: bool,
@@ -188,6 +196,7 @@ impl PlanCall {
         Self {
             input: input.into(),
             model: None,
+            session: None,
             stream: true,
             params: PlanParams::default(),
         }
@@ -198,6 +207,9 @@ impl PlanCall {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PlanParams {
+    /// Run the steps, as far as the policy allows it.
+    #[serde(skip_serializing_if = "is_false")]
+    pub run: bool,
     /// Who goes first when slots are short.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub priority: Option<Priority>,
@@ -321,6 +333,161 @@ pub struct ModuleParams {
     /// Give up this long after the request was read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline_ms: Option<u64>,
+}
+
+/// A tool to call.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ToolCall {
+    /// The tool's name, a space, and its parameters as a JSON object; or give `params`. The old
+    /// form `tool:NAME param={...}` does as well.
+    #[serde(default)]
+    pub input: String,
+    /// What a yes for the session holds for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
+    /// `false`: nothing but the `done` line.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub stream: bool,
+    /// Named arguments; an unknown name is refused.
+    #[serde(default)]
+    pub params: ToolParams,
+}
+
+impl ToolCall {
+    /// A call as one text, `name {...}`.
+    #[must_use]
+    pub fn new(input: impl Into<String>) -> Self {
+        Self {
+            input: input.into(),
+            session: None,
+            stream: true,
+            params: ToolParams::default(),
+        }
+    }
+}
+
+/// Named arguments of `tool`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ToolParams {
+    /// The tool, instead of the first word of `input`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tool: Option<String>,
+    /// Its parameters, instead of the rest of `input`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub args: Option<serde_json::Map<String, serde_json::Value>>,
+    /// Give up this long after the request was read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deadline_ms: Option<u64>,
+    /// Say what it would ask the policy for, and do nothing.
+    #[serde(skip_serializing_if = "is_false")]
+    pub dry_run: bool,
+}
+
+/// Named arguments of `research`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ResearchParams {
+    /// How many passages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub k: Option<u64>,
+    /// Only those with all of these tags.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// Have a model answer from the passages, naming those that it used.
+    #[serde(skip_serializing_if = "is_false")]
+    pub answer: bool,
+}
+
+/// Named arguments of `commitKB`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct CommitParams {
+    /// A line that says what it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// What went wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// What helped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub solution: Option<String>,
+    /// Words to filter by.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// Where it is from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// The distribution that it holds for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub distro: Option<String>,
+    /// For everybody who uses the worker, instead of the user alone.
+    #[serde(skip_serializing_if = "is_false")]
+    pub shared: bool,
+}
+
+/// Something about the knowledge.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct KbCall {
+    /// "stats", "add PATH", "show ID" or "rm ID".
+    #[serde(default)]
+    pub input: String,
+    /// `false`: nothing but the `done` line.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub stream: bool,
+    /// Named arguments; an unknown name is refused.
+    #[serde(default)]
+    pub params: KbParams,
+}
+
+impl KbCall {
+    /// Of this `input`.
+    #[must_use]
+    pub fn new(input: impl Into<String>) -> Self {
+        Self {
+            input: input.into(),
+            stream: true,
+            params: KbParams::default(),
+        }
+    }
+}
+
+/// Named arguments of `kb`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct KbParams {
+    /// Words by which what is added can be found.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// For the user alone, instead of everybody who uses the worker.
+    #[serde(skip_serializing_if = "is_false")]
+    pub private: bool,
+}
+
+/// Something about the runs of plans.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RunsCall {
+    /// "list", or "show", "pause", "resume" or "cancel" and a run's id.
+    #[serde(default)]
+    pub input: String,
+    /// `false`: nothing but the `done` line.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub stream: bool,
+    /// Named arguments; an unknown name is refused.
+    #[serde(default)]
+    pub params: NoParams,
+}
+
+impl RunsCall {
+    /// Of this `input`.
+    #[must_use]
+    pub fn new(input: impl Into<String>) -> Self {
+        Self {
+            input: input.into(),
+            stream: true,
+            params: NoParams::default(),
+        }
+    }
 }
 
 /// Who says a [`Message`].
