@@ -1,11 +1,14 @@
 //! What may be done on the machine, as data: the policy judges it before anything happens.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+
+use crate::policy::Risk;
+use crate::shell::{Refused, Script};
 
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +52,8 @@ pub enum Action {
         /// What it is told to do.
         command: String,
     },
+    /// Run a tool of the toolbox.
+    CallTool(Box<ToolCall>),
     /// Keep a text in the long-term memory.
     WriteMemory {
         /// Where it is kept.
@@ -91,6 +96,35 @@ pub struct Exec {
     pub stdin: Option<Input>,
 }
 
+/// A tool of the toolbox, and what it is told. The rules judge it by its name and its rights, not
+/// by the program behind it: whoever put it into the toolbox chose that.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ToolCall {
+    /// Its name.
+    pub name: String,
+    /// What it may do besides computing and reading.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub rights: BTreeSet<Right>,
+    /// How bad a mistake with it would be, as its author says.
+    pub risk: Risk,
+    /// What it is told.
+    pub input: Input,
+    /// The program that is started for this call; none: it runs already, or in the worker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exec: Option<Exec>,
+}
+
+/// What a tool may do besides computing and reading what is no secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Right {
+    /// Speak to other machines.
+    Network,
+    /// Whatever the worker's user may do: write files, ask services, read secrets.
+    Change,
+}
+
 /// The input of a program: which it is, and enough of it for a person to judge. No rule can know
 /// what a program makes of it, so that it is always asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,6 +163,16 @@ impl Exec {
         Self::plain(vec![shell, flag, text.into()], cwd)
     }
 
+    /// A command text in this directory, so that what is judged is what runs: a single plain
+    /// command is started without a shell.
+    pub fn of_text(text: &str, cwd: impl Into<PathBuf>) -> Result<Self, Refused> {
+        let plain = Script::parse(text)?.plain_argv();
+        Ok(match plain.filter(|argv| is_program(&argv[0])) {
+            Some(argv) => Self::plain(argv, cwd),
+            None => Self::shell(text, cwd),
+        })
+    }
+
     /// What is run, for people.
     #[must_use]
     pub fn text(&self) -> String {
@@ -137,6 +181,12 @@ impl Exec {
             argv => argv.join(" "),
         }
     }
+}
+
+/// Whether it is more than a word of the shell.
+fn is_program(name: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    name.contains('/') || std::env::split_paths(&path).any(|dir| dir.join(name).is_file())
 }
 
 impl Input {
@@ -173,6 +223,8 @@ pub enum Kind {
     LoadModule,
     /// [`Action::CallModule`]
     CallModule,
+    /// [`Action::CallTool`]
+    CallTool,
     /// [`Action::WriteMemory`]
     WriteMemory,
     /// [`Action::BlockAddress`]
@@ -190,6 +242,16 @@ impl Action {
         Self::Exec(Exec::shell(text, cwd))
     }
 
+    /// The program that is to be started, if that is what it takes.
+    #[must_use]
+    pub fn exec(&self) -> Option<&Exec> {
+        match self {
+            Self::Exec(exec) => Some(exec),
+            Self::CallTool(call) => call.exec.as_ref(),
+            _ => None,
+        }
+    }
+
     /// Which kind it is.
     #[must_use]
     pub fn kind(&self) -> Kind {
@@ -201,6 +263,7 @@ impl Action {
             Self::SendToCloud { .. } => Kind::SendToCloud,
             Self::LoadModule { .. } => Kind::LoadModule,
             Self::CallModule { .. } => Kind::CallModule,
+            Self::CallTool(_) => Kind::CallTool,
             Self::WriteMemory { .. } => Kind::WriteMemory,
             Self::BlockAddress { .. } => Kind::BlockAddress,
             Self::InstallPackage { .. } => Kind::InstallPackage,
@@ -222,6 +285,17 @@ mod tests {
             r#"{"action":"exec","argv":["bash","-c","df -h"],"cwd":"/"}"#
         );
         assert_eq!(serde_json::from_str::<Action>(&text).ok(), Some(action));
+    }
+
+    #[test]
+    fn a_plain_command_takes_no_shell() {
+        let argv = |text| Exec::of_text(text, "/").map(|exec| exec.argv).ok();
+        let words = |words: &[&str]| Some(words.iter().map(|word| (*word).to_owned()).collect());
+        assert_eq!(argv("ls 'a b'"), words(&["ls", "a b"]));
+        assert_eq!(argv("ls | wc"), words(&["bash", "-c", "ls | wc"]));
+        assert_eq!(argv("cd /tmp"), words(&["bash", "-c", "cd /tmp"]));
+        assert_eq!(argv("ls 'a"), words(&["bash", "-c", "ls 'a"]));
+        assert_eq!(argv("ls \0"), None);
     }
 
     #[test]

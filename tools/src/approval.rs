@@ -1,7 +1,8 @@
 //! Questions to people: what waits for an answer, who may give it, and until when.
 //!
-//! Nothing here starts a thread or reads a clock, and nothing is allowed by silence: whoever has
-//! nobody to ask, or no answer in time, is denied.
+//! Nothing here starts a thread, and nothing is allowed by silence: whoever has nobody to ask, or no
+//! answer in time, is denied. A question ends in just one way: somebody answers it, its time is up,
+//! or who asked it leaves; of the last two the one is told who added it.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
@@ -78,9 +79,19 @@ pub struct Pending {
     pub deadline: Instant,
 }
 
+/// How a question ended that nobody answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unanswered {
+    /// Its deadline passed.
+    Expired,
+    /// Who asked it left.
+    Withdrawn,
+}
+
 /// Somebody's yes. Only [`Waiting`] makes it, and only the gate takes it.
 #[derive(Debug)]
 pub struct Approved {
+    pub(crate) id: ApprovalId,
     pub(crate) question: Question,
     pub(crate) by: Caller,
 }
@@ -147,13 +158,22 @@ pub struct Waiting {
 
 type Answer = Result<Box<Approved>, ApprovalError>;
 
+type Listener = Box<dyn FnOnce(&ApprovalId, Unanswered) + Send>;
+
 #[derive(Debug, Default)]
 struct State {
-    pending: HashMap<ApprovalId, (Pending, SyncSender<Answer>)>,
+    pending: HashMap<ApprovalId, Asked>,
     /// What became of the last ones, oldest first.
     settled: VecDeque<(ApprovalId, Settled)>,
     /// Who said yes for the session, by session and action.
     grants: HashMap<String, Caller>,
+}
+
+/// A question in the list, and whom its end is told.
+struct Asked {
+    pending: Pending,
+    answer: SyncSender<Answer>,
+    unanswered: Listener,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -184,8 +204,13 @@ impl ApprovalId {
 }
 
 impl Approvals {
-    /// Adds a question.
-    pub fn ask(&self, question: Question, now: Instant) -> Result<Waiting, ApprovalError> {
+    /// Adds a question; `unanswered` is called once if nobody answers it, with nothing locked.
+    pub fn ask(
+        &self,
+        question: Question,
+        now: Instant,
+        unanswered: impl FnOnce(&ApprovalId, Unanswered) + Send + 'static,
+    ) -> Result<Waiting, ApprovalError> {
         let nobody = match &question.approvers {
             Approvers::Nobody => true,
             Approvers::Caller => false,
@@ -197,17 +222,22 @@ impl Approvals {
         let id = ApprovalId::random()?;
         let deadline = now + question.patience;
         let (sender, answer) = sync_channel(1);
-        let mut state = self.state();
-        state.expire(now);
-        if state.pending.len() >= PENDING_MAX {
-            return Err(ApprovalError::TooMany);
-        }
-        let pending = Pending {
-            id: id.clone(),
-            question,
-            deadline,
+        let asked = Asked {
+            pending: Pending {
+                id: id.clone(),
+                question,
+                deadline,
+            },
+            answer: sender,
+            unanswered: Box::new(unanswered),
         };
-        state.pending.insert(id.clone(), (pending, sender));
+        self.at(now, |state| {
+            if state.pending.len() >= PENDING_MAX {
+                return Err(ApprovalError::TooMany);
+            }
+            state.pending.insert(id.clone(), asked);
+            Ok(())
+        })?;
         Ok(Waiting {
             id,
             deadline,
@@ -219,13 +249,10 @@ impl Approvals {
     /// The questions that wait, the most urgent first.
     #[must_use]
     pub fn pending(&self, now: Instant) -> Vec<Pending> {
-        let mut state = self.state();
-        state.expire(now);
-        let mut pending: Vec<Pending> = state
-            .pending
-            .values()
-            .map(|(pending, _)| pending.clone())
-            .collect();
+        let mut pending: Vec<Pending> = self.at(now, |state| {
+            let asked = state.pending.values();
+            asked.map(|asked| asked.pending.clone()).collect()
+        });
         pending.sort_by_key(|pending| pending.deadline);
         pending
     }
@@ -244,37 +271,7 @@ impl Approvals {
                 bytes: reason.len(),
             });
         }
-        let mut state = self.state();
-        state.expire(now);
-        let Some((pending, _)) = state.pending.get(id) else {
-            return Err(state.why_gone(id));
-        };
-        if !pending.question.may_be_answered_by(by) {
-            return Err(ApprovalError::NotAsked {
-                id: id.0.clone(),
-                by: by.to_string(),
-            });
-        }
-        let Some((pending, sender)) = state.pending.remove(id) else {
-            return Err(ApprovalError::UnknownId(id.0.clone()));
-        };
-        state.settle(id.clone(), Settled::Answered);
-        if choice == Choice::Session {
-            state.grant(&pending.question, by);
-        }
-        let answer = match choice {
-            Choice::Once | Choice::Session => Ok(Box::new(Approved {
-                question: pending.question,
-                by: by.clone(),
-            })),
-            Choice::Deny => Err(ApprovalError::Denied {
-                by: by.to_string(),
-                reason: reason.to_owned(),
-            }),
-        };
-        // Who asked may have left in this moment; then the answer has no use.
-        let _ = sender.send(answer);
-        Ok(())
+        self.at(now, |state| state.answer(id, by, choice, reason))
     }
 
     /// Who already said yes to the very same action for this session.
@@ -292,6 +289,18 @@ impl Approvals {
             .retain(|grant, _| !grant.starts_with(&start));
     }
 
+    /// Acts on the questions that still wait at this time, and tells of those that do not any more.
+    fn at<T>(&self, now: Instant, act: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.state();
+        let late = state.expire(now);
+        let result = act(&mut state);
+        drop(state);
+        for asked in late {
+            asked.tell(Unanswered::Expired);
+        }
+        result
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // Every change is complete in itself, so a panic elsewhere leaves nothing half done.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -304,7 +313,9 @@ impl Waiting {
         let patience = self.deadline.saturating_duration_since(Instant::now());
         match self.answer.recv_timeout(patience) {
             Ok(answer) => answer.map(|approved| *approved),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => Err(self.too_late()),
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                self.last_look(self.deadline)
+            }
         }
     }
 
@@ -313,21 +324,40 @@ impl Waiting {
         match self.answer.try_recv() {
             Ok(answer) => Some(answer.map(|approved| *approved)),
             Err(TryRecvError::Empty) if now < self.deadline => None,
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => Some(Err(self.too_late())),
+            Err(TryRecvError::Empty | TryRecvError::Disconnected) => {
+                Some(self.last_look(now.max(self.deadline)))
+            }
         }
     }
 
-    fn too_late(&self) -> ApprovalError {
-        ApprovalError::TooLate(self.id.0.clone())
+    /// When the time is up nobody can answer any more, but somebody may just have done it.
+    fn last_look(&self, now: Instant) -> Result<Approved, ApprovalError> {
+        self.approvals.at(now, |_| ());
+        match self.answer.try_recv() {
+            Ok(answer) => answer.map(|approved| *approved),
+            Err(_) => Err(ApprovalError::TooLate(self.id.0.clone())),
+        }
     }
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        let mut state = self.approvals.state();
-        if state.pending.remove(&self.id).is_some() {
-            state.settle(self.id.clone(), Settled::Expired);
+        let left = |state: &mut State| state.take(&self.id, Settled::Expired);
+        if let Some(asked) = self.approvals.at(Instant::now(), left) {
+            asked.tell(Unanswered::Withdrawn);
         }
+    }
+}
+
+impl Asked {
+    fn tell(self, how: Unanswered) {
+        (self.unanswered)(&self.pending.id, how);
+    }
+}
+
+impl std::fmt::Debug for Asked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Asked").field(&self.pending).finish()
     }
 }
 
@@ -342,22 +372,63 @@ impl Question {
 }
 
 impl State {
-    fn expire(&mut self, now: Instant) {
-        let late = self
-            .pending
-            .iter()
-            .filter(|(_, (pending, _))| pending.deadline <= now);
-        for id in late.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
-            self.pending.remove(&id);
-            self.settle(id, Settled::Expired);
-        }
+    /// Takes out what nobody answered in time.
+    fn expire(&mut self, now: Instant) -> Vec<Asked> {
+        let asked = self.pending.values().map(|asked| &asked.pending);
+        let late = asked.filter(|pending| pending.deadline <= now);
+        let late: Vec<ApprovalId> = late.map(|pending| pending.id.clone()).collect();
+        late.iter()
+            .filter_map(|id| self.take(id, Settled::Expired))
+            .collect()
     }
 
-    fn settle(&mut self, id: ApprovalId, how: Settled) {
+    fn answer(
+        &mut self,
+        id: &ApprovalId,
+        by: &Caller,
+        choice: Choice,
+        reason: &str,
+    ) -> Result<(), ApprovalError> {
+        let Some(asked) = self.pending.get(id) else {
+            return Err(self.why_gone(id));
+        };
+        if !asked.pending.question.may_be_answered_by(by) {
+            return Err(ApprovalError::NotAsked {
+                id: id.0.clone(),
+                by: by.to_string(),
+            });
+        }
+        let Some(asked) = self.take(id, Settled::Answered) else {
+            return Err(ApprovalError::UnknownId(id.0.clone()));
+        };
+        let question = asked.pending.question;
+        if choice == Choice::Session {
+            self.grant(&question, by);
+        }
+        let answer = match choice {
+            Choice::Once | Choice::Session => Ok(Box::new(Approved {
+                id: id.clone(),
+                question,
+                by: by.clone(),
+            })),
+            Choice::Deny => Err(ApprovalError::Denied {
+                by: by.to_string(),
+                reason: reason.to_owned(),
+            }),
+        };
+        // Who asked may have left in this moment; then the answer has no use.
+        let _ = asked.answer.send(answer);
+        Ok(())
+    }
+
+    /// Takes a question out of the list; only who gets it may end it.
+    fn take(&mut self, id: &ApprovalId, how: Settled) -> Option<Asked> {
+        let asked = self.pending.remove(id)?;
         if self.settled.len() >= ANSWERED_MAX {
             self.settled.pop_front();
         }
-        self.settled.push_back((id, how));
+        self.settled.push_back((id.clone(), how));
+        Some(asked)
     }
 
     fn why_gone(&self, id: &ApprovalId) -> ApprovalError {
@@ -438,7 +509,7 @@ mod tests {
     fn a_yes_is_a_yes_once() {
         let (approvals, now) = (Approvals::default(), Instant::now());
         let waiting = approvals
-            .ask(question(Approvers::Caller), now)
+            .ask(question(Approvers::Caller), now, |_, _| ())
             .expect("asked");
         assert!(waiting.poll(now).is_none());
         assert_eq!(approvals.pending(now).len(), 1);
@@ -459,7 +530,7 @@ mod tests {
             approvals.answer(&ApprovalId::from_text("x"), &user(1), Choice::Once, "", now);
         assert_eq!(unknown, Err(ApprovalError::UnknownId("x".into())));
         let waiting = approvals
-            .ask(question(Approvers::Any(vec![user(0)])), now)
+            .ask(question(Approvers::Any(vec![user(0)])), now, |_, _| ())
             .expect("asked");
         let other = approvals.answer(&waiting.id, &user(1), Choice::Once, "", now);
         assert!(matches!(other, Err(ApprovalError::NotAsked { .. })));
@@ -478,7 +549,7 @@ mod tests {
     fn a_no_has_a_reason() {
         let (approvals, now) = (Approvals::default(), Instant::now());
         let waiting = approvals
-            .ask(question(Approvers::Caller), now)
+            .ask(question(Approvers::Caller), now, |_, _| ())
             .expect("asked");
         approvals
             .answer(&waiting.id, &user(1), Choice::Deny, "not now", now)
@@ -491,7 +562,7 @@ mod tests {
     fn nobody_to_ask_means_no() {
         let (approvals, now) = (Approvals::default(), Instant::now());
         for approvers in [Approvers::Nobody, Approvers::Any(vec![])] {
-            let refused = approvals.ask(question(approvers), now).map(drop);
+            let refused = approvals.ask(question(approvers), now, |_, _| ()).map(drop);
             assert_eq!(refused, Err(ApprovalError::NobodyToAsk));
         }
     }
@@ -500,7 +571,7 @@ mod tests {
     fn a_session_is_granted_the_same_action_only() {
         let (approvals, now) = (Approvals::default(), Instant::now());
         let waiting = approvals
-            .ask(question(Approvers::Caller), now)
+            .ask(question(Approvers::Caller), now, |_, _| ())
             .expect("asked");
         approvals
             .answer(&waiting.id, &user(1), Choice::Session, "", now)
@@ -520,7 +591,7 @@ mod tests {
     fn who_leaves_takes_the_question_back() {
         let (approvals, now) = (Approvals::default(), Instant::now());
         let waiting = approvals
-            .ask(question(Approvers::Caller), now)
+            .ask(question(Approvers::Caller), now, |_, _| ())
             .expect("asked");
         let id = waiting.id.clone();
         drop(waiting);
@@ -532,12 +603,98 @@ mod tests {
     #[test]
     fn there_is_a_limit() {
         let (approvals, now) = (Approvals::default(), Instant::now());
-        let ask = || approvals.ask(question(Approvers::Caller), now);
+        let ask = || approvals.ask(question(Approvers::Caller), now, |_, _| ());
         let all: Vec<Waiting> = (0..PENDING_MAX)
             .map(|_| ask().expect("below the limit"))
             .collect();
         assert_eq!(ask().map(drop), Err(ApprovalError::TooMany));
         drop(all);
         assert!(ask().is_ok());
+    }
+
+    /// A question, and a place where its end is noted.
+    fn noted(approvals: &Approvals, now: Instant) -> (Waiting, Receiver<Unanswered>) {
+        let (sender, noted) = sync_channel(2);
+        let note = move |_: &ApprovalId, how| sender.send(how).expect("somebody listens");
+        let waiting = approvals.ask(question(Approvers::Caller), now, note);
+        (waiting.expect("asked"), noted)
+    }
+
+    #[test]
+    fn what_nobody_answers_is_told_once() {
+        type End = fn(&Approvals, Waiting, Instant);
+        let later = Instant::now() + Duration::from_secs(61);
+        let ends: [(&str, End); 5] = [
+            ("listed", |approvals, waiting, later| {
+                assert!(approvals.pending(later).is_empty());
+                drop(waiting);
+            }),
+            ("another is asked", |approvals, waiting, later| {
+                let other = approvals.ask(question(Approvers::Caller), later, |_, _| ());
+                assert!(other.is_ok() && waiting.poll(later).is_some());
+            }),
+            ("answered too late", |approvals, waiting, later| {
+                let late = approvals.answer(&waiting.id, &user(1), Choice::Once, "", later);
+                assert!(late.is_err());
+            }),
+            ("polled", |_, waiting, later| {
+                assert!(waiting.poll(later).is_some() && waiting.poll(later).is_some());
+            }),
+            ("polled and listed", |approvals, waiting, later| {
+                assert!(waiting.poll(later).is_some() && approvals.pending(later).is_empty());
+            }),
+        ];
+        for (name, end) in ends {
+            let approvals = Approvals::default();
+            let (waiting, noted) = noted(&approvals, Instant::now());
+            end(&approvals, waiting, later);
+            let ways: Vec<Unanswered> = noted.try_iter().collect();
+            assert_eq!(ways, [Unanswered::Expired], "{name}");
+        }
+    }
+
+    #[test]
+    fn who_leaves_is_told_apart_from_who_waits_too_long() {
+        let approvals = Approvals::default();
+        let (waiting, noted_left) = noted(&approvals, Instant::now());
+        drop(waiting);
+        assert_eq!(
+            noted_left.try_iter().collect::<Vec<_>>(),
+            [Unanswered::Withdrawn]
+        );
+        let long_ago = Instant::now() - Duration::from_secs(60);
+        let (waiting, noted_late) = noted(&approvals, long_ago);
+        assert!(matches!(waiting.wait(), Err(ApprovalError::TooLate(_))));
+        assert_eq!(
+            noted_late.try_iter().collect::<Vec<_>>(),
+            [Unanswered::Expired]
+        );
+    }
+
+    #[test]
+    fn an_answer_leaves_nothing_to_tell() {
+        for choice in [Choice::Once, Choice::Session, Choice::Deny] {
+            let (approvals, now) = (Approvals::default(), Instant::now());
+            let (waiting, noted) = noted(&approvals, now);
+            approvals
+                .answer(&waiting.id, &user(1), choice, "", now)
+                .expect("taken");
+            assert!(waiting.poll(now).is_some());
+            drop(waiting);
+            assert_eq!(noted.try_iter().count(), 0, "{choice:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_of_the_last_moment_counts() {
+        let (approvals, now) = (Approvals::default(), Instant::now());
+        let (waiting, noted) = noted(&approvals, now);
+        approvals
+            .answer(&waiting.id, &user(1), Choice::Once, "", now)
+            .expect("taken");
+        let later = now + Duration::from_secs(61);
+        assert!(waiting.last_look(later).is_ok());
+        drop(waiting);
+        assert_eq!(noted.try_iter().count(), 0);
     }
 }

@@ -12,7 +12,8 @@ use jiff::civil::DateTime;
 
 use crate::action::Action;
 use crate::approval::{
-    ApprovalError, ApprovalId, Approvals, Approved, Approvers, Choice, Question, Waiting,
+    ApprovalError, ApprovalId, Approvals, Approved, Approvers, Choice, Question, Unanswered,
+    Waiting,
 };
 use crate::audit::{AuditError, AuditLog, Event, Hash};
 use crate::caller::Caller;
@@ -91,6 +92,15 @@ pub struct Outcome {
     pub error: Option<String>,
 }
 
+/// What people have to do with a decision.
+#[derive(Default)]
+struct Consent {
+    /// What they are or were asked.
+    question: Option<ApprovalId>,
+    /// Who said yes.
+    by: Option<Caller>,
+}
+
 /// How much of an error is recorded, in characters.
 const ERROR_CHARS_MAX: usize = 1024;
 
@@ -136,11 +146,30 @@ impl Gate {
             .decide(&request.caller, &request.action, request.now);
         match decision.verdict {
             Verdict::Allow => self
-                .grant(request.caller, request.action, decision, None)
+                .grant(request.caller, request.action, decision, Consent::default())
                 .map(Passage::Granted),
-            Verdict::Deny => self.refuse(request.caller, request.action, decision),
+            Verdict::Deny => {
+                self.refuse(request.caller, request.action, decision, Consent::default())
+            }
             Verdict::Ask => self.ask(request, decision),
         }
+    }
+
+    /// Asks for a permit that only a person's yes gives, also where the policy allows it by itself.
+    pub fn request_by_person(&self, request: Request) -> Result<Passage, GateError> {
+        let decision = self
+            .policy()
+            .decide(&request.caller, &request.action, request.now);
+        if decision.verdict == Verdict::Deny {
+            let nobody = Consent::default();
+            return self.refuse(request.caller, request.action, decision, nobody);
+        }
+        let decision = Decision {
+            verdict: Verdict::Ask,
+            reason: format!("a person has to say yes to this ({})", decision.reason),
+            ..decision
+        };
+        self.ask(request, decision)
     }
 
     /// Takes somebody's answer, and records it.
@@ -167,11 +196,13 @@ impl Gate {
     pub fn enter(&self, approved: Approved, now: DateTime) -> Result<Permit, GateError> {
         let Question { caller, action, .. } = approved.question;
         let decision = self.policy().decide(&caller, &action, now);
+        let consent = Consent {
+            question: Some(approved.id),
+            by: Some(approved.by),
+        };
         match decision.verdict {
-            Verdict::Deny => self.refuse(caller, action, decision),
-            Verdict::Allow | Verdict::Ask => {
-                self.grant(caller, action, decision, Some(approved.by))
-            }
+            Verdict::Deny => self.refuse(caller, action, decision, consent),
+            Verdict::Allow | Verdict::Ask => self.grant(caller, action, decision, consent),
         }
     }
 
@@ -194,14 +225,27 @@ impl Gate {
             patience: request.patience,
         };
         if let Some(by) = self.approvals.granted_by(&question) {
+            let consent = Consent {
+                question: None,
+                by: Some(by),
+            };
             return self
-                .grant(question.caller, question.action, decision, Some(by))
+                .grant(question.caller, question.action, decision, consent)
                 .map(Passage::Granted);
         }
         let (caller, action) = (question.caller.clone(), question.action.clone());
-        match self.approvals.ask(question, Instant::now()) {
+        let audit = Arc::clone(&self.audit);
+        let unanswered = move |id: &ApprovalId, how| {
+            // A question without an answer is a no, which stays one if it can't be recorded.
+            let _ = lock(&audit).append(&event_of(id, how));
+        };
+        match self.approvals.ask(question, Instant::now(), unanswered) {
             Ok(waiting) => {
-                self.record(caller, action, decision.clone(), None)?;
+                let consent = Consent {
+                    question: Some(waiting.id.clone()),
+                    by: None,
+                };
+                self.record(caller, action, decision.clone(), consent)?;
                 Ok(Passage::Asked(waiting, decision))
             }
             Err(error) => {
@@ -211,7 +255,7 @@ impl Gate {
                     reason: error.to_string(),
                     risk: decision.risk,
                 };
-                self.record(caller, action, no, None)?;
+                self.record(caller, action, no, Consent::default())?;
                 Err(error.into())
             }
         }
@@ -222,10 +266,10 @@ impl Gate {
         caller: Caller,
         action: Action,
         decision: Decision,
-        approved_by: Option<Caller>,
+        consent: Consent,
     ) -> Result<Permit, GateError> {
-        let read_only = approved_by.is_none() && self.policy().is_read_only(&caller);
-        let id = self.record(caller, action.clone(), decision, approved_by)?;
+        let read_only = consent.by.is_none() && self.policy().is_read_only(&caller);
+        let id = self.record(caller, action.clone(), decision, consent)?;
         Ok(Permit {
             id,
             read_only,
@@ -241,9 +285,10 @@ impl Gate {
         caller: Caller,
         action: Action,
         decision: Decision,
+        consent: Consent,
     ) -> Result<T, GateError> {
         // A no stays a no if it can't be recorded; the next yes will find the record unavailable.
-        let _ = self.record(caller, action, decision.clone(), None);
+        let _ = self.record(caller, action, decision.clone(), consent);
         Err(GateError::Denied(decision))
     }
 
@@ -252,15 +297,16 @@ impl Gate {
         caller: Caller,
         action: Action,
         decision: Decision,
-        approved_by: Option<Caller>,
+        consent: Consent,
     ) -> Result<u64, AuditError> {
         let permit = self.next_permit.fetch_add(1, Ordering::Relaxed);
         let event = Event::Decided {
             permit,
             caller,
             action,
-            decision,
-            approved_by,
+            decision: decision.into(),
+            question: consent.question.map(|id| id.as_str().to_owned()),
+            approved_by: consent.by,
         };
         lock(&self.audit).append(&event)?;
         Ok(permit)
@@ -329,6 +375,14 @@ impl GateError {
             Self::Denied(decision) => decision.risk,
             Self::NotApproved(_) | Self::Audit(_) => Risk::High,
         }
+    }
+}
+
+fn event_of(id: &ApprovalId, how: Unanswered) -> Event {
+    let question = id.as_str().to_owned();
+    match how {
+        Unanswered::Expired => Event::Expired { question },
+        Unanswered::Withdrawn => Event::Withdrawn { question },
     }
 }
 

@@ -31,10 +31,10 @@ mod policy;
 mod run;
 mod shell;
 
-pub use self::action::{Action, Exec, Input, Kind};
+pub use self::action::{Action, Exec, Input, Kind, Right, ToolCall};
 pub use self::approval::{
     ANSWERED_MAX, ApprovalError, ApprovalId, Approvals, Approved, Approvers, Choice, GRANTS_MAX,
-    PENDING_MAX, Pending, Question, REASON_BYTES_MAX, Waiting,
+    PENDING_MAX, Pending, Question, REASON_BYTES_MAX, Unanswered, Waiting,
 };
 pub use self::audit::{
     AuditError, AuditLog, AuditOptions, ENTRY_BYTES_MAX, Entry, Event, Finding, Hash, Head,
@@ -44,14 +44,14 @@ pub use self::blocked::{Blocked, blocked, blocked_write};
 pub use self::caller::{Caller, User};
 pub use self::gate::{Gate, GateError, Outcome, Passage, Permit, Request};
 pub use self::policy::{
-    Decision, POLICY_BYTES_MAX, Policy, PolicyError, READY_PROFILES, RealPath, Risk, Verdict,
-    ready_profile,
+    Decision, OwnFiles, POLICY_BYTES_MAX, Policy, PolicyError, READY_PROFILES, RealPath, Risk,
+    Verdict, ready_profile,
 };
 pub use self::run::{
-    Confinement, Ended, How, OUTPUT_DROPPED_BYTES_MAX, PIECE_BYTES_MAX, Piece, RunError, Source,
-    Why, confined_main, run,
+    Confinement, Ended, Exited, How, OUTPUT_DROPPED_BYTES_MAX, PIECE_BYTES_MAX, Piece, Process,
+    RunError, Source, Started, Why, confined_main, run, start,
 };
 pub use self::shell::{
     Access, COMMAND_BYTES_MAX, COMMANDS_MAX, Command, NESTING_MAX, Opaque, Refused, Script, Touch,
-    Word, touches,
+    Word, files_of, rollback, touches,
 };

@@ -76,6 +76,7 @@ pub struct Policy {
     assignments: Vec<(Who, String)>,
     default_profile: Option<String>,
     real_path: Option<RealPath>,
+    own: OwnFiles,
 }
 
 /// A set of rules.
@@ -118,6 +119,13 @@ impl Policy {
     #[must_use]
     pub fn with_real_path(mut self, real_path: RealPath) -> Self {
         self.real_path = Some(real_path);
+        self
+    }
+
+    /// Protects what belongs to the worker itself, whatever the rules say.
+    #[must_use]
+    pub fn with_own_files(mut self, own: OwnFiles) -> Self {
+        self.own = own;
         self
     }
 
@@ -197,9 +205,19 @@ impl Policy {
             caller,
             now,
             real_path: self.real_path.as_ref(),
+            own: &self.own,
         };
         judge.action(action)
     }
+}
+
+/// What belongs to the worker itself: files, and directories with all that is below them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OwnFiles {
+    /// Nobody reads or writes them past the worker: its record, its policy, what it remembers.
+    pub secret: Vec<PathBuf>,
+    /// Nobody writes them: tools and modules, which the worker runs.
+    pub kept: Vec<PathBuf>,
 }
 
 impl std::fmt::Debug for Policy {

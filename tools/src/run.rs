@@ -1,11 +1,13 @@
-//! Commands: what a [`Permit`] for [`Action::Exec`] says is run, watched, and ended in time.
+//! Commands: what a [`Permit`] for [`Action::Exec`] or [`Action::CallTool`] says is run, watched, and ended in time.
 //!
 //! | file | what it owns |
 //! |---|---|
 //! | `confine.rs`, `hidden.rs`, `environment.rs` | what the command may do, and what it is told |
 //! | `order.rs` | what this program and the keeper say to each other |
 //! | `keeper.rs`, `family.rs` | the process that starts the command and ends all that comes of it |
-//! | `running.rs` | this side of it: output, time, the wish to stop |
+//! | `kept.rs` | this side of it |
+//! | `running.rs` | a command that is run to its end: output, time, the wish to stop |
+//! | `started.rs` | a program that runs on while somebody talks with it |
 //! | `output.rs` | from bytes to pieces, what is kept of them, their hash |
 //! | `error.rs` | why nothing ran |
 //!
@@ -28,20 +30,25 @@ mod error;
 mod family;
 mod hidden;
 mod keeper;
+mod kept;
 mod order;
 mod output;
 mod running;
+mod started;
 
 use std::ops::ControlFlow;
 use std::time::Duration;
 
 use fazai_sandbox::{Launcher, Stop};
+use tempfile::TempDir;
 
 pub use self::confine::Confinement;
 pub use self::error::RunError;
 pub use self::keeper::confined_main;
+use self::order::Order;
 pub use self::output::{OUTPUT_DROPPED_BYTES_MAX, PIECE_BYTES_MAX, Piece, Source};
 use self::running::{Running, TIMEOUT_MAX};
+pub use self::started::{Exited, Process, Started, start};
 use crate::action::{Action, Exec, Input};
 use crate::audit::{AuditError, Hash};
 use crate::gate::{Outcome, Permit};
@@ -123,11 +130,15 @@ fn perform(
     stop: Option<&Stop>,
     reader: &mut dyn FnMut(Piece) -> ControlFlow<()>,
 ) -> Result<Ended, RunError> {
-    let Action::Exec(exec) = action else {
-        return Err(RunError::WrongAction {
-            kind: action.kind(),
-        });
-    };
+    let (order, _temp) = ordered(action, how)?;
+    Running::start(order, how)?.follow(how, stop, reader)
+}
+
+/// What the keeper is told, and the command's own directory, which goes when that is dropped.
+fn ordered(action: &Action, how: &How) -> Result<(Order, Option<TempDir>), RunError> {
+    let exec = action.exec().ok_or_else(|| RunError::WrongAction {
+        kind: action.kind(),
+    })?;
     check(exec)?;
     if exec.stdin != how.stdin.as_deref().map(Input::of) {
         return Err(RunError::Malformed {
@@ -135,15 +146,15 @@ fn perform(
         });
     }
     let temp = how.confinement.temp().map_err(RunError::Spawn)?;
-    let temp = temp.as_ref().map(tempfile::TempDir::path);
-    let order = order::Order {
+    let path = temp.as_ref().map(TempDir::path);
+    let order = Order {
         argv: exec.argv.clone(),
         cwd: exec.cwd.clone(),
-        env: environment::environment(std::env::vars_os(), temp, &exec.env),
-        wanted: how.confinement.wanted(temp),
+        env: environment::environment(std::env::vars_os(), path, &exec.env),
+        wanted: how.confinement.wanted(path),
         term_grace: how.term_grace.min(TIMEOUT_MAX),
     };
-    Running::start(&order, how)?.follow(how, stop, reader)
+    Ok((order, temp))
 }
 
 /// What no system call would take, or would take for something else.

@@ -12,6 +12,7 @@
 //! | `options.rs` | where such a program's own options end |
 //! | `code.rs` | programs that run code which is not shell: `python`, `vim`, `tar --to-command` |
 //! | `touch.rs` | which files a command opens, by what is known of its program |
+//! | `undo.rs` | the command that undoes another |
 //!
 //! The rule of all of them: whatever is not known to be harmless is [`Script::opaque`]. Who adds a
 //! program to a table here makes *less* be asked for, so every table says what it vouches for.
@@ -20,11 +21,13 @@ mod code;
 mod inner;
 mod options;
 mod touch;
+mod undo;
 mod walk;
 mod word;
 
 pub(crate) use self::code::{harmless_variable, only_asks_about_itself};
-pub use self::touch::{Access, Touch, touches};
+pub use self::touch::{Access, Touch, files_of, touches};
+pub use self::undo::rollback;
 use self::walk::Walk;
 pub use self::word::Word;
 
@@ -107,7 +110,8 @@ impl Script {
 
     /// Understands a program that is started without a shell.
     pub fn from_argv(argv: &[String]) -> Result<Self, Refused> {
-        let bytes = argv.iter().map(String::len).sum();
+        // With what stands between them: a million empty words are a long command as well.
+        let bytes = argv.iter().map(|arg| arg.len() + 1).sum();
         check_text(bytes, argv.iter().flat_map(|arg| arg.bytes()))?;
         let mut walk = Walk::default();
         walk.argv(argv.iter().cloned().map(Word::Literal).collect())?;

@@ -246,8 +246,51 @@ fn shellish() -> impl Strategy<Value = String> {
     prop::collection::vec(pieces, 0..40).prop_map(|pieces| pieces.concat())
 }
 
+/// So many cases, or as many as `PROPTEST_CASES` says.
+fn config(cases: u32) -> ProptestConfig {
+    let usual = ProptestConfig::default();
+    let asked = std::env::var_os("PROPTEST_CASES").is_some();
+    ProptestConfig {
+        cases: if asked { usual.cases } else { cases },
+        failure_persistence: None,
+        ..usual
+    }
+}
+
+fn verdicts(text: &str) -> [Verdict; 4] {
+    let caller = Caller::User(User {
+        uid: 1000,
+        groups: vec![1000],
+        name: "anna".into(),
+    });
+    let now = date(2026, 6, 1).at(12, 0, 0, 0);
+    READY_PROFILES.map(|profile| {
+        let action = Action::shell(text, "/home/anna");
+        POLICY.decide_as(profile, &caller, &action, now).verdict
+    })
+}
+
+/// A line of one of the lists that is words alone.
+fn line_of_words() -> impl Strategy<Value = Vec<&'static str>> {
+    let lines = include_str!("dangerous.txt")
+        .lines()
+        .chain(include_str!("harmless.txt").lines());
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-=@:+, ".contains(c);
+    let grammar = [
+        "if", "for", "while", "until", "time", "case", "select", "function", "coproc",
+    ];
+    let lines: Vec<Vec<&str>> = lines
+        .filter(|line| line.chars().all(plain))
+        .map(|line| line.split_whitespace().collect())
+        .filter(|words: &Vec<&str>| !words.iter().any(|word| grammar.contains(word)))
+        // An assignment in quotes is a program.
+        .filter(|words| words.first().is_some_and(|word| !word.contains('=')))
+        .collect();
+    select(lines)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config(2000))]
 
     #[test]
     fn the_parser_never_fails_otherwise(text in shellish()) {
@@ -269,5 +312,36 @@ proptest! {
             let decision = POLICY.decide_as(profile, &caller, &Action::shell(text.clone(), "/home/anna"), now);
             prop_assert_ne!(decision.verdict, Verdict::Allow, "{} under {}: {:?}", text, profile, decision);
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(config(200))]
+
+    #[test]
+    fn every_text_is_judged_soon(text in shellish()) {
+        let start = Instant::now();
+        let _ = verdicts(&text);
+        prop_assert!(start.elapsed() < Duration::from_secs(5), "slow: {text:?}");
+    }
+
+    #[test]
+    fn quotes_make_no_verdict_laxer(words in line_of_words(), at in any::<prop::sample::Index>(), how in quoting()) {
+        let at = at.index(words.len());
+        let quoted = words.iter().enumerate().map(|(place, word)| {
+            if place == at { how.word(word) } else { (*word).to_owned() }
+        });
+        let (plain, quoted) = (words.join(" "), quoted.collect::<Vec<_>>().join(" "));
+        for (before, after) in verdicts(&plain).into_iter().zip(verdicts(&quoted)) {
+            prop_assert!(after >= before, "{plain:?} {before}, {quoted:?} {after}");
+        }
+    }
+
+    #[test]
+    fn any_text_is_a_policy_or_an_error(text in any::<String>(), cut in any::<prop::sample::Index>()) {
+        let _ = Policy::parse(&text);
+        let ready = include_str!("../profiles/elevated.toml");
+        let cut = ready.floor_char_boundary(cut.index(ready.len()));
+        let _ = Policy::parse(&format!("{}{text}{}", &ready[..cut], &ready[cut..]));
     }
 }

@@ -6,7 +6,8 @@ mod commands;
 use std::process::Command;
 
 use commands::{how, read_only, see, try_run};
-use fazai_tools::{RunError, Source};
+use fazai_sandbox::Sockets;
+use fazai_tools::{Confinement, How, RunError, Source, Why};
 
 /// False: this kernel has no Landlock, so that nothing runs read-only.
 fn possible() -> bool {
@@ -140,11 +141,45 @@ fn time_ends_it_as_well() {
         return;
     }
     let mark = commands::mark(1);
-    let how = fazai_tools::How {
+    let how = How {
         timeout: std::time::Duration::from_millis(500),
         ..read_only()
     };
     let text = format!("trap '' TERM; setsid -f sleep {mark}; sleep {mark}");
-    assert_eq!(see(&text, &how).ended.why, fazai_tools::Why::TimedOut);
+    assert_eq!(see(&text, &how).ended.why, Why::TimedOut);
     assert!(!commands::runs(&mark));
+}
+
+#[test]
+fn a_secret_that_is_made_later_is_hidden_from_the_next_command() {
+    if !possible() {
+        return;
+    }
+    let place = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| place.path().join(name);
+    let how = How {
+        confinement: Confinement::ReadOnly {
+            hidden: vec![path("key"), path("later")],
+            sockets: Sockets::All,
+        },
+        ..how()
+    };
+    let reads = |name: &str| {
+        let seen = see(&format!("cat {}", path(name).display()), &how);
+        seen.stdout().contains("secret")
+    };
+    std::fs::write(path("key"), "secret").expect("written");
+    std::fs::write(path("plain"), "no secret").expect("written");
+    for _ in 0..2 {
+        assert!(reads("plain") && !reads("key"));
+    }
+    std::fs::write(path("later"), "secret").expect("written");
+    assert!(reads("plain") && !reads("later"));
+    // What was shown becomes another name for what is not.
+    std::os::unix::fs::symlink(path("key"), path("link")).expect("made");
+    std::fs::rename(path("link"), path("plain")).expect("renamed");
+    assert!(!reads("plain"));
+    // And a secret that is no secret any more is shown.
+    std::fs::rename(path("key"), path("moved")).expect("renamed");
+    assert!(reads("moved"));
 }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 pub use self::files::{Files, Rights, Rule};
 pub use self::limits::Limits;
 pub(crate) use self::limits::close_from;
-pub use self::syscalls::Calls;
+pub use self::syscalls::{Calls, Sockets};
 pub use self::user::{NOBODY, close_proc};
 
 /// What a process gives up. By default: nothing but its core dumps.

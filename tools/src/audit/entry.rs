@@ -52,7 +52,10 @@ pub enum Event {
         /// What is to be done.
         action: Action,
         /// What the policy said.
-        decision: Decision,
+        decision: Box<Decision>,
+        /// The id of the question that it asks, or that was answered with a yes.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        question: Option<String>,
         /// Who approved it, where the policy asked.
         #[serde(skip_serializing_if = "Option::is_none")]
         approved_by: Option<Caller>,
@@ -67,6 +70,16 @@ pub enum Event {
         choice: Choice,
         /// Why, in their words.
         reason: String,
+    },
+    /// Nobody answered a question in time.
+    Expired {
+        /// Its id.
+        question: String,
+    },
+    /// Who asked a question left before it was answered.
+    Withdrawn {
+        /// Its id.
+        question: String,
     },
     /// The action is over.
     Finished {

@@ -15,12 +15,13 @@ fn event(permit: u64) -> Event {
             name: "anna".into(),
         }),
         action: Action::shell(format!("echo {permit}, \"hash\":\"x\""), "/"),
-        decision: Decision {
+        decision: Box::new(Decision {
             verdict: Verdict::Allow,
             rule: "r".into(),
             reason: "é\n".into(),
             risk: Risk::Low,
-        },
+        }),
+        question: None,
         approved_by: None,
     }
 }

@@ -154,6 +154,8 @@ fn changes_rights(seen: &Seen<'_>) -> bool {
 
 fn sets_uid(seen: &Seen<'_>) -> bool {
     let octal = |mode: &str| {
+        // `=4755` and `+4000` are octal as well.
+        let mode = mode.trim_start_matches(['+', '=']);
         let digits = mode.trim_start_matches('0');
         mode.chars().all(|c| c.is_digit(8))
             && digits.len() == 4
@@ -169,7 +171,7 @@ fn sets_uid(seen: &Seen<'_>) -> bool {
     match seen.command.name() {
         "chmod" => modes
             .filter(|mode| !mode.contains('/'))
-            .any(|mode| octal(mode) || symbolic(mode)),
+            .any(|mode| mode.split(',').any(octal) || symbolic(mode)),
         "install" => modes
             .map(|mode| mode.trim_start_matches("--mode=").trim_start_matches("-m"))
             .any(octal),
@@ -196,9 +198,10 @@ fn kills_all(seen: &Seen<'_>) -> bool {
                 .first()
                 .is_some_and(|arg| arg.starts_with('-') && *arg != "--");
             let targets = &args[usize::from(signal_first && args.len() > 1)..];
-            targets
+            let numbers = targets
                 .iter()
-                .any(|target| matches!(*target, "-1" | "1" | "0" | "-0"))
+                .filter_map(|target| target.parse::<i64>().ok());
+            numbers.into_iter().any(|number| (-1..=1).contains(&number))
         }
         "pkill" => args
             .iter()

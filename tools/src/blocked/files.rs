@@ -116,8 +116,8 @@ const PROTECTED: &[(&str, &str, &[&str])] = &[
         "it changes the record of what was done, or the rules of what may be",
         &[
             "/etc/fazai/policy*",
-            "/opt/fazai/mods",
-            "/opt/fazai/mods/**",
+            "/opt/fazai",
+            "/opt/fazai/**",
             "/var/lib/fazai/audit",
             "/var/lib/fazai/audit/**",
             "/var/log/fazai",

@@ -33,20 +33,26 @@ fn request(text: &str, approvers: Approvers) -> Request {
     }
 }
 
-/// The names of the events of the record, without those about files.
-fn events(directory: &std::path::Path) -> Vec<String> {
+fn entries(directory: &std::path::Path) -> Vec<serde_json::Value> {
     assert_eq!(verify(directory).expect("readable").findings, []);
     let text = std::fs::read_to_string(directory.join("audit-000001.ndjson")).expect("a file");
-    let lines = text
-        .lines()
-        .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
-    let names = lines.map(|line| match line["event"].as_str().expect("an event") {
-        "decided" => format!(
-            "decided {}",
-            line["decision"]["verdict"].as_str().expect("a verdict")
-        ),
-        other => other.to_owned(),
-    });
+    text.lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect()
+}
+
+/// The names of the events of the record, without those about files.
+fn events(directory: &std::path::Path) -> Vec<String> {
+    let lines = entries(directory);
+    let names = lines
+        .iter()
+        .map(|line| match line["event"].as_str().expect("an event") {
+            "decided" => format!(
+                "decided {}",
+                line["decision"]["verdict"].as_str().expect("a verdict")
+            ),
+            other => other.to_owned(),
+        });
     names.filter(|name| name != "opened").collect()
 }
 
@@ -112,6 +118,40 @@ fn a_yes_opens_the_gate_once() {
         ["decided ask", "decided ask", "finished"]
     );
     drop(asked(gate.request(request("reboot", Approvers::Caller))));
+}
+
+#[test]
+fn a_question_that_nobody_answers_is_recorded_with_its_id() {
+    type End = fn(&Gate, Waiting);
+    let (directory, gate) = gate("elevated");
+    let ways: [(&str, End); 3] = [
+        ("withdrawn", |_, waiting| drop(waiting)),
+        ("expired", |_, waiting| {
+            assert!(waiting.poll(waiting.deadline).is_some());
+        }),
+        ("expired", |gate, waiting| {
+            assert!(gate.approvals().pending(waiting.deadline).is_empty());
+            assert!(waiting.wait().is_err());
+        }),
+    ];
+    for (event, end) in ways {
+        let waiting = asked(gate.request(request("reboot", Approvers::Caller)));
+        let id = waiting.id.as_str().to_owned();
+        end(&gate, waiting);
+        let entries = entries(directory.path());
+        let [.., decided, last] = entries.as_slice() else {
+            panic!("too few entries");
+        };
+        assert_eq!(
+            (&last["event"], &last["question"]),
+            (&event.into(), &id.clone().into())
+        );
+        assert_eq!(
+            (&decided["event"], &decided["question"]),
+            (&"decided".into(), &id.into())
+        );
+    }
+    assert_eq!(entries(directory.path()).len(), 7);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::rule::{Rule, RuleFile, Who};
-use super::{Policy, Profile, READY_PROFILES, Verdict};
+use super::{OwnFiles, Policy, Profile, READY_PROFILES, Verdict};
 
 /// The largest `policy.toml`, in bytes.
 pub const POLICY_BYTES_MAX: usize = 1 << 20;
@@ -117,6 +117,7 @@ pub(super) fn load(text: &str) -> Result<Policy, PolicyError> {
         assignments,
         default_profile: file.default_profile,
         real_path: None,
+        own: OwnFiles::default(),
     })
 }
 

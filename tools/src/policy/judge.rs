@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use jiff::civil::DateTime;
 
 use super::rule::Rule;
-use super::{Decision, Profile, RealPath, Risk, Verdict};
-use crate::action::{Action, Exec, Kind};
+use super::{Decision, OwnFiles, Profile, RealPath, Risk, Verdict};
+use crate::action::{Action, Exec, Kind, ToolCall};
 use crate::blocked::{Blocked, blocked, blocked_write};
 use crate::caller::Caller;
-use crate::path::lexical;
+use crate::path::{lexical, overlap};
 use crate::shell::{Access, Command, Script, Touch, Word, harmless_variable, touches};
 
 /// One question to a profile.
@@ -18,6 +18,7 @@ pub(super) struct Judge<'a> {
     pub(super) caller: &'a Caller,
     pub(super) now: DateTime,
     pub(super) real_path: Option<&'a RealPath>,
+    pub(super) own: &'a OwnFiles,
 }
 
 /// Files that every program may write and that hold nothing.
@@ -56,6 +57,13 @@ impl Judge<'_> {
             Action::CallModule { name, command } => self.rules(Kind::CallModule, name, |rule| {
                 rule.named(name) && rule.verb(command)
             }),
+            Action::CallTool(call) => {
+                let decision = self.tool(call);
+                Decision {
+                    risk: decision.risk.max(call.risk),
+                    ..decision
+                }
+            }
             Action::WriteMemory { collection } => {
                 self.rules(Kind::WriteMemory, collection, |rule| rule.named(collection))
             }
@@ -177,12 +185,37 @@ impl Judge<'_> {
         }
     }
 
+    /// What belongs to the worker is none of anybody's, whatever the rules say.
+    fn own(&self, kind: Kind, path: &Word) -> Option<Decision> {
+        let is_in = |own: &PathBuf| match path {
+            Word::Literal(text) => Path::new(text).starts_with(own),
+            Word::Glob(text) => own
+                .to_str()
+                .is_some_and(|own| overlap(text, own) || overlap(text, &format!("{own}/**"))),
+            Word::Unknown { .. } => false,
+        };
+        let writes = kind == Kind::WriteFile;
+        let hit = self.own.secret.iter().any(is_in) || (writes && self.own.kept.iter().any(is_in));
+        hit.then(|| {
+            by_pattern(Blocked {
+                name: "own-files",
+                reason: "it belongs to the worker: its record, policy, memory or tools",
+            })
+        })
+    }
+
     /// A path as it is written, and where it leads.
     fn path(&self, kind: Kind, path: &Word) -> Decision {
+        if let Some(no) = self.own(kind, path) {
+            return no;
+        }
         let written = self.decision(self.first(kind, |rule| rule.path(path)), kind, path.text());
         let Some(real) = self.real(path) else {
             return written;
         };
+        if let Some(no) = self.own(kind, &real) {
+            return no;
+        }
         if kind == Kind::WriteFile
             && let Some(found) = blocked_write(real.text())
         {
@@ -209,6 +242,10 @@ impl Judge<'_> {
             rule.decision != Verdict::Allow && rule.paths.is_some() && rule.path(path)
         };
         let real = self.real(path);
+        let own = |path: &Word| self.own(Kind::WriteFile, path);
+        if let Some(no) = own(path).or_else(|| real.as_ref().and_then(own)) {
+            return Some(no);
+        }
         let rule = self.first(kind, |rule| {
             strict(rule, path) || real.as_ref().is_some_and(|real| strict(rule, real))
         })?;
@@ -221,6 +258,18 @@ impl Judge<'_> {
             rule.decision != Verdict::Allow && rule.below(path)
         })?;
         Some(self.decision(Some(rule), kind, path.text()))
+    }
+
+    /// One that only reads is what its author says; another is as opaque as a program that nobody
+    /// has listed, unless a rule speaks of it.
+    fn tool(&self, call: &ToolCall) -> Decision {
+        let rule = self.first(Kind::CallTool, |rule| {
+            rule.named(&call.name) && rule.rights(&call.rights)
+        });
+        if rule.is_none() && !call.rights.is_empty() {
+            return self.opaque("a tool that may do more than read", &call.name);
+        }
+        self.decision(rule, Kind::CallTool, &call.name)
     }
 
     fn package(&self, name: &str) -> Decision {
@@ -368,7 +417,7 @@ fn verb(kind: Kind) -> &'static str {
         Kind::Network => "connecting to",
         Kind::SendToCloud => "sending text to",
         Kind::LoadModule => "loading",
-        Kind::CallModule => "calling",
+        Kind::CallModule | Kind::CallTool => "calling",
         Kind::WriteMemory => "remembering in",
         Kind::BlockAddress => "blocking",
         Kind::InstallPackage => "installing",

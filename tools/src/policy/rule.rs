@@ -1,5 +1,6 @@
 //! One rule of a profile: what it matches.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
@@ -8,7 +9,7 @@ use jiff::civil::{DateTime, Time};
 use serde::Deserialize;
 
 use super::{Risk, Verdict};
-use crate::action::Kind;
+use crate::action::{Kind, Right};
 use crate::caller::Caller;
 use crate::path::overlap;
 use crate::shell::{Command, Word, only_asks_about_itself};
@@ -41,6 +42,7 @@ pub(super) struct RuleFile {
     names: Option<Vec<String>>,
     verbs: Option<Vec<String>>,
     labels: Option<Vec<String>>,
+    rights: Option<BTreeSet<Right>>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -76,6 +78,7 @@ pub(crate) struct Rule {
     names: Option<Patterns>,
     verbs: Option<Patterns>,
     labels: Option<Patterns>,
+    rights: Option<BTreeSet<Right>>,
 }
 
 /// Who a rule or a profile is for.
@@ -166,6 +169,7 @@ impl Rule {
             names: patterns(file.names, false)?,
             verbs: patterns(file.verbs, false)?,
             labels: patterns(file.labels, false)?,
+            rights: file.rights,
             name,
         })
     }
@@ -262,6 +266,18 @@ impl Rule {
         self.verbs.as_ref().is_none_or(|verbs| verbs.contain(verb))
     }
 
+    /// A rule that allows names every right that the tool may have; for one that denies or asks it
+    /// is enough that the tool has one of them.
+    pub(super) fn rights(&self, rights: &BTreeSet<Right>) -> bool {
+        self.rights.as_ref().is_none_or(|named| {
+            if self.decision == Verdict::Allow {
+                rights.is_subset(named)
+            } else {
+                !rights.is_disjoint(named)
+            }
+        })
+    }
+
     pub(super) fn label(&self, label: &str) -> bool {
         self.labels
             .as_ref()
@@ -273,10 +289,10 @@ impl Rule {
 /// it says; so it is a mistake.
 fn check_fields(name: &str, file: &RuleFile) -> Result<(), String> {
     use Kind::{
-        BlockAddress, CallModule, Exec, InstallPackage, LoadModule, Network, ReadFile, SendToCloud,
-        ServiceControl, WriteFile, WriteMemory,
+        BlockAddress, CallModule, CallTool, Exec, InstallPackage, LoadModule, Network, ReadFile,
+        SendToCloud, ServiceControl, WriteFile, WriteMemory,
     };
-    let fields: [(&str, bool, &[Kind]); 13] = [
+    let fields: [(&str, bool, &[Kind]); 14] = [
         ("programs", file.programs.is_some(), &[Exec]),
         ("first", file.first.is_some(), &[Exec]),
         ("args", file.args.is_some(), &[Exec]),
@@ -299,11 +315,13 @@ fn check_fields(name: &str, file: &RuleFile) -> Result<(), String> {
                 SendToCloud,
                 LoadModule,
                 CallModule,
+                CallTool,
                 WriteMemory,
                 InstallPackage,
                 ServiceControl,
             ],
         ),
+        ("rights", file.rights.is_some(), &[CallTool]),
         ("verbs", file.verbs.is_some(), &[ServiceControl, CallModule]),
     ];
     let labels = ("labels", file.labels.is_some(), [SendToCloud].as_slice());

@@ -1,7 +1,7 @@
 use jiff::civil::date;
 
 use super::*;
-use crate::action::{Exec, Kind};
+use crate::action::{Exec, Input, Kind, Right, ToolCall};
 use crate::caller::User;
 
 fn anna() -> Caller {
@@ -473,4 +473,112 @@ fn each_kind_of_action_has_a_name_in_the_file() {
         text["action"],
         serde_json::to_value(Kind::Exec).expect("JSON")
     );
+}
+
+#[test]
+fn a_tool_is_judged_by_its_name_and_its_rights() {
+    let call = |rights: &[Right]| {
+        Action::CallTool(Box::new(ToolCall {
+            name: "geoip_lookup".into(),
+            rights: rights.iter().copied().collect(),
+            risk: Risk::Low,
+            input: Input::of(b"{}"),
+            exec: None,
+        }))
+    };
+    let network = [Right::Network].as_slice();
+    let change = [Right::Network, Right::Change].as_slice();
+    for (profile, rights, verdict) in [
+        ("restricted", [].as_slice(), Verdict::Deny),
+        ("restricted", change, Verdict::Deny),
+        ("standard", &[], Verdict::Allow),
+        ("standard", network, Verdict::Ask),
+        ("elevated", network, Verdict::Allow),
+        ("elevated", change, Verdict::Ask),
+        ("privileged", change, Verdict::Allow),
+    ] {
+        let decision = policy(&format!("default_profile = \"{profile}\"")).decide(
+            &anna(),
+            &call(rights),
+            at(12),
+        );
+        assert_eq!(
+            decision.verdict, verdict,
+            "{profile} {rights:?}: {decision:?}"
+        );
+    }
+}
+
+#[test]
+fn the_ready_profiles_know_what_built_in_tools_ask_for() {
+    let tool = |name: &str| {
+        Action::CallTool(Box::new(ToolCall {
+            name: name.into(),
+            rights: [].into(),
+            risk: Risk::Low,
+            input: Input::of(b"{}"),
+            exec: None,
+        }))
+    };
+    let to = |host: &str, port| Action::Network {
+        host: host.into(),
+        port,
+    };
+    let policies = READY_PROFILES.map(Policy::ready);
+    let (allow, ask, deny) = (Verdict::Allow, Verdict::Ask, Verdict::Deny);
+    for (action, verdicts) in [
+        (tool("system_info"), [allow; 4]),
+        (tool("disk_usage"), [allow; 4]),
+        (tool("processes"), [deny, allow, allow, allow]),
+        (tool("ports"), [deny, allow, allow, allow]),
+        (to("192.168.1.1", 53), [deny, allow, allow, allow]),
+        (to("example.org", 443), [deny, deny, allow, allow]),
+        (to("127.0.0.1", 80), [deny, deny, ask, allow]),
+        (to("::1", 443), [deny, deny, ask, allow]),
+        (to("169.254.169.254", 80), [deny, deny, ask, ask]),
+        (
+            shell("systemctl list-units --type=service --plain --no-legend"),
+            [deny, allow, allow, allow],
+        ),
+        (
+            shell("systemctl show --property=Id,Result nginx"),
+            [deny, allow, allow, allow],
+        ),
+        (
+            shell("journalctl --no-pager --output=json --lines=50 --unit=debug --grep=-x"),
+            [deny, allow, allow, allow],
+        ),
+        (shell("service --status-all"), [deny, allow, allow, allow]),
+        (shell("apt-cache search nginx"), [deny, allow, allow, allow]),
+        (shell("apt list --upgradable"), [deny, allow, allow, allow]),
+        (shell("dpkg-query -W"), [deny, allow, allow, allow]),
+        (shell("rpm -qa"), [deny, allow, allow, ask]),
+        (
+            shell("dnf check-update --quiet"),
+            [deny, allow, allow, allow],
+        ),
+        (
+            shell("zypper --non-interactive list-updates"),
+            [deny, allow, allow, allow],
+        ),
+        (shell("apk list --installed"), [deny, allow, allow, allow]),
+        (shell("pacman -Qu"), [deny, allow, allow, allow]),
+        (
+            shell("pacman -S --noconfirm nginx"),
+            [deny, deny, ask, allow],
+        ),
+        (
+            shell("apt-get install --yes --quiet nginx"),
+            [deny, deny, allow, allow],
+        ),
+        (
+            shell("apt-get remove --yes --quiet nginx"),
+            [deny, deny, ask, ask],
+        ),
+    ] {
+        let found = policies
+            .each_ref()
+            .map(|policy| policy.decide(&anna(), &action, at(12)).verdict);
+        assert_eq!(found, verdicts, "{action:?}");
+    }
 }

@@ -3,10 +3,12 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use fazai_sandbox::{Calls, Files, Limits, Rights, Rule, Wanted};
+use fazai_sandbox::{Calls, Files, Limits, Rights, Rule, Sockets, Wanted};
 use tempfile::TempDir;
 
 use super::hidden::shown;
+use crate::action::{Action, Right};
+use crate::gate::Permit;
 
 /// What a command may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,12 +21,14 @@ pub enum Confinement {
     ///
     /// Files elsewhere can't be written, made, removed, or given another mode, owner or time; nor
     /// can other processes be signalled or traced (before Linux 6.12: signals can be sent), nor
-    /// the kernel's settings changed; root keeps no power but to see everything. Sockets are
-    /// open, so that a service that listens on one can still be asked to change something: the
-    /// policy has to know the programs that do that.
+    /// the kernel's settings changed; root keeps no power but to see everything. With all sockets a
+    /// service that listens on one can still be asked to change something: the policy has to know
+    /// the programs that do that.
     ReadOnly {
         /// What else is not to be read, such as the audit log and its key.
         hidden: Vec<PathBuf>,
+        /// Whom it may speak to.
+        sockets: Sockets,
     },
 }
 
@@ -34,6 +38,27 @@ const FILE_BYTES_MAX: u64 = 1 << 30;
 const DEVICES: &[&str] = &["/dev/null", "/dev/zero", "/dev/full", "/dev/tty"];
 
 impl Confinement {
+    /// What the permit and its action ask for, where `hidden` is not to be read: a tool has the
+    /// rights that its action names, and whatever was allowed without a person's yes under a
+    /// profile that is `read_only` changes nothing.
+    #[must_use]
+    pub fn of(permit: &Permit, hidden: Vec<PathBuf>) -> Self {
+        let rights = match permit.action() {
+            Action::CallTool(call) => Some(&call.rights),
+            _ => None,
+        };
+        let changes = rights.is_none_or(|rights| rights.contains(&Right::Change));
+        if changes && !permit.is_read_only() {
+            return Self::Open;
+        }
+        let sockets = match rights {
+            None => Sockets::All,
+            Some(rights) if rights.contains(&Right::Network) => Sockets::Ip,
+            Some(_) => Sockets::None,
+        };
+        Self::ReadOnly { hidden, sockets }
+    }
+
     /// The command's own directory.
     pub(super) fn temp(&self) -> io::Result<Option<TempDir>> {
         match self {
@@ -48,7 +73,7 @@ impl Confinement {
     pub(super) fn wanted(&self, temp: Option<&Path>) -> Wanted {
         match self {
             Self::Open => Wanted::default(),
-            Self::ReadOnly { hidden } => Wanted {
+            Self::ReadOnly { hidden, sockets } => Wanted {
                 no_new_privs: true,
                 files: Some(Files {
                     rules: vec![
@@ -57,14 +82,14 @@ impl Confinement {
                         rule(DEVICES.iter().copied(), Rights::Write),
                         rule(temp, Rights::Change),
                     ],
-                    tcp: true,
+                    tcp: *sockets != Sockets::None,
                 }),
                 only_sees: true,
                 limits: Limits {
                     file_bytes: Some(FILE_BYTES_MAX),
                     ..Limits::default()
                 },
-                calls: Some(Calls::Reader),
+                calls: Some(Calls::Reader { sockets: *sockets }),
                 ..Wanted::default()
             },
         }

@@ -82,6 +82,17 @@ pub enum RunError {
          for an out-of-memory kill in the kernel's log, and run it again if that does no harm"
     )]
     Lost,
+    /// It ran for as long as it was wanted, and the record does not say how it ended.
+    #[error(
+        "the program ran and ended with exit code {exit_code:?}, but its end could not be \
+         recorded: {error}"
+    )]
+    EndNotRecorded {
+        /// What it gave to `exit`, if it did.
+        exit_code: Option<i32>,
+        /// Why not.
+        error: AuditError,
+    },
     /// It ran, and the record does not say how it ended.
     #[error("the command ran, but its end could not be recorded: {error}")]
     NotRecorded {

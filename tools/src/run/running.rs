@@ -1,47 +1,34 @@
 //! A command that runs, from this side.
 
 use std::fs::File;
-use std::io::{self, PipeReader, Read, Seek, Write};
+use std::io::{self, PipeReader, PipeWriter, Read, Seek, Write};
 use std::ops::ControlFlow;
-use std::os::fd::{AsFd, OwnedFd};
-use std::process::Child;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use fazai_sandbox::{Stop, Wait, Wire, poll_until, spawn, timespec};
+use fazai_sandbox::{Stop, Wait, timespec};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, shutdown, socketpair};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::family;
-use super::keeper::LAST_WAIT;
-use super::order::{Order, SAID_BYTES_MAX, Said, read, send};
+use super::kept::{Exit, Kept, MARGIN};
+use super::order::Order;
 use super::output::{Lines, Output, Piece, Source};
 use super::{Ended, How, RunError, Why};
 
 const READ_BYTES: usize = 64 << 10;
 
-/// How much longer than it may need the keeper is waited for.
-const MARGIN: Duration = Duration::from_secs(5);
-
 /// What a time limit is cut to, so that it can be reckoned with: a year.
 pub(super) const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// The keeper of a command, and what the command writes. Dropping it ends both.
-pub(super) struct Running<'a> {
-    order: &'a Order,
-    keeper: Child,
-    /// Ready to read once the keeper has ended.
-    ended: OwnedFd,
-    wire: Wire,
+/// A command with its keeper, and what it writes. Dropping it ends both.
+pub(super) struct Running {
+    kept: Kept,
     pipes: Vec<Pipe>,
     /// When the command or, after that, its keeper has to have ended.
     until: Instant,
     /// Why it is over, as far as that is known.
     why: Why,
-    /// Whether the keeper has said how it ended, and so has nothing left to do.
-    settled: bool,
 }
 
 struct Pipe {
@@ -56,50 +43,25 @@ struct Ready {
     pipes: Vec<bool>,
 }
 
-impl<'a> Running<'a> {
+impl Running {
     /// Starts the keeper and tells it what to run.
-    pub(super) fn start(order: &'a Order, how: &How) -> Result<Self, RunError> {
+    pub(super) fn start(order: Order, how: &How) -> Result<Self, RunError> {
         let until = Instant::now() + how.timeout.min(TIMEOUT_MAX);
         let stdin = stdin(how.stdin.as_deref()).map_err(RunError::Spawn)?;
-        let mut running = Self::spawn(order, how, until).map_err(RunError::Spawn)?;
-        running.wire.send_descriptors(&[stdin.as_fd()])?;
-        send(&mut running.wire, order, Wait::until(until))?;
-        Ok(running)
-    }
-
-    fn spawn(order: &'a Order, how: &How, until: Instant) -> io::Result<Self> {
-        let flags = SocketFlags::CLOEXEC;
-        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-        let (reader, stdout) = io::pipe()?;
-        let mut pipes = vec![Pipe::new(reader, Source::Stdout)];
-        let stderr = if how.merge_stderr {
-            stdout.try_clone()?
-        } else {
-            let (reader, stderr) = io::pipe()?;
-            pipes.push(Pipe::new(reader, Source::Stderr));
-            stderr
-        };
-        let mut command = how.launcher.command();
-        command.stdin(theirs).stdout(stdout).stderr(stderr);
-        let mut keeper = spawn(command)?;
-        let ended = match pidfd_open(Pid::from_child(&keeper), PidfdFlags::empty()) {
-            Ok(ended) => ended,
-            Err(error) => {
-                // It has started nothing yet; the error is what is reported.
-                let _ = keeper.kill();
-                let _ = keeper.wait();
-                return Err(error.into());
-            }
-        };
-        Ok(Self {
+        let (pipes, writers) = pipes(how.merge_stderr).map_err(RunError::Spawn)?;
+        let writers = writers.map(Into::into);
+        let kept = Kept::start(
             order,
-            keeper,
-            ended,
-            wire: Wire::new(ours, SAID_BYTES_MAX),
+            &how.launcher,
+            stdin.as_fd(),
+            writers,
+            Wait::until(until),
+        )?;
+        Ok(Self {
+            kept,
             pipes,
             until,
             why: Why::Finished,
-            settled: false,
         })
     }
 
@@ -111,16 +73,14 @@ impl<'a> Running<'a> {
         reader: &mut dyn FnMut(Piece) -> ControlFlow<()>,
     ) -> Result<Ended, RunError> {
         let mut output = Output::new(how.output_bytes_max, reader);
-        let said = loop {
+        let exit = loop {
             let stop = stop.filter(|_| self.why == Why::Finished);
             let ready = self.wait(stop, Some(self.until))?;
             self.read(&ready, &mut output);
-            if ready.wire {
-                match self.wire.try_recv() {
-                    Ok(Some(frame)) => break read(&frame)?,
-                    Ok(None) => {}
-                    Err(error) => return Err(error.into()),
-                }
+            if ready.wire
+                && let Some(exit) = self.kept.exit()?
+            {
+                break exit;
             }
             if ready.stop {
                 self.end(Why::Stopped);
@@ -131,43 +91,31 @@ impl<'a> Running<'a> {
                 self.end(Why::TimedOut);
             }
         };
-        self.settled = true;
         self.drain(&mut output)?;
-        match said {
-            Said::Refused(refusal) => Err(RunError::refused(refusal, self.order)),
-            Said::Ended { exit_code, signal } => {
-                let (bytes, cut, output_sha256) = output.sum();
-                Ok(Ended {
-                    exit_code,
-                    signal,
-                    why: self.why,
-                    bytes,
-                    cut,
-                    output_sha256,
-                })
-            }
-        }
+        let Exit { code, signal } = exit;
+        let (bytes, cut, output_sha256) = output.sum();
+        Ok(Ended {
+            exit_code: code,
+            signal,
+            why: self.why,
+            bytes,
+            cut,
+            output_sha256,
+        })
     }
 
     /// Has the keeper end the command, unless it does already.
     fn end(&mut self, why: Why) {
         if self.why == Why::Finished {
             self.why = why;
-            self.until = Instant::now() + self.hang_up();
+            self.until = Instant::now() + self.kept.hang_up();
         }
-    }
-
-    /// Tells the keeper that nobody wants the command; it has ended after this time.
-    fn hang_up(&self) -> Duration {
-        // It has closed its end already if this fails.
-        let _ = shutdown(self.wire.socket(), Shutdown::Write);
-        self.order.term_grace + LAST_WAIT + MARGIN
     }
 
     /// Waits until there is something to do.
     fn wait(&self, stop: Option<&Stop>, until: Option<Instant>) -> Result<Ready, RunError> {
         let of = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
-        let mut fds = vec![of(self.wire.socket())];
+        let mut fds = vec![of(self.kept.socket())];
         fds.extend(self.pipes.iter().map(|pipe| of(pipe.reader.as_fd())));
         fds.extend(stop.map(|stop| of(stop.as_fd())));
         let limit = until.map_or(Duration::ZERO, |at| {
@@ -243,16 +191,18 @@ impl Pipe {
     }
 }
 
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
-        if !self.settled {
-            let wait = Wait::of(self.hang_up());
-            // Whether it has ended by then or not, what can be found is.
-            let _ = poll_until(self.ended.as_fd(), PollFlags::IN, wait);
-            family::kill_session(Pid::from_child(&self.keeper));
-        }
-        let _ = self.keeper.wait();
-    }
+/// What it writes to, standard output first, and what is read of that.
+fn pipes(merged: bool) -> io::Result<(Vec<Pipe>, [PipeWriter; 2])> {
+    let (reader, stdout) = io::pipe()?;
+    let mut pipes = vec![Pipe::new(reader, Source::Stdout)];
+    let stderr = if merged {
+        stdout.try_clone()?
+    } else {
+        let (reader, stderr) = io::pipe()?;
+        pipes.push(Pipe::new(reader, Source::Stderr));
+        stderr
+    };
+    Ok((pipes, [stdout, stderr]))
 }
 
 /// What the command reads. In a file without a name there is no pipe to be filled while it runs.

@@ -488,7 +488,20 @@ const OPTIONS: &[(&str, &[&str])] = &[
     ("docker-compose", &["run", "exec", "build", "up", "-f"]),
     (
         "dmesg",
-        &["-H", "--human", "-C", "--clear", "-c", "--read-clear"],
+        &[
+            "-H",
+            "--human",
+            "-C",
+            "--clear",
+            "-c",
+            "--read-clear",
+            "-n",
+            "-E",
+            "-D",
+            "--console-on",
+            "--console-off",
+            "--console-level",
+        ],
     ),
     (
         "dpkg",
@@ -534,6 +547,7 @@ const OPTIONS: &[(&str, &[&str])] = &[
             "--upload-pack",
             "--receive-pack",
             "--ext-diff",
+            "--template",
             "--open-files-in-pager",
             "-O",
             "--output",
@@ -557,7 +571,20 @@ const OPTIONS: &[(&str, &[&str])] = &[
     ("iptables", &["--modprobe", "-M"]),
     (
         "journalctl",
-        &["--vacuum", "--rotate", "--flush", "--sync", "--setup-keys"],
+        &[
+            "--vacuum",
+            "--rotate",
+            "--flush",
+            "--sync",
+            "--setup-keys",
+            "--relinquish-var",
+            "--smart-relinquish-var",
+            "--update-catalog",
+            "--root",
+            "--image",
+            "--machine",
+            "-M",
+        ],
     ),
     ("ldconfig", &["-f", "-C", "-r"]),
     ("mount", &["-o", "--options", "-t", "--types"]),
@@ -588,6 +615,11 @@ const OPTIONS: &[(&str, &[&str])] = &[
             "-M",
             "--machine",
             "/",
+            "./",
+            "../",
+            "~/",
+            "--image",
+            "--job-mode",
             "switch-root",
             "soft-reboot",
             "preset",
@@ -598,7 +630,10 @@ const OPTIONS: &[(&str, &[&str])] = &[
             "mount-image",
         ],
     ),
-    ("systemd-analyze", &["verify"]),
+    (
+        "systemd-analyze",
+        &["verify", "unit-shell", "-H", "-M", "--host", "--machine"],
+    ),
     (
         "tar",
         &[
@@ -620,7 +655,7 @@ const OPTIONS: &[(&str, &[&str])] = &[
         ],
     ),
     ("tcpdump", &["-z"]),
-    ("unzip", &["-K"]),
+    ("unzip", &["-K", "-:"]),
     (
         "wget",
         &[
@@ -636,7 +671,17 @@ const OPTIONS: &[(&str, &[&str])] = &[
             "-i",
         ],
     ),
-    ("zip", &["-T", "-TT", "--unzip-command", "--test"]),
+    (
+        "zip",
+        &[
+            "-T",
+            "-TT",
+            "--unzip-command",
+            "--test",
+            "-@",
+            "--names-stdin",
+        ],
+    ),
     ("date", &["-f", "--file"]),
     ("file", &["-m", "--magic-file", "-C"]),
     ("nft", &["-f", "-i", "-I"]),
@@ -648,8 +693,19 @@ const OPTIONS: &[(&str, &[&str])] = &[
     ("tree", &["--fromfile", "-R"]),
     ("ssh-keygen", &["-D"]),
     ("ssh-add", &["-s", "-S"]),
-    ("hostnamectl", &["-H", "-M"]),
-    ("timedatectl", &["-H", "-M"]),
+    ("hostnamectl", &["-H", "-M", "--host", "--machine"]),
+    ("timedatectl", &["-H", "-M", "--host", "--machine"]),
+    ("localectl", &["-H", "-M", "--host", "--machine"]),
+    (
+        "coredumpctl",
+        &[
+            "-M",
+            "--machine",
+            "--debugger",
+            "-A",
+            "--debugger-arguments",
+        ],
+    ),
     ("zypper", &["--root", "-R", "--plus-repo", "./", "/"]),
     (
         "apk",
@@ -722,7 +778,27 @@ pub(super) fn reason(command: &Command) -> Option<&'static str> {
     if name == "sed" && !sed_is_plain(command) {
         return Some("a sed script that may write files or run commands");
     }
+    if name == "tar" && command.args.iter().map(Word::text).any(names_a_machine) {
+        return Some("an archive on another machine");
+    }
+    if name == "ip" && !ip_only_shows(command) {
+        return Some("a verb of ip that is not known to only show");
+    }
     option_that_runs(command)
+}
+
+/// tar reaches `machine:path` by a program that it starts.
+fn names_a_machine(text: &str) -> bool {
+    text.split_once(':')
+        .is_some_and(|(machine, _)| !machine.contains('/'))
+}
+
+/// `ip a a ADDRESS` adds one: all words may be shortened, so that only some verbs are clear.
+fn ip_only_shows(command: &Command) -> bool {
+    let mut words = command.args.iter().map(Word::text);
+    let mut words = words.by_ref().skip_while(|text| text.starts_with('-'));
+    let (_, verb) = (words.next(), words.next());
+    verb.is_none_or(|verb| matches!(verb, "show" | "sh" | "list" | "lst" | "ls" | "get" | "help"))
 }
 
 /// `python3.12` is `python3`.

@@ -288,9 +288,93 @@ fn limits_hold() {
     assert_eq!(
         Script::from_argv(&argv).expect_err("too long"),
         Refused::TooLong {
-            bytes: (1 << 20) + 2
+            bytes: (1 << 20) + 4
         }
     );
+}
+
+#[test]
+fn a_million_small_arguments_are_too_long() {
+    for arg in ["", "x", "'"] {
+        let argv = std::iter::once("ls").chain(std::iter::repeat_n(arg, 1 << 20));
+        let argv: Vec<String> = argv.map(str::to_owned).collect();
+        assert!(matches!(
+            Script::from_argv(&argv),
+            Err(Refused::TooLong { .. })
+        ));
+    }
+    let text = format!("ls {}", "x ".repeat(1 << 19));
+    assert!(matches!(Script::parse(&text), Err(Refused::TooLong { .. })));
+}
+
+#[test]
+fn a_nul_is_refused_wherever_it_stands() {
+    for text in ["\0", "\0ls", "l\0s", "ls '\0'", "ls # \0", "ls <<E\n\0\nE"] {
+        assert_eq!(Script::parse(text).err(), Some(Refused::Nul), "{text:?}");
+    }
+    for argv in [["l\0s", "x"], ["ls", "\0"], ["sh", "-c\0ls"]] {
+        let argv = argv.map(str::to_owned);
+        assert_eq!(
+            Script::from_argv(&argv).err(),
+            Some(Refused::Nul),
+            "{argv:?}"
+        );
+    }
+}
+
+#[test]
+fn letters_that_look_like_others_make_no_program() {
+    for text in [
+        "\u{0455}udo ls",     // Cyrillic dze
+        "l\u{0455} x",        // the same, at the end
+        "\u{ff4c}\u{ff53} x", // full width
+        "ls\u{00a0}x",        // a space that splits no words
+        "ls\u{3000}x",        // an ideographic one
+        "\u{feff}ls x",       // a byte order mark
+        "l\u{00ad}s x",       // a soft hyphen
+        "l\u{200d}s x",       // a joiner
+        "\u{202d}ls x",       // an override of the direction
+        "ls\u{037e} rm x",    // a Greek question mark, which looks like a semicolon
+    ] {
+        check_opaque(text);
+        let argv: Vec<String> = text.split(' ').map(str::to_owned).collect();
+        let script = Script::from_argv(&argv).expect("short");
+        assert!(!script.opaque.is_empty(), "{argv:?}");
+    }
+    // What looks like a dash or a slash is a letter of a name.
+    let script = Script::parse("rm \u{2013}rf \u{2215}").expect("short");
+    assert!(crate::blocked(&script, "/work").is_none());
+}
+
+#[test]
+fn quotes_without_an_end_are_never_understood() {
+    for text in [
+        "'",
+        "\"",
+        "`",
+        "ls 'x",
+        "ls \"x",
+        "ls `x",
+        "ls $(x",
+        "ls ${x",
+        "ls $((1",
+        "ls \\",
+        "'ls' 'x",
+        "ls \"$(x\"",
+        "ls \"'",
+        "ls '\"",
+        "sh -c 'ls \"x'",
+        "{ ls",
+        "( ls",
+        "ls )",
+        "ls }; }",
+        "ls <<'E",
+        "case x in",
+    ] {
+        let script = Script::parse(text);
+        let understood = script.is_ok_and(|script| script.opaque.is_empty());
+        assert!(!understood, "{text:?}");
+    }
 }
 
 #[test]
@@ -330,4 +414,64 @@ fn a_comment_hides_no_line() {
         let script = Script::parse(text).expect("short");
         assert!(!script.opaque.is_empty(), "{text:?}");
     }
+}
+
+#[track_caller]
+fn check_files(text: &str, expected: &[(Access, &str)]) {
+    let script = Script::parse(text).expect("a text within the limits");
+    let expected: Vec<(Access, String)> = expected
+        .iter()
+        .map(|(access, path)| (*access, (*path).to_owned()))
+        .collect();
+    assert_eq!(files_of(&script), expected, "{text}");
+}
+
+#[test]
+fn people_are_told_the_files_and_nothing_else() {
+    use Access::{Read, ReadTree, Write};
+    check_files("systemctl restart nginx", &[]);
+    check_files("echo hello world", &[]);
+    check_files("df -h /srv", &[(Read, "/srv")]);
+    check_files("grep -i 'a b' x", &[(Read, "x")]);
+    check_files("grep -r 'a b' /etc", &[(ReadTree, "/etc")]);
+    check_files(
+        "tail -n 5 /var/log/syslog | sort -k 2",
+        &[(Read, "/var/log/syslog")],
+    );
+    check_files("find /var -name '*.log' -size +5", &[(Read, "/var")]);
+    check_files("cp a b", &[(Read, "a"), (Write, "b")]);
+    check_files("cp -r a b/", &[(ReadTree, "a"), (Write, "b/")]);
+    check_files("mv a b", &[(Write, "a"), (Write, "b")]);
+    check_files("ln a b", &[(Write, "a"), (Write, "b")]);
+    check_files("ln -s a b", &[(Read, "a"), (Write, "b")]);
+    check_files("sed -n 1,5p x", &[(Read, "x")]);
+    check_files("sed -i s/a/b/ x", &[(Write, "x")]);
+    check_files("dd if=a of=b bs=1M", &[(Read, "a"), (Write, "b")]);
+    check_files(
+        "tar czf a.tgz b c",
+        &[(ReadTree, "b"), (ReadTree, "c"), (Write, "a.tgz")],
+    );
+    check_files(
+        "tar -x -f a.tgz -C /srv b",
+        &[(ReadTree, "a.tgz"), (Write, "/srv")],
+    );
+    check_files(
+        "tar cgf s a.tar b",
+        &[(ReadTree, "b"), (Write, "a.tar"), (Write, "s")],
+    );
+    check_files("tar tf a.tar", &[(ReadTree, "a.tar")]);
+    check_files("unzip -q a.zip -d b", &[(Read, "a.zip"), (Write, "b")]);
+    check_files(
+        "sort -o b a; cat b",
+        &[(Read, "a"), (Write, "b"), (Read, "b")],
+    );
+    check_files(
+        "cat < a > b 2>&1; cat a - <<< x",
+        &[(Read, "a"), (Write, "b")],
+    );
+    check_files(
+        "sudo rm -f x $f *.log",
+        &[(Write, "x"), (Write, "$f"), (Write, "*.log")],
+    );
+    check_files("ls | xargs rm", &[]);
 }

@@ -55,7 +55,7 @@ const READERS: &[(&str, &str, usize)] = &[
     ("comm", "", 0),
     ("diff", "U", 0),
     ("cmp", "n", 0),
-    ("sort", "kt", 0),
+    ("sort", "ktoTS", 0),
     ("uniq", "fsw", 0),
     ("column", "ts", 0),
     ("fold", "w", 0),
@@ -73,13 +73,79 @@ const READERS: &[(&str, &str, usize)] = &[
     ("jq", "", 1),
     ("readlink", "", 0),
     ("realpath", "", 0),
-    ("tree", "LPI", 0),
+    ("tree", "LPIo", 0),
     ("namei", "", 0),
     ("getfacl", "", 0),
     ("lsattr", "", 0),
     ("find", "", 0),
     ("expand", "t", 0),
 ];
+
+/// Options whose value is written, a file or a directory: their letters, and their names. One that
+/// begins with a single dash is never shortened.
+const OUTPUTS: &[(&str, &str, &[&str])] = &[
+    ("7z", "o", &[]),
+    ("blkid", "cw", &["--cache-file"]),
+    ("coredumpctl", "o", &["--output"]),
+    ("csplit", "f", &["--prefix"]),
+    (
+        "curl",
+        "oc",
+        &["--output", "--cookie-jar", "--dump-header", "--trace"],
+    ),
+    ("dmidecode", "", &["--dump-bin"]),
+    ("docker", "o", &["--output"]),
+    ("find", "", &["-fprint", "-fprint0", "-fprintf", "-fls"]),
+    ("git", "", &["--separate-git-dir"]),
+    ("gpg", "o", &["--output"]),
+    ("iconv", "o", &["--output"]),
+    ("journalctl", "", &["--cursor-file"]),
+    ("lshw", "", &["-dump"]),
+    ("mktemp", "p", &["--tmpdir"]),
+    ("nvidia-smi", "f", &["--filename"]),
+    ("podman", "o", &["--output"]),
+    ("sar", "o", &[]),
+    ("shuf", "o", &["--output"]),
+    ("sort", "oT", &["--output", "--temporary-directory"]),
+    ("ss", "D", &["--diag"]),
+    ("strace", "o", &["--output"]),
+    (
+        "tar",
+        "g",
+        &["--listed-incremental", "--index-file", "--volno-file"],
+    ),
+    ("tcpdump", "w", &[]),
+    ("tree", "o", &["--output"]),
+    (
+        "wget",
+        "OPoa",
+        &[
+            "--output-document",
+            "--directory-prefix",
+            "--output-file",
+            "--append-output",
+        ],
+    ),
+    (
+        "zip",
+        "Ob",
+        &[
+            "-lf",
+            "--out",
+            "--output-file",
+            "--logfile-path",
+            "--temp-path",
+        ],
+    ),
+    (
+        "zstd",
+        "o",
+        &["--output-dir-flat", "--output-dir-mirror", "--trace"],
+    ),
+];
+
+/// The letters of tar's options that take a value.
+const TAR_VALUES: &str = "bCfFgHIKLNTVX";
 
 /// Programs that change every file they name, in the same form.
 const WRITERS: &[(&str, &str, usize)] = &[
@@ -110,6 +176,7 @@ const WRITERS: &[(&str, &str, usize)] = &[
     ("dos2unix", "", 0),
     ("sponge", "", 0),
     ("mkswap", "", 0),
+    ("mktemp", "p", 0),
 ];
 
 /// Programs whose last file is written and whose other files are read.
@@ -130,12 +197,54 @@ pub fn touches(command: &Command) -> Vec<Touch> {
     add(&mut touches, Access::Read, &command.reads);
     add(&mut touches, Access::Write, &command.writes);
     by_program(command, &mut touches);
+    outputs(command, &mut touches);
     if reads_trees(command) {
         let read = touches.iter().filter(|touch| touch.access != Access::Write);
         let trees: Vec<Word> = read.map(|touch| touch.path.clone()).collect();
         add(&mut touches, Access::ReadTree, &trees);
     }
     touches
+}
+
+/// The files that a script is known to open, as they were written, each once: for people, who want
+/// to know what a command is about. What may or may not be a path is not among them; the policy
+/// judges that as well.
+#[must_use]
+pub fn files_of(script: &Script) -> Vec<(Access, String)> {
+    let touched: Vec<Touch> = script.commands.iter().flat_map(touches).collect();
+    let has = |access: Access, text: &str| {
+        let mut all = touched.iter();
+        all.any(|touch| touch.access == access && touch.path.text() == text)
+    };
+    let mut files = Vec::new();
+    for touch in &touched {
+        let text = touch.path.text();
+        let access = match touch.access {
+            Access::Read if has(Access::ReadTree, text) => Access::ReadTree,
+            Access::Read => Access::Read,
+            Access::Write if is_in_another(text, &touch.path, |dir| has(Access::Write, dir)) => {
+                continue;
+            }
+            Access::Write => Access::Write,
+            Access::ReadTree | Access::Mention => continue,
+        };
+        let names_none = matches!(text, "" | "-" | "...") || text.starts_with("<(");
+        if !names_none
+            && !files
+                .iter()
+                .any(|(old, name)| *old == access && name == text)
+        {
+            files.push((access, text.to_owned()));
+        }
+    }
+    files
+}
+
+/// `cp a b` may write `b` or `b/a`, of which people are told the one that they see.
+fn is_in_another(text: &str, path: &Word, is_written: impl Fn(&str) -> bool) -> bool {
+    let parts = text.trim_end_matches('/').rsplit_once('/');
+    let written = |directory: &str| is_written(directory) || is_written(&format!("{directory}/"));
+    !matches!(path, Word::Unknown { .. }) && parts.is_some_and(|(directory, _)| written(directory))
 }
 
 /// Whether the files below a directory are read if the directory is named.
@@ -153,9 +262,15 @@ fn reads_trees(command: &Command) -> bool {
     });
     match command.name() {
         "tar" | "zip" | "rsync" | "rg" => true,
-        "cp" | "scp" | "grep" | "egrep" | "fgrep" | "zgrep" | "diff" => {
-            long || clusters.any(|text| text.contains(['r', 'R', 'a']))
+        "cp" | "scp" | "diff" => long || clusters.any(|text| text.contains(['r', 'R', 'a'])),
+        // `-d recurse` as well.
+        "grep" | "egrep" | "fgrep" | "zgrep" => {
+            long || clusters.any(|text| text.contains(['r', 'R', 'd']))
         }
+        // Outside of a repository, git compares and searches whatever directory it is given.
+        "git" => command.args.iter().map(Word::text).any(|text| {
+            text.starts_with("--no-i") || text.starts_with(['/', '~']) || text.starts_with("..")
+        }),
         _ => false,
     }
 }
@@ -185,16 +300,34 @@ fn by_program(command: &Command, touches: &mut Vec<Touch>) {
         add(touches, Access::Write, files);
     } else if let Some((values, skip)) = find(READERS) {
         let (files, others) = split(&command.args, values, skip_for(command, skip));
-        add(touches, Access::Mention, others);
-        add(touches, Access::Read, files);
-        outputs(command, touches);
-        if name == "find" {
-            add(touches, Access::Write, find_outputs(&command.args));
-        }
+        let (files, later) = files.split_at(start_points(command).min(files.len()));
+        add(
+            touches,
+            Access::Mention,
+            others.iter().chain(later).copied(),
+        );
+        add(touches, Access::Read, files.iter().copied());
+        by_words(command, touches);
     } else {
         add(touches, Access::Mention, &command.args);
-        outputs(command, touches);
+        by_words(command, touches);
     }
+}
+
+/// The number of words before the first condition of `find`; what comes after names no start.
+fn start_points(command: &Command) -> usize {
+    if command.name() != "find" {
+        return usize::MAX;
+    }
+    let is_flag = |text: &str| matches!(text, "-H" | "-L" | "-P") || text.starts_with("-O");
+    let words = command
+        .args
+        .iter()
+        .map(Word::text)
+        .filter(|text| !is_flag(text));
+    words
+        .take_while(|text| !text.starts_with(['-', '(', '!']))
+        .count()
 }
 
 /// `grep -e PATTERN` has no pattern among its words.
@@ -247,32 +380,67 @@ fn copied(command: &Command, files: &[&Word], touches: &mut Vec<Touch>) {
     // Where it is unclear which word is the target, each that may be one is taken for it.
     let mut targets = values_of(&command.args, 't', "--target-directory");
     targets.extend(files.last().map(|last| (*last).clone()));
-    // What is moved is gone where it was.
-    let moved = command.name() == "mv";
-    let access = if moved { Access::Write } else { Access::Read };
+    // What is moved is gone where it was, and what has a second name can be written by that.
+    let gives_away = command.name() == "mv" || makes_hard_links(command);
+    let access = if gives_away {
+        Access::Write
+    } else {
+        Access::Read
+    };
     let all_are_sources = targets.len() > 1;
     let sources = &files[..files.len().saturating_sub(usize::from(!all_are_sources))];
     add(touches, access, sources.iter().copied());
     add(touches, Access::Write, &targets);
+    // Some take a suffix for a part of the path.
+    let suffixes = values_of(&command.args, 'S', "--suffix").into_iter();
+    let paths = suffixes.filter(|suffix| suffix.text().contains('/'));
+    add(
+        touches,
+        Access::Write,
+        &paths.map(|path| unknown(&path)).collect::<Vec<_>>(),
+    );
     for target in targets.iter().filter_map(Word::literal) {
         let inside = sources.iter().map(|source| inside(target, source));
         add(touches, Access::Write, &inside.collect::<Vec<_>>());
     }
 }
 
+fn makes_hard_links(command: &Command) -> bool {
+    let has = |letter: char, long: &str| {
+        let mut texts = command.args.iter().map(Word::text);
+        texts
+            .any(|text| is_cluster_with(text, letter) || (text.len() > 3 && long.starts_with(text)))
+    };
+    match command.name() {
+        "link" => true,
+        "ln" => !has('s', "--symbolic"),
+        "cp" => has('l', "--link"),
+        _ => false,
+    }
+}
+
 /// If the target is a directory, the file in it is what is written.
 fn inside(target: &str, source: &Word) -> Word {
     let target = target.trim_end_matches('/');
+    let last = |text: &str| {
+        let name = text.trim_end_matches('/').rsplit('/').next();
+        name.unwrap_or_default().to_owned()
+    };
     match source {
-        Word::Literal(text) => {
-            let name = text
-                .trim_end_matches('/')
-                .rsplit('/')
-                .next()
-                .unwrap_or_default();
-            Word::Literal(format!("{target}/{name}"))
+        // All that is in the directory, hidden files as well.
+        Word::Literal(text) if matches!(last(text).as_str(), "." | "..") => {
+            Word::Glob(format!("{target}/.*"))
         }
-        Word::Glob(_) | Word::Unknown { .. } => Word::Glob(format!("{target}/*")),
+        Word::Literal(text) => Word::Literal(format!("{target}/{}", last(text))),
+        Word::Glob(pattern) => Word::Glob(format!("{target}/{}", last(pattern))),
+        Word::Unknown { .. } => Word::Glob(format!("{target}/*")),
+    }
+}
+
+fn unknown(word: &Word) -> Word {
+    Word::Unknown {
+        prefix: String::new(),
+        text: word.text().into(),
     }
 }
 
@@ -297,52 +465,81 @@ fn values_of(args: &[Word], letter: char, long: &str) -> Vec<Word> {
     values.collect()
 }
 
-fn find_outputs(args: &[Word]) -> impl Iterator<Item = &Word> {
-    let writes = |arg: &Word| matches!(arg.text(), "-fprint" | "-fprint0" | "-fprintf" | "-fls");
-    args.windows(2)
-        .filter(move |pair| writes(&pair[0]))
-        .map(|pair| &pair[1])
+/// What the options of a program say that it writes.
+fn outputs(command: &Command, touches: &mut Vec<Touch>) {
+    let Some((_, letters, names)) = OUTPUTS.iter().find(|row| row.0 == command.name()) else {
+        return;
+    };
+    let spelled = spelled_out(command);
+    let args = spelled.as_deref().unwrap_or(&command.args);
+    let exact = |name: &str| {
+        let named = args.windows(2).filter(move |pair| pair[0].text() == name);
+        named.map(|pair| pair[1].clone()).collect()
+    };
+    let by_letter = letters.chars().map(|letter| values_of(args, letter, ""));
+    let by_name = names.iter().map(|name| match name.starts_with("--") {
+        true => values_of(args, '\0', name),
+        false => exact(name),
+    });
+    let words: Vec<Word> = by_letter.chain(by_name).flatten().collect();
+    add(touches, Access::Write, &words);
 }
 
-/// The files that programs write which are in no table.
-fn outputs(command: &Command, touches: &mut Vec<Touch>) {
+/// The files of programs whose words say more than a table can.
+fn by_words(command: &Command, touches: &mut Vec<Touch>) {
     let args = &command.args;
-    let words: Vec<Word> = match command.name() {
-        "sort" | "shuf" | "curl" | "tree" => values_of(args, 'o', "--output"),
-        "dd" => args
-            .iter()
-            .filter_map(|arg| arg.text().strip_prefix("of="))
-            .map(|to| Word::Literal(to.into()))
-            .collect(),
-        "wget" => [
-            values_of(args, 'O', "--output-document"),
-            values_of(args, 'P', "--directory-prefix"),
-        ]
-        .concat(),
-        "unzip"
-            if args
-                .iter()
-                .any(|arg| matches!(arg.text(), "-l" | "-t" | "-v" | "-Z")) =>
-        {
-            Vec::new()
-        }
-        "unzip" => or_here(values_of(args, 'd', "-d")),
-        "tar" => tar(args),
-        "sed" if changes_in_place(args) => split(args, "ef", skip_for(command, 1))
-            .0
-            .into_iter()
-            .cloned()
-            .collect(),
-        // Their second file is what they write.
-        "uniq" | "xxd" | "split" | "csplit" => split(args, "fswlcabCn", 0)
-            .0
-            .into_iter()
-            .skip(1)
-            .cloned()
-            .collect(),
-        _ => Vec::new(),
+    let files = |values: &str, skip: usize| split(args, values, skip).0.into_iter().cloned();
+    let after = |name: &str| {
+        let values = args.iter().filter_map(|arg| arg.text().strip_prefix(name));
+        values.map(|value| Word::Literal(value.into())).collect()
     };
-    add(touches, Access::Write, &words);
+    let (reads, writes): (Vec<Word>, Vec<Word>) = match command.name() {
+        "dd" => (after("if="), after("of=")),
+        "git"
+            if files("", 0)
+                .next()
+                .is_some_and(|word| word.text() == "init") =>
+        {
+            (Vec::new(), or_here(files("b", 1).collect()))
+        }
+        "sed" if changes_in_place(args) => {
+            (Vec::new(), files("ef", skip_for(command, 1)).collect())
+        }
+        "sed" => (files("ef", skip_for(command, 1)).collect(), Vec::new()),
+        "tar" => tar(command),
+        // Their second file is what they write.
+        "uniq" | "xxd" | "split" | "csplit" => {
+            let files: Vec<Word> = files("fswlcabCn", 0).collect();
+            let (reads, writes) = files.split_at(files.len().min(1));
+            (reads.to_vec(), writes.to_vec())
+        }
+        "unzip" => {
+            let only_looks = |arg: &Word| matches!(arg.text(), "-l" | "-t" | "-v" | "-Z");
+            let writes = match args.iter().any(only_looks) {
+                true => Vec::new(),
+                false => or_here(values_of(args, 'd', "")),
+            };
+            (files("dPx", 0).take(1).collect(), writes)
+        }
+        "zip" => {
+            let files: Vec<Word> = files("bntP", 0).collect();
+            let moves = |text: &str| text.starts_with("--mo") || is_cluster_with(text, 'm');
+            match args.iter().map(Word::text).any(moves) {
+                true => (Vec::new(), files),
+                false => {
+                    let (archive, reads) = files.split_at(files.len().min(1));
+                    (reads.to_vec(), archive.to_vec())
+                }
+            }
+        }
+        _ => return,
+    };
+    add(touches, Access::Read, &reads);
+    add(touches, Access::Write, &writes);
+}
+
+fn is_cluster_with(text: &str, letter: char) -> bool {
+    text.starts_with('-') && !text.starts_with("--") && text.contains(letter)
 }
 
 fn changes_in_place(args: &[Word]) -> bool {
@@ -362,36 +559,61 @@ fn or_here(words: Vec<Word>) -> Vec<Word> {
     }
 }
 
-fn tar(args: &[Word]) -> Vec<Word> {
-    let cluster = args.first().map(Word::text).unwrap_or_default();
-    let short = |letter: char| {
-        let clusters = args
-            .iter()
-            .map(Word::text)
-            .filter(|text| text.starts_with('-') && !text.starts_with("--"));
-        clusters.chain([cluster]).any(|text| text.contains(letter))
+/// `tar cgf SNAPSHOT ARCHIVE` is the old way to write `tar -c -g SNAPSHOT -f ARCHIVE`.
+fn spelled_out(command: &Command) -> Option<Vec<Word>> {
+    let cluster = command.args.first()?.literal()?;
+    if command.name() != "tar" || cluster.starts_with('-') {
+        return None;
+    }
+    let mut rest = command.args[1..].iter().cloned();
+    let mut words = Vec::new();
+    for letter in cluster.chars() {
+        words.push(Word::Literal(format!("-{letter}")));
+        if TAR_VALUES.contains(letter) {
+            words.extend(rest.next());
+        }
+    }
+    Some(words.into_iter().chain(rest).collect())
+}
+
+/// What tar reads and writes, besides what its options in [`OUTPUTS`] say.
+fn tar(command: &Command) -> (Vec<Word>, Vec<Word>) {
+    let spelled = spelled_out(command);
+    let args = spelled.as_deref().unwrap_or(&command.args);
+    let (files, options) = split(args, TAR_VALUES, 0);
+    let letters: String = options
+        .iter()
+        .map(|word| word.text())
+        .filter(|text| text.starts_with('-') && !text.starts_with("--"))
+        .map(|text| {
+            let end = text.find(|c| TAR_VALUES.contains(c));
+            &text[..end.unwrap_or(text.len())]
+        })
+        .collect();
+    let long = |names: &[&str]| {
+        let mut texts = options.iter().map(|word| word.text());
+        texts.any(|text| text.len() > 4 && names.iter().any(|name| name.starts_with(text)))
     };
-    let long = |names: &[&str]| args.iter().any(|arg| names.contains(&arg.text()));
-    // In the old way of writing, the values of a cluster follow it in its order.
-    if !cluster.starts_with('-') && cluster.contains('C') {
-        return vec![Word::Unknown {
-            prefix: String::new(),
-            text: cluster.into(),
-        }];
+    let files = files.into_iter().cloned().collect();
+    let archives = values_of(args, 'f', "--file");
+    if letters.contains('x') || long(&["--extract", "--get"]) {
+        let mut places = values_of(args, 'C', "--directory");
+        places.extend(values_of(args, '\0', "--one-top-level"));
+        return (archives, or_here(places));
     }
-    if long(&["--extract", "--get"]) || (short('x') && !cluster.starts_with("--")) {
-        return or_here(values_of(args, 'C', "--directory"));
+    let changes = letters.contains(['c', 'r', 'u', 'A'])
+        || long(&[
+            "--create",
+            "--append",
+            "--update",
+            "--catenate",
+            "--concatenate",
+            "--delete",
+        ]);
+    if !changes && (letters.contains(['t', 'd']) || long(&["--list", "--diff", "--compare"])) {
+        return (archives, Vec::new());
     }
-    if short('t') && !short('c') {
-        return Vec::new();
-    }
-    let old = args
-        .get(1)
-        .filter(|_| !cluster.starts_with('-') && cluster.contains('f'))
-        .cloned();
-    let mut archives = values_of(args, 'f', "--file");
-    archives.extend(old);
-    or_here(archives)
+    (files, or_here(archives))
 }
 
 impl Word {

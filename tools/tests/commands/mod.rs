@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use fazai_sandbox::{Launcher, Stop};
+use fazai_sandbox::{Launcher, Sockets, Stop};
 use fazai_tools::{
     Action, Approvals, Approvers, AuditLog, AuditOptions, Caller, Choice, Confinement, Ended, Exec,
     Gate, How, Input, Passage, Permit, Piece, Policy, Request, RunError, Source, User, run,
@@ -90,7 +90,10 @@ pub(crate) fn how() -> How {
 
 pub(crate) fn read_only() -> How {
     How {
-        confinement: Confinement::ReadOnly { hidden: Vec::new() },
+        confinement: Confinement::ReadOnly {
+            hidden: Vec::new(),
+            sockets: Sockets::All,
+        },
         ..how()
     }
 }

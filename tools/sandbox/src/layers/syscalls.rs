@@ -28,7 +28,21 @@ pub enum Calls {
     /// Those of any program that looks at the machine and changes nothing. Besides the kernel's
     /// settings, its less tested parts and other processes, closed is what changes files whatever
     /// Landlock says: their owner, mode, times and attributes.
-    Reader,
+    Reader {
+        /// Whom it may speak to.
+        sockets: Sockets,
+    },
+}
+
+/// Which sockets a process may have. Pairs of its own are always there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Sockets {
+    /// Any, so that services which listen on Unix sockets can be asked.
+    All,
+    /// Those of IPv4 and IPv6.
+    Ip,
+    /// None.
+    None,
 }
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
@@ -187,7 +201,7 @@ pub(super) fn enter(calls: &Calls) -> Result<State, String> {
 fn denied(calls: Calls) -> Result<Rules, String> {
     let mut rules = match calls {
         Calls::Module { network, exec } => denied_to_module(network, exec)?,
-        Calls::Reader => denied_to_reader()?,
+        Calls::Reader { sockets } => denied_to_reader(sockets)?,
     };
     deny(&mut rules, NEVER);
     #[cfg(target_arch = "x86_64")]
@@ -206,8 +220,9 @@ fn deny(rules: &mut Rules, calls: &[i64]) {
     rules.extend(calls.iter().map(|call| (*call, Vec::new())));
 }
 
-fn denied_to_reader() -> Result<Rules, String> {
+fn denied_to_reader(sockets: Sockets) -> Result<Rules, String> {
     let mut rules = Rules::new();
+    deny_sockets(&mut rules, sockets)?;
     deny(&mut rules, NO_READER);
     deny(&mut rules, NO_READER_HERE);
     let requests = NO_READER_REQUESTS.iter();
@@ -234,11 +249,8 @@ fn denied_to_module(network: bool, exec: bool) -> Result<Rules, String> {
     // It ends with the host, whatever it does.
     let death_signal = libc::PR_SET_PDEATHSIG.cast_unsigned().into();
     rules.insert(libc::SYS_prctl, vec![all([(0, Op::Eq, death_signal)])?]);
-    if network {
-        rules.insert(libc::SYS_socket, other_sockets()?);
-    } else {
-        deny(&mut rules, &[libc::SYS_socket]);
-    }
+    let sockets = if network { Sockets::Ip } else { Sockets::None };
+    deny_sockets(&mut rules, sockets)?;
     if exec {
         rules.insert(libc::SYS_clone, new_namespaces()?);
     } else {
@@ -249,6 +261,17 @@ fn denied_to_module(network: bool, exec: bool) -> Result<Rules, String> {
         deny(&mut rules, &[libc::SYS_fork, libc::SYS_vfork]);
     }
     Ok(rules)
+}
+
+fn deny_sockets(rules: &mut Rules, sockets: Sockets) -> Result<(), String> {
+    match sockets {
+        Sockets::All => {}
+        Sockets::Ip => {
+            rules.insert(libc::SYS_socket, other_sockets()?);
+        }
+        Sockets::None => deny(rules, &[libc::SYS_socket]),
+    }
+    Ok(())
 }
 
 /// All sockets but those of IP. The worker and other services listen on Unix sockets, so those are

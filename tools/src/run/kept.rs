@@ -1,0 +1,116 @@
+//! The keeper of a command, from this side.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use fazai_sandbox::{Launcher, Wait, Wire, poll_until, spawn};
+use rustix::event::PollFlags;
+use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, shutdown, socketpair};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use super::RunError;
+use super::family;
+use super::keeper::LAST_WAIT;
+use super::order::{Order, SAID_BYTES_MAX, Said, read, send};
+
+/// How much longer than it may need the keeper is waited for.
+pub(super) const MARGIN: Duration = Duration::from_secs(5);
+
+/// The keeper of a command, and with it the command. Dropping it ends both.
+pub(super) struct Kept {
+    order: Order,
+    keeper: Child,
+    /// Ready to read once the keeper has ended.
+    ended: OwnedFd,
+    wire: Wire,
+    /// Whether the keeper has said how it ended, and so has nothing left to do.
+    settled: bool,
+}
+
+/// How a command ended; neither: it could not be ended.
+pub(super) struct Exit {
+    pub(super) code: Option<i32>,
+    pub(super) signal: Option<i32>,
+}
+
+impl Kept {
+    /// Starts the keeper and tells it what to run; the wait is for its taking the order.
+    pub(super) fn start(
+        order: Order,
+        launcher: &Launcher,
+        stdin: BorrowedFd<'_>,
+        [stdout, stderr]: [Stdio; 2],
+        wait: Wait<'_>,
+    ) -> Result<Self, RunError> {
+        let mut kept = Self::spawn(order, launcher, stdout, stderr).map_err(RunError::Spawn)?;
+        kept.wire.send_descriptors(&[stdin])?;
+        send(&mut kept.wire, &kept.order, wait)?;
+        Ok(kept)
+    }
+
+    fn spawn(order: Order, launcher: &Launcher, stdout: Stdio, stderr: Stdio) -> io::Result<Self> {
+        let flags = SocketFlags::CLOEXEC;
+        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        let mut command = launcher.command();
+        command.stdin(theirs).stdout(stdout).stderr(stderr);
+        let mut keeper = spawn(command)?;
+        let ended = match pidfd_open(Pid::from_child(&keeper), PidfdFlags::empty()) {
+            Ok(ended) => ended,
+            Err(error) => {
+                // It has started nothing yet; the error is what is reported.
+                let _ = keeper.kill();
+                let _ = keeper.wait();
+                return Err(error.into());
+            }
+        };
+        Ok(Self {
+            order,
+            keeper,
+            ended,
+            wire: Wire::new(ours, SAID_BYTES_MAX),
+            settled: false,
+        })
+    }
+
+    /// Can be read when the keeper may have said how it ended.
+    pub(super) fn socket(&self) -> BorrowedFd<'_> {
+        self.wire.socket()
+    }
+
+    /// How it ended, if it has.
+    pub(super) fn exit(&mut self) -> Result<Option<Exit>, RunError> {
+        let Some(frame) = self.wire.try_recv()? else {
+            return Ok(None);
+        };
+        let said = read(&frame)?;
+        self.settled = true;
+        match said {
+            Said::Refused(refusal) => Err(RunError::refused(refusal, &self.order)),
+            Said::Ended { exit_code, signal } => Ok(Some(Exit {
+                code: exit_code,
+                signal,
+            })),
+        }
+    }
+
+    /// Tells the keeper that nobody wants the command; it has ended after this time.
+    pub(super) fn hang_up(&self) -> Duration {
+        // It has closed its end already if this fails.
+        let _ = shutdown(self.wire.socket(), Shutdown::Write);
+        self.order.term_grace + LAST_WAIT + MARGIN
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        if !self.settled {
+            let wait = Wait::of(self.hang_up());
+            // Whether it has ended by then or not, what can be found is.
+            let _ = poll_until(self.ended.as_fd(), PollFlags::IN, wait);
+            family::kill_session(Pid::from_child(&self.keeper));
+        }
+        let _ = self.keeper.wait();
+    }
+}
