@@ -1,0 +1,329 @@
+//! From files to records: what is read, how it is cut, and what was left out and why.
+//!
+//! | file | what it owns |
+//! |---|---|
+//! | `walk.rs` | which files of a directory; links and devices stay outside |
+//! | `read.rs` | from a file's bytes to a document, by its name and its first bytes |
+//! | `markdown.rs`, `man.rs`, `html.rs`, `pdf.rs` | the formats that need more than a line |
+//! | `chunk.rs` | from a document to pieces of the size that a model reads |
+//!
+//! A document is data, whatever it says: nothing here looks for orders in it.
+
+mod chunk;
+mod html;
+mod man;
+mod markdown;
+#[cfg(feature = "pdf")]
+mod pdf;
+mod read;
+mod walk;
+
+use std::collections::{HashMap, HashSet};
+use std::io::Read;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rayon::prelude::*;
+use serde::Serialize;
+
+use self::read::Document;
+pub use self::walk::{Skip, Skipped};
+use crate::error::{MemoryError, Result, invalid};
+use crate::knowledge::Entry;
+use crate::memory::Memory;
+use crate::record::{Id, Kind, Namespace, Record, Status};
+use crate::store::Collection;
+
+/// Counts the tokens of a text, roughly.
+pub type TokenCount = Arc<dyn Fn(&str) -> usize + Send + Sync>;
+
+/// Whether a file may be read.
+pub type MayRead = Arc<dyn Fn(&Path) -> bool + Send + Sync>;
+
+/// What is ingested, and in what pieces.
+#[derive(Clone)]
+pub struct IngestOptions {
+    /// Whose it is to be.
+    pub namespace: Namespace,
+    /// Tags of every piece.
+    pub tags: Vec<String>,
+    /// The distribution that it holds for.
+    pub distro: Option<String>,
+    /// From when on it is not found any more.
+    pub expires: Option<Timestamp>,
+    /// The longest piece, in tokens.
+    pub chunk_tokens: usize,
+    /// How much of a piece the next one repeats, in tokens.
+    pub overlap_tokens: usize,
+    /// How tokens are counted.
+    pub tokens: TokenCount,
+    /// A file of which this says no is left out.
+    pub may_read: MayRead,
+    /// A larger file is left out, and so is a packed one that gets larger.
+    pub file_bytes_max: u64,
+    /// How deep directories are looked into.
+    pub depth_max: usize,
+    /// How many files are looked at.
+    pub files_max: usize,
+}
+
+/// How far it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress<'a> {
+    /// Files that are done, with those that were left out.
+    pub files_done: usize,
+    /// All files.
+    pub files_total: usize,
+    /// Pieces that were added.
+    pub added: usize,
+    /// The file that was done last.
+    pub path: &'a Path,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct IngestReport {
+    /// Files that were read.
+    pub files: usize,
+    /// Pieces that are new.
+    pub added: usize,
+    /// Pieces that were there already.
+    pub known: usize,
+    /// Pieces that are gone, since their files say something else now.
+    pub removed: usize,
+    /// What was left out, and why.
+    pub skipped: Vec<Skipped>,
+    /// Files that were not UTF-8; what is not text in them was replaced.
+    #[serde(serialize_with = "all_lossy")]
+    pub lossy: Vec<PathBuf>,
+    /// Whether it was stopped before the end.
+    pub stopped: bool,
+}
+
+fn all_lossy<S: serde::Serializer>(
+    paths: &[PathBuf],
+    serializer: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    serializer.collect_seq(paths.iter().map(|path| path.display().to_string()))
+}
+
+/// How many files are read before their pieces are stored.
+const FILES_AT_ONCE: usize = 64;
+/// And how many bytes of files.
+const BYTES_AT_ONCE: u64 = 64 << 20;
+/// How many pieces are stored together.
+const RECORDS_AT_ONCE: usize = 512;
+
+impl IngestOptions {
+    /// Pieces of 400 tokens, counted as a quarter of their characters; files of up to 32 MiB.
+    #[must_use]
+    pub fn new(namespace: Namespace) -> Self {
+        Self {
+            namespace,
+            tags: Vec::new(),
+            distro: None,
+            expires: None,
+            chunk_tokens: 400,
+            overlap_tokens: 40,
+            tokens: Arc::new(|text| text.chars().count().div_ceil(4)),
+            may_read: Arc::new(|_| true),
+            file_bytes_max: 32 << 20,
+            depth_max: 16,
+            files_max: 100_000,
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        if !(16..=8192).contains(&self.chunk_tokens) {
+            let why = format!("is {}; it goes from 16 to 8192", self.chunk_tokens);
+            return Err(invalid("chunk_tokens", why));
+        }
+        if self.overlap_tokens * 2 > self.chunk_tokens {
+            let why = format!(
+                "is {}; at most half of a piece repeats",
+                self.overlap_tokens
+            );
+            return Err(invalid("overlap_tokens", why));
+        }
+        Ok(())
+    }
+}
+
+impl Memory {
+    /// Takes in a file, or every file of a directory. A second time nothing is added; a file that
+    /// has changed replaces what it said before. Goes on until `progress` breaks.
+    pub fn ingest(
+        &self,
+        path: &Path,
+        options: &IngestOptions,
+        progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
+    ) -> Result<IngestReport> {
+        options.check()?;
+        self.make_ready()?;
+        let (files, skipped) = walk::walk(path, options)?;
+        let mut intake = Intake::new(self, options);
+        intake.report.skipped = skipped;
+        let mut done = intake.report.skipped.len();
+        let files_total = files.len() + done;
+        for files in batches(&files) {
+            let read = |file: &walk::Found| read::file(&file.path, options);
+            let documents: Vec<_> = files.par_iter().map(read).collect();
+            for (file, document) in files.iter().zip(documents) {
+                match document {
+                    Ok(document) => intake.add(&file.path, &document)?,
+                    Err(why) => intake.report.skipped.push(Skipped::new(&file.path, why)),
+                }
+                done += 1;
+                let now = Progress {
+                    files_done: done,
+                    files_total,
+                    added: intake.report.added,
+                    path: &file.path,
+                };
+                if progress(now).is_break() {
+                    intake.report.stopped = true;
+                    return intake.finish();
+                }
+            }
+        }
+        intake.finish()
+    }
+
+    /// Takes in what a reader gives, under a name: its ending says what it is, and it is what the
+    /// pieces name as their source.
+    pub fn ingest_reader(
+        &self,
+        name: &str,
+        reader: &mut dyn Read,
+        options: &IngestOptions,
+    ) -> Result<IngestReport> {
+        options.check()?;
+        self.make_ready()?;
+        let mut intake = Intake::new(self, options);
+        let path = Path::new(name);
+        match read::reader(path, reader, options) {
+            Ok(document) => intake.add(path, &document)?,
+            Err(why) => intake.report.skipped.push(Skipped::new(path, why)),
+        }
+        intake.finish()
+    }
+}
+
+/// One run: what waits to be stored, and what was found so far.
+struct Intake<'a> {
+    memory: &'a Memory,
+    options: &'a IngestOptions,
+    now: Timestamp,
+    report: IngestReport,
+    /// What each source said before.
+    before: HashMap<String, Vec<Id>>,
+    waiting: Vec<Record>,
+    gone: Vec<Id>,
+}
+
+impl<'a> Intake<'a> {
+    fn new(memory: &'a Memory, options: &'a IngestOptions) -> Self {
+        let before = memory
+            .index(Collection::Knowledge)
+            .documents(&options.namespace);
+        Self {
+            memory,
+            options,
+            now: Timestamp::now(),
+            report: IngestReport::default(),
+            before,
+            waiting: Vec::new(),
+            gone: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, path: &Path, document: &Document) -> Result<()> {
+        self.report.files += 1;
+        if document.lossy {
+            self.report.lossy.push(path.into());
+        }
+        let source = path.to_string_lossy().into_owned();
+        let mut ids = HashSet::new();
+        for chunk in chunk::chunks(document, self.options) {
+            let mut entry = Entry::new(self.options.namespace.clone(), Kind::Document, chunk.text);
+            entry.title = chunk.title;
+            entry.source.clone_from(&source);
+            entry.tags.clone_from(&self.options.tags);
+            entry.distro.clone_from(&self.options.distro);
+            entry.expires = self.options.expires;
+            entry.action = "ingest".into();
+            let record = entry.into_record(self.now)?;
+            // A document that says the same thing twice is believed the first time.
+            if !ids.insert(record.id) {
+                continue;
+            }
+            if self.is_known(record.id) {
+                self.report.known += 1;
+            } else {
+                self.report.added += 1;
+                self.waiting.push(record);
+            }
+        }
+        let before = self.before.remove(&source).unwrap_or_default();
+        self.gone
+            .extend(before.into_iter().filter(|id| !ids.contains(id)));
+        if self.waiting.len() >= RECORDS_AT_ONCE {
+            self.store()?;
+        }
+        Ok(())
+    }
+
+    fn is_known(&self, id: Id) -> bool {
+        let index = self.memory.index(Collection::Knowledge);
+        index.doc(id).is_some_and(|doc| {
+            doc.status == Status::Active && doc.expires.is_none_or(|expires| expires > self.now)
+        })
+    }
+
+    fn store(&mut self) -> Result<()> {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        self.memory.embed(&mut waiting)?;
+        let _writes = self.memory.write();
+        self.memory.insert(Collection::Knowledge, &waiting)
+    }
+
+    /// What is new is stored before what is old goes.
+    fn finish(mut self) -> Result<IngestReport> {
+        self.store()?;
+        let _writes = self.memory.write();
+        self.memory.delete(Collection::Knowledge, &self.gone)?;
+        self.report.removed = self.gone.len();
+        Ok(self.report)
+    }
+}
+
+/// Files that are read together.
+fn batches(files: &[walk::Found]) -> Vec<&[walk::Found]> {
+    let (mut batches, mut rest) = (Vec::new(), files);
+    while !rest.is_empty() {
+        let mut bytes = 0;
+        let fits = |file: &&walk::Found| {
+            bytes += file.bytes;
+            bytes <= BYTES_AT_ONCE
+        };
+        let count = rest
+            .iter()
+            .take(FILES_AT_ONCE)
+            .take_while(fits)
+            .count()
+            .max(1);
+        let (batch, others) = rest.split_at(count);
+        batches.push(batch);
+        rest = others;
+    }
+    batches
+}
+
+fn nothing(path: &Path, why: impl Into<String>) -> MemoryError {
+    MemoryError::Ingest {
+        path: path.into(),
+        why: why.into(),
+    }
+}

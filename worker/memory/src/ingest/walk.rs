@@ -1,0 +1,202 @@
+//! Which files of a directory are read. Links are not followed, and what is not a file is not
+//! opened: so a cycle ends, and a pipe keeps nobody waiting.
+
+use std::fs::{self, FileType};
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::{IngestOptions, nothing};
+use crate::error::Result;
+
+/// Why something was not read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+pub enum Skip {
+    /// It is larger than the options allow.
+    #[error("it has {bytes} bytes or more, and the limit is {max}")]
+    TooLarge {
+        /// How large it is, or how far it was unpacked.
+        bytes: u64,
+        /// The limit.
+        max: u64,
+    },
+    /// There is nothing in it.
+    #[error("it is empty")]
+    Empty,
+    /// A link leads elsewhere.
+    #[error("it is a link")]
+    Link,
+    /// The caller may not read it.
+    #[error("it may not be read")]
+    Denied,
+    /// A pipe, a socket or a device.
+    #[error("it is a {what}, not a file")]
+    NotAFile {
+        /// What it is.
+        what: &'static str,
+    },
+    /// It is no text in any form that is known.
+    #[error("it is not text")]
+    Binary,
+    /// Its name begins with a dot.
+    #[error("it is hidden")]
+    Hidden,
+    /// It is deeper than the options allow.
+    #[error("it is more than {max} directories deep")]
+    TooDeep {
+        /// The limit.
+        max: usize,
+    },
+    /// There are more files than the options allow.
+    #[error("there are more than {max} files")]
+    TooMany {
+        /// The limit.
+        max: usize,
+    },
+    /// It says that it is something, and is broken.
+    #[error("it can't be read: {why}")]
+    Broken {
+        /// What is wrong.
+        why: String,
+    },
+}
+
+/// Something that was not read, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Skipped {
+    /// What.
+    #[serde(serialize_with = "lossy")]
+    pub path: PathBuf,
+    /// Why.
+    #[serde(flatten)]
+    pub why: Skip,
+}
+
+/// A name that is no UTF-8 is told as far as it is.
+fn lossy<S: serde::Serializer>(path: &Path, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    serializer.collect_str(&path.display())
+}
+
+/// A file to read.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) path: PathBuf,
+    pub(super) bytes: u64,
+}
+
+struct Walk<'a> {
+    options: &'a IngestOptions,
+    files: Vec<Found>,
+    skipped: Vec<Skipped>,
+    full: bool,
+}
+
+impl Skipped {
+    pub(super) fn new(path: &Path, why: Skip) -> Self {
+        Self {
+            path: path.into(),
+            why,
+        }
+    }
+}
+
+/// The files under a path, in order. The path itself may be a link: somebody named it.
+pub(super) fn walk(path: &Path, options: &IngestOptions) -> Result<(Vec<Found>, Vec<Skipped>)> {
+    let root = fs::canonicalize(path).map_err(|error| nothing(path, error.to_string()))?;
+    let mut walk = Walk {
+        options,
+        files: Vec::new(),
+        skipped: Vec::new(),
+        full: false,
+    };
+    walk.enter(&root, 0);
+    Ok((walk.files, walk.skipped))
+}
+
+impl Walk<'_> {
+    fn enter(&mut self, path: &Path, depth: usize) {
+        if let Err(why) = self.try_enter(path, depth) {
+            self.skipped.push(Skipped::new(path, why));
+        }
+    }
+
+    fn try_enter(&mut self, path: &Path, depth: usize) -> Result<(), Skip> {
+        let metadata = fs::symlink_metadata(path).map_err(broken)?;
+        let kind = metadata.file_type();
+        let name = path.file_name().unwrap_or_default();
+        if depth > 0 && name.as_encoded_bytes().starts_with(b".") {
+            return Err(Skip::Hidden);
+        }
+        if kind.is_dir() {
+            return self.directory(path, depth);
+        }
+        let bytes = metadata.len();
+        check(kind, bytes, self.options)?;
+        if !(self.options.may_read)(path) {
+            return Err(Skip::Denied);
+        }
+        self.files.push(Found {
+            path: path.into(),
+            bytes,
+        });
+        Ok(())
+    }
+
+    fn directory(&mut self, path: &Path, depth: usize) -> Result<(), Skip> {
+        let max = self.options.depth_max;
+        if depth >= max {
+            return Err(Skip::TooDeep { max });
+        }
+        let mut paths = Vec::new();
+        for entry in fs::read_dir(path).map_err(broken)? {
+            paths.push(entry.map_err(broken)?.path());
+            if paths.len() > self.options.files_max {
+                break;
+            }
+        }
+        paths.sort();
+        for path in paths {
+            if self.files.len() + self.skipped.len() >= self.options.files_max {
+                // Said once, for all that follow.
+                let said = std::mem::replace(&mut self.full, true);
+                let max = self.options.files_max;
+                return if said {
+                    Ok(())
+                } else {
+                    Err(Skip::TooMany { max })
+                };
+            }
+            self.enter(&path, depth + 1);
+        }
+        Ok(())
+    }
+}
+
+/// Refuses what is not a file of a good size.
+pub(super) fn check(kind: FileType, bytes: u64, options: &IngestOptions) -> Result<(), Skip> {
+    let what = match kind {
+        kind if kind.is_symlink() => return Err(Skip::Link),
+        kind if kind.is_fifo() => "pipe",
+        kind if kind.is_socket() => "socket",
+        kind if kind.is_char_device() || kind.is_block_device() => "device",
+        kind if kind.is_file() => {
+            let max = options.file_bytes_max;
+            return match bytes {
+                0 => Err(Skip::Empty),
+                bytes if bytes > max => Err(Skip::TooLarge { bytes, max }),
+                _ => Ok(()),
+            };
+        }
+        _ => "directory",
+    };
+    Err(Skip::NotAFile { what })
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it stands in map_err")]
+pub(super) fn broken(error: impl ToString) -> Skip {
+    Skip::Broken {
+        why: error.to_string(),
+    }
+}

@@ -1,0 +1,89 @@
+//! From text to words that can be compared, in any language: by Unicode's word boundaries, in
+//! lower case, without diacritics.
+
+use std::collections::BTreeSet;
+
+use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::is_combining_mark;
+use unicode_segmentation::UnicodeSegmentation;
+
+/// Longer words are keys and pictures; nobody looks for them.
+const WORD_BYTES_MAX: usize = 64;
+
+/// Calls back with every word. One with a dot or the like in it, such as `nginx.conf`, comes whole
+/// and in its parts.
+pub(crate) fn words(text: &str, mut each: impl FnMut(&str)) {
+    let mut folded = String::new();
+    for word in text.unicode_words() {
+        if word.len() > WORD_BYTES_MAX {
+            continue;
+        }
+        fold(word, &mut folded);
+        each(&folded);
+        if folded.contains(is_joint) {
+            folded
+                .split(is_joint)
+                .filter(|part| !part.is_empty())
+                .for_each(&mut each);
+        }
+    }
+}
+
+/// How alike two texts are: the words that both have, of all that either has.
+pub(crate) fn likeness(one: &str, other: &str) -> f64 {
+    let set = |text: &str| {
+        let mut set = BTreeSet::new();
+        words(text, |word| {
+            set.insert(word.to_owned());
+        });
+        set
+    };
+    let (one, other) = (set(one), set(other));
+    let both = one.intersection(&other).count();
+    let all = one.len() + other.len() - both;
+    both as f64 / all.max(1) as f64
+}
+
+fn is_joint(c: char) -> bool {
+    !c.is_alphanumeric()
+}
+
+fn fold(word: &str, folded: &mut String) {
+    folded.clear();
+    if word.is_ascii() {
+        folded.push_str(word);
+        folded.make_ascii_lowercase();
+    } else {
+        let plain = word.nfkd().filter(|c| !is_combining_mark(*c));
+        folded.extend(plain.flat_map(char::to_lowercase));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expected: &[&str]) {
+        let mut found = Vec::new();
+        words(text, |word| found.push(word.to_owned()));
+        assert_eq!(found, expected, "{text}");
+    }
+
+    #[test]
+    fn words_are_folded_in_any_language() {
+        check("List BLOCK devices!", &["list", "block", "devices"]);
+        check("Não há espaço", &["nao", "ha", "espaco"]);
+        check("Größe Ελλάδα Привет", &["große", "ελλαδα", "привет"]);
+        check("edit nginx.conf", &["edit", "nginx.conf", "nginx", "conf"]);
+        check("exit_code=137", &["exit_code", "exit", "code", "137"]);
+        check("", &[]);
+        check(&"x".repeat(100), &[]);
+    }
+
+    #[test]
+    fn likeness_is_of_words() {
+        assert!(likeness("The disk is full.", "the disk IS full") > 0.99);
+        assert!(likeness("the disk is full", "the network is down") < 0.5);
+        assert!(likeness("", "") < 0.1);
+    }
+}
