@@ -1,11 +1,12 @@
 //! What is done on the machine: the policy in force, and the gate before every side effect.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fazai_tools::{
-    Action, Approvals, Approvers, AuditError, AuditLog, AuditOptions, Caller, Decision, Gate,
-    GateError, Policy, Request,
+    Action, ApprovalError, Approvals, Approvers, AuditError, AuditLog, AuditOptions, Caller,
+    Decision, Gate, GateError, OwnFiles, Passage, Permit, Policy, Request,
 };
 use tokio::sync::watch;
 use tracing::{error, info};
@@ -52,7 +53,9 @@ impl Acting {
         if let Some(policy) = &*policy {
             return Ok(Arc::clone(policy));
         }
-        let read = Arc::new(policy::load(&self.settings().policy)?);
+        let settings = self.settings();
+        let read = policy::load(&settings.policy)?.with_own_files(own_files(&settings));
+        let read = Arc::new(read);
         *policy = Some(Arc::clone(&read));
         Ok(read)
     }
@@ -93,13 +96,30 @@ impl Acting {
         }
     }
 
+    /// A permit for what the policy allows by itself: what it would ask about is denied.
+    pub(crate) fn permit_without_asking(
+        &self,
+        user: User,
+        action: Action,
+    ) -> Result<Permit, ActingFault> {
+        let request = Request {
+            approvers: Approvers::Nobody,
+            ..self.request(user, None, action)
+        };
+        match self.gate()?.request(request)? {
+            Passage::Granted(permit) => Ok(permit),
+            Passage::Asked(..) => Err(GateError::from(ApprovalError::NobodyToAsk).into()),
+        }
+    }
+
     /// Reads the policy again. One with a mistake is refused whole, and the old one stays.
     pub(crate) fn reload(&self) {
         if lock(&self.policy).is_none() {
             return;
         }
-        let read = match policy::load(&self.settings().policy) {
-            Ok(read) => Arc::new(read),
+        let settings = self.settings();
+        let read = match policy::load(&settings.policy) {
+            Ok(read) => Arc::new(read.with_own_files(own_files(&settings))),
             Err(fault) => return error!(%fault, "the old policy stays in force"),
         };
         // The gate before the policy, as everywhere: who has both must not wait for who has both.
@@ -119,6 +139,34 @@ impl Acting {
             error!(%fault, "the end of the audit log can't be signed");
         }
     }
+}
+
+/// What belongs to the worker, wherever the settings put it.
+fn own_files(settings: &Settings) -> OwnFiles {
+    OwnFiles {
+        secret: secrets(settings),
+        kept: with_real([&settings.tools.dir, &settings.modules.dir]),
+    }
+}
+
+/// What of it nobody may even read.
+pub(crate) fn secrets(settings: &Settings) -> Vec<PathBuf> {
+    with_real([
+        &settings.policy.audit_dir,
+        &settings.policy.file,
+        &settings.tools.runs_dir,
+        &settings.tools.servers,
+        &settings.memory.dir,
+    ])
+}
+
+/// Paths as the settings have them, and where they lead.
+fn with_real<const N: usize>(paths: [&PathBuf; N]) -> Vec<PathBuf> {
+    let named = paths.into_iter().filter(|path| path.is_absolute());
+    named
+        .flat_map(|path| [Some(path.clone()), path.canonicalize().ok()])
+        .flatten()
+        .collect()
 }
 
 /// A client, as the policy knows one.

@@ -4,15 +4,19 @@ mod ask;
 mod audit;
 mod bench;
 mod doctor;
+mod kb;
 mod models;
 mod modules;
+mod observe;
 mod output;
 mod plan;
 mod policy;
 mod remote;
+mod runs;
 mod serve;
 mod shell;
 mod small;
+mod tools;
 
 use std::io;
 use std::path::PathBuf;
@@ -48,13 +52,26 @@ enum Command {
     Serve(serve::Serve),
     /// Ask a question and stream the answer
     Ask(ask::Ask),
-    /// Turn a request into steps; nothing is run
+    /// Turn a request into steps, and run them if that is asked for
     Plan(plan::Plan),
+    /// Runs of plans: list, show, pause, resume, cancel
+    #[command(subcommand)]
+    Runs(runs::Runs),
+    /// Show facts about the machine: load, disks, failed units, ports, errors
+    Observe(observe::Observe),
     /// Run a command, if the policy allows it, and record that
     Shell(shell::Shell),
     /// Questions of the policy that wait for somebody's answer
     #[command(subcommand)]
     Approvals(shell::Approvals),
+    /// Find passages in what is remembered
+    Research(kb::Research),
+    /// Add to the knowledge; show, remove and count what is in it
+    #[command(subcommand)]
+    Kb(kb::Kb),
+    /// List, show and call tools
+    #[command(subcommand)]
+    Tools(tools::Tools),
     /// List, download, look at and remove models; load and unload them in a running worker
     #[command(subcommand)]
     Models(models::Models),
@@ -208,6 +225,11 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
         Command::Serve(serve) => serve.run(),
         Command::Ask(ask) => ask.run(),
         Command::Plan(plan) => plan.run(),
+        Command::Runs(runs) => runs.run(),
+        Command::Observe(observe) => observe.run(),
+        Command::Research(research) => research.run(),
+        Command::Kb(kb) => kb.run(),
+        Command::Tools(tools) => tools.run(),
         Command::Shell(shell) => shell.run(),
         Command::Approvals(approvals) => approvals.run(),
         Command::Models(models) => models.run(),

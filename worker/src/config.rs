@@ -32,6 +32,10 @@ pub struct Settings {
     pub modules: ModuleSettings,
     /// What may be done on the machine.
     pub policy: PolicySettings,
+    /// The tools, and the runs of plans that use them.
+    pub tools: ToolSettings,
+    /// What is remembered, and where.
+    pub memory: MemorySettings,
     /// What a request gets that does not say otherwise.
     pub defaults: RequestDefaults,
     /// What a client can meet.
@@ -171,6 +175,36 @@ pub struct PolicySettings {
     pub output_bytes_max: u64,
 }
 
+/// The tools, and the runs of plans that use them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToolSettings {
+    /// Where tools that are files are.
+    pub dir: PathBuf,
+    /// Which MCP servers there are.
+    pub servers: PathBuf,
+    /// Calls at once; one user has at most half of them.
+    pub calls_max: usize,
+    /// Where runs of plans are kept, so that they go on after a restart.
+    pub runs_dir: PathBuf,
+    /// How many of them; the oldest that are over go first.
+    pub runs_max: usize,
+}
+
+/// What is remembered, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemorySettings {
+    /// Where the memory is that needs no server.
+    pub dir: PathBuf,
+    /// A Qdrant server, as `HOST:PORT` of its gRPC; none: the memory in `dir`.
+    pub server: Option<String>,
+    /// Whether the server speaks TLS.
+    pub server_tls: bool,
+    /// A file with the key that the server wants.
+    pub server_key_file: Option<PathBuf>,
+    /// The most records of a collection.
+    pub records_max: usize,
+}
+
 /// What a request gets that does not say otherwise.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RequestDefaults {
@@ -246,7 +280,7 @@ impl Default for Settings {
                 memory_bytes_max: 0,
             },
             modules: ModuleSettings {
-                dir: default_modules(),
+                dir: place("/opt/fazai/mods", "mods"),
                 trust: ModuleTrust::default(),
                 trusted_keys: PathBuf::from("trusted_keys"),
                 isolation: ModuleIsolation::default(),
@@ -259,11 +293,25 @@ impl Default for Settings {
             policy: PolicySettings {
                 file: PathBuf::from("/etc/fazai/policy.toml"),
                 profile: "standard".to_owned(),
-                audit_dir: default_audit(),
+                audit_dir: place("/var/lib/fazai/audit", "audit"),
                 approval_timeout_ms: 60_000,
                 command_timeout_ms: 60_000,
                 commands_max: 32,
                 output_bytes_max: 4 << 20,
+            },
+            tools: ToolSettings {
+                dir: place("/opt/fazai/tools", "tools"),
+                servers: place("/etc/fazai/mcp.toml", "mcp.toml"),
+                calls_max: 32,
+                runs_dir: place("/var/lib/fazai/runs", "runs"),
+                runs_max: 200,
+            },
+            memory: MemorySettings {
+                dir: place("/var/lib/fazai/memory", "memory"),
+                server: None,
+                server_tls: false,
+                server_key_file: None,
+                records_max: 1_000_000,
             },
             defaults: RequestDefaults {
                 max_tokens: 512,
@@ -340,21 +388,12 @@ fn beside_the_models(name: &str) -> PathBuf {
         .map_or_else(PathBuf::new, |dir| dir.join(name))
 }
 
-/// `/opt/fazai/mods` for root; other users have them beside their models.
-fn default_modules() -> PathBuf {
+/// The place for root; other users have one of that name beside their models.
+fn place(for_root: &str, name: &str) -> PathBuf {
     if rustix::process::getuid().is_root() {
-        PathBuf::from("/opt/fazai/mods")
+        PathBuf::from(for_root)
     } else {
-        beside_the_models("mods")
-    }
-}
-
-/// `/var/lib/fazai/audit` for root; other users have it beside their models.
-fn default_audit() -> PathBuf {
-    if rustix::process::getuid().is_root() {
-        PathBuf::from("/var/lib/fazai/audit")
-    } else {
-        beside_the_models("audit")
+        beside_the_models(name)
     }
 }
 

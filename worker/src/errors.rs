@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use fazai_memory::MemoryError;
 use fazai_models::chat::TemplateError;
 use fazai_models::engine::SubmitError;
 use fazai_models::gguf::GgufError;
@@ -11,12 +12,15 @@ use fazai_models::load::LoadError;
 use fazai_models::store::StoreError;
 use fazai_modhost::Failure;
 use fazai_protocol::{ErrorCode, WireError};
+use fazai_toolbox::ToolError;
 use fazai_tools::{ApprovalError, GateError, RunError, Why};
 
 use crate::acting::ActingFault;
+use crate::memory::MemoryFault;
 use crate::modules::{BadCall, ModuleFault};
 use crate::places::Full;
 use crate::quota::QuotaExceeded;
+use crate::runs::JournalFault;
 use crate::sessions::SessionError;
 
 pub(crate) fn from_store(fault: &StoreError) -> WireError {
@@ -121,6 +125,7 @@ pub(crate) fn from_module(fault: &ModuleFault) -> WireError {
         | ModuleFault::Refused(_)
         | ModuleFault::Schema { .. } => (ErrorCode::ModuleRefused, None),
         ModuleFault::BadCall(fault) => return from_bad_call(fault),
+        ModuleFault::Acting(fault) => return from_acting(fault),
         ModuleFault::Failed(failure) => return from_failure(failure),
     };
     let error = WireError::new(code, fault.to_string());
@@ -222,7 +227,9 @@ pub(crate) fn not_prepared() -> WireError {
 pub(crate) fn from_run(fault: &RunError) -> WireError {
     let code = match fault {
         RunError::WrongAction { .. } => ErrorCode::Internal,
-        RunError::NotRecorded { .. } => ErrorCode::AuditUnavailable,
+        RunError::NotRecorded { .. } | RunError::EndNotRecorded { .. } => {
+            ErrorCode::AuditUnavailable
+        }
         RunError::Spawn(_) => ErrorCode::Overloaded,
         RunError::Malformed { .. }
         | RunError::Directory { .. }
@@ -233,6 +240,59 @@ pub(crate) fn from_run(fault: &RunError) -> WireError {
         | RunError::Lost => ErrorCode::CommandFailed,
     };
     WireError::new(code, fault.to_string())
+}
+
+pub(crate) fn from_memory(fault: &MemoryFault) -> WireError {
+    let message = fault.to_string();
+    let MemoryFault::Memory(fault) = fault else {
+        return WireError::new(ErrorCode::MemoryUnavailable, message);
+    };
+    match fault {
+        MemoryError::Invalid { .. } | MemoryError::K { .. } | MemoryError::Ingest { .. } => {
+            WireError::new(ErrorCode::InvalidParams, message)
+        }
+        MemoryError::NotFound(_) => WireError::new(ErrorCode::MemoryNotFound, message),
+        MemoryError::Unavailable { retry_after_ms, .. } => {
+            WireError::new(ErrorCode::MemoryUnavailable, message)
+                .with_retry_after_ms(*retry_after_ms)
+        }
+        _ => WireError::new(ErrorCode::MemoryUnavailable, message),
+    }
+}
+
+pub(crate) fn from_journal(fault: &JournalFault) -> WireError {
+    let message = fault.to_string();
+    match fault {
+        JournalFault::NotFound(_) => WireError::new(ErrorCode::RunNotFound, message)
+            .with_hint("`fazai runs list` shows those that are kept"),
+        JournalFault::Damaged(_) => WireError::new(ErrorCode::RunNotFound, message),
+        JournalFault::Busy => WireError::new(ErrorCode::InvalidRequest, message),
+        JournalFault::Write { .. } => WireError::new(ErrorCode::AuditUnavailable, message),
+    }
+}
+
+/// Words of a tool that a message has room for, in characters.
+const WORDS_CHARS_MAX: usize = 2_000;
+
+pub(crate) fn from_tool(name: &str, fault: &ToolError) -> WireError {
+    let message = match fault {
+        ToolError::NotFound(_) | ToolError::Broken { .. } | ToolError::Run(_) => fault.to_string(),
+        fault => format!("`{name}`: {fault}"),
+    };
+    let message: String = message.chars().take(WORDS_CHARS_MAX).collect();
+    match fault {
+        ToolError::NotFound(_) => WireError::new(ErrorCode::ToolNotFound, message)
+            .with_hint("`fazai tools list` shows what is there"),
+        ToolError::Broken { .. } => WireError::new(ErrorCode::ToolBroken, message),
+        ToolError::BadParams(_) => WireError::new(ErrorCode::InvalidParams, message)
+            .with_hint("`fazai tools show NAME` has its parameters"),
+        ToolError::Refused(_) => WireError::new(ErrorCode::Denied, message),
+        ToolError::Failed(_) => WireError::new(ErrorCode::ToolFailed, message),
+        ToolError::Unavailable(_) => WireError::new(ErrorCode::ToolUnavailable, message),
+        ToolError::TimedOut => WireError::new(ErrorCode::DeadlineExceeded, message),
+        ToolError::Stopped => WireError::new(ErrorCode::Cancelled, message),
+        ToolError::Run(fault) => from_run(fault),
+    }
 }
 
 /// Why a command is over, if that is a failure of it.
@@ -259,6 +319,12 @@ pub(crate) fn from_why(why: Why) -> Option<WireError> {
 /// All places for commands are taken, or all that one user may have.
 pub(crate) fn commands_busy() -> WireError {
     let message = "as many commands are running as commands_max allows";
+    WireError::new(ErrorCode::Overloaded, message).with_retry_after_ms(500)
+}
+
+/// All places for tools are taken, or all that one user may have.
+pub(crate) fn tools_busy() -> WireError {
+    let message = "as many tools are at work as calls_max allows";
     WireError::new(ErrorCode::Overloaded, message).with_retry_after_ms(500)
 }
 

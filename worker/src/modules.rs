@@ -5,19 +5,22 @@
 mod commands;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use fazai_modhost::{
-    Checked, Descriptor, Entry, Failure, Isolation, Keys, KeysError, Limits, Manifest,
-    ManifestError, Module, Refused, State as LayerState, Trust, Vouched, check, discover,
-    valid_name,
+    Answer, Call, Capabilities, Checked, Descriptor, Entry, Failure, Isolation, Keys, KeysError,
+    Limits, Manifest, ManifestError, Module, Refused, State as LayerState, Trust, Vouched, check,
+    discover, valid_name,
 };
+use fazai_tools::{Outcome, Permit};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
 use self::commands::{BadSchema, Schemas};
+use crate::acting::ActingFault;
 use crate::config::{ModuleIsolation, ModuleSettings, ModuleTrust, Settings};
 use crate::live::User;
 use crate::process::module_launcher;
@@ -51,6 +54,8 @@ pub(crate) enum ModuleFault {
     Failed(#[from] Failure),
     #[error(transparent)]
     BadCall(#[from] BadCall),
+    #[error(transparent)]
+    Acting(#[from] ActingFault),
 }
 
 /// A fault that several requests may be told.
@@ -325,6 +330,15 @@ impl Modules {
     }
 }
 
+/// How something with a permit ended, for the record.
+fn outcome<T>(ended: &Result<T, Failure>, code: impl Fn(&T) -> Option<i32>) -> Outcome {
+    Outcome {
+        exit_code: ended.as_ref().ok().and_then(code),
+        error: ended.as_ref().err().map(ToString::to_string),
+        ..Outcome::default()
+    }
+}
+
 impl Place {
     fn unload(&self) {
         let before = std::mem::replace(&mut *lock(&self.0), State::Unloaded);
@@ -348,6 +362,22 @@ impl Place {
 }
 
 impl Loaded {
+    /// Calls it: the permit is for this module and command; what only computes needs none.
+    pub(crate) fn call(
+        &self,
+        permit: Option<Permit>,
+        command: &str,
+        call: &Call,
+        reader: &mut dyn FnMut(String) -> ControlFlow<()>,
+    ) -> Result<Answer, ModuleFault> {
+        let answered = self.module.exec_stream(command, call, reader);
+        let outcome = outcome(&answered, |answer: &Answer| Some(answer.code));
+        if let Some(permit) = permit {
+            permit.finish(outcome).map_err(ActingFault::from)?;
+        }
+        Ok(answered?)
+    }
+
     pub(crate) fn facts(&self) -> Arc<Facts> {
         Arc::clone(&self.facts.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -369,6 +399,11 @@ impl Facts {
             schemas,
             call_timeout: Duration::from_millis(timeout_ms),
         })
+    }
+
+    /// Whether it has no rights but to compute, in a process of its own that sees to that.
+    pub(crate) fn only_computes(&self) -> bool {
+        !self.entry.trusted && self.entry.capabilities == Capabilities::default()
     }
 
     /// The text for the module, if this user may call it.

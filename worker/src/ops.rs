@@ -1,28 +1,38 @@
 //! One file for each operation: what it takes, does and answers.
 
+mod admit;
 mod agent;
 mod approve;
 mod ask;
 mod cancel;
 mod embed;
 pub(crate) mod hello;
+mod kb;
 mod models;
 mod module;
 mod modules;
+mod observe;
 mod pieces;
 mod ping;
 mod plan;
+mod research;
+mod runs;
 mod shell;
 mod status;
 mod tokenize;
+mod tool;
+mod tools;
+mod work;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use fazai_memory::{Memory, MemoryError};
 use fazai_protocol::{
     ActionId, Done, ErrorCode, Line, Operation, Phase, Progress, Source, Status, WireError,
 };
+use fazai_tools::AuditError;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -31,11 +41,13 @@ use crate::Worker;
 use crate::acting::ActingFault;
 use crate::errors;
 use crate::live::User;
+use crate::memory::MemoryFault;
 use crate::outgoing::Outgoing;
 use crate::quota::Permit;
 use crate::registry::ModelLease;
 
 /// What every operation gets.
+#[derive(Clone)]
 pub(crate) struct Context {
     pub(crate) worker: Worker,
     pub(crate) user: User,
@@ -50,6 +62,31 @@ pub(crate) struct Context {
 /// A sign of life is sent after this much silence; old clients give up after 30 s.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
+/// Why something was not remembered or found.
+enum RememberFault {
+    Memory(MemoryFault),
+    /// It could not be recorded.
+    Audit(AuditError),
+}
+
+impl From<MemoryFault> for RememberFault {
+    fn from(fault: MemoryFault) -> Self {
+        Self::Memory(fault)
+    }
+}
+
+impl From<MemoryError> for RememberFault {
+    fn from(fault: MemoryError) -> Self {
+        Self::Memory(fault.into())
+    }
+}
+
+impl From<AuditError> for RememberFault {
+    fn from(fault: AuditError) -> Self {
+        Self::Audit(fault)
+    }
+}
+
 /// Does what is asked. Every request passes here, and every one is logged here.
 pub(crate) async fn answer(context: &Context, operation: Operation) -> Done {
     let name = name(&operation);
@@ -61,10 +98,7 @@ pub(crate) async fn answer(context: &Context, operation: Operation) -> Done {
         Operation::Ping(_) => ping::answer(context),
         Operation::Done(_) => context.done(None),
         Operation::Status(_) => status::answer(context).await,
-        Operation::Observe(call) if call.input.trim().eq_ignore_ascii_case("status") => {
-            status::answer(context).await
-        }
-        Operation::Observe(_) => context.fail(not_built("observe, except for \"status\",")),
+        Operation::Observe(call) => observe::answer(context, &call).await,
         Operation::Models(call) => models::answer(context, &call).await,
         Operation::Tokenize(call) => tokenize::answer(context, call).await,
         Operation::Embed(call) => embed::answer(context, call).await,
@@ -74,7 +108,13 @@ pub(crate) async fn answer(context: &Context, operation: Operation) -> Done {
         Operation::Approvals(_) => approve::list(context).await,
         Operation::Module(call) => module::answer(context, *call).await,
         Operation::Modules(call) => modules::answer(context, &call.input).await,
-        Operation::Unbuilt(unbuilt) => context.fail(not_built(&unbuilt.action)),
+        Operation::Tool(call) => tool::answer(context, *call).await,
+        Operation::Tools(call) => tools::answer(context, &call.input).await,
+        Operation::ToolSpec(call) => tools::spec(context, &call.input).await,
+        Operation::Runs(call) => runs::answer(context, *call).await,
+        Operation::Research(call) => research::answer(context, call).await,
+        Operation::CommitKb(call) => kb::commit(context, call).await,
+        Operation::Kb(call) => kb::answer(context, *call).await,
     };
     log(context, name, &done);
     done
@@ -97,9 +137,20 @@ fn name(operation: &Operation) -> &'static str {
         Operation::Approvals(_) => "approvals",
         Operation::Module(_) => "module",
         Operation::Modules(_) => "modules",
+        Operation::Tool(_) => "tool",
+        Operation::Tools(_) => "tools",
+        Operation::ToolSpec(_) => "toolSpec",
+        Operation::Runs(_) => "runs",
         Operation::Done(_) => "done",
-        Operation::Unbuilt(_) => "unbuilt",
+        Operation::Research(_) => "research",
+        Operation::CommitKb(_) => "commitKB",
+        Operation::Kb(_) => "kb",
     }
+}
+
+/// An answer of a model, for operations and tools that need one on the way.
+pub(crate) async fn ask_model(context: &Context, ask: fazai_protocol::Ask) -> Done {
+    ask::answer(context, ask).await
 }
 
 /// One line for each request: who, what, how long, never the text.
@@ -126,12 +177,6 @@ fn log(context: &Context, action: &str, done: &Done) {
             warn!(action, %id, %user, code = %error.code, error = error.message, millis, "failed");
         }
     }
-}
-
-fn not_built(what: &str) -> WireError {
-    let message = format!("{what} is not available in this version");
-    WireError::new(ErrorCode::NotAvailable, message)
-        .with_hint("`hello` lists what is; `ask` answers questions")
 }
 
 /// A task of the operation died; its thread's message is in the log.
@@ -198,7 +243,11 @@ impl Context {
     }
 
     /// Waits for a model, telling the client how far it is.
-    async fn lease(&self, name: Option<String>, tell: bool) -> Result<ModelLease, WireError> {
+    pub(crate) async fn lease(
+        &self,
+        name: Option<String>,
+        tell: bool,
+    ) -> Result<ModelLease, WireError> {
         let mut leasing = self.worker.shared.registry.lease(name).await;
         let mut heartbeat = tokio::time::interval(HEARTBEAT);
         heartbeat.reset();
@@ -260,6 +309,20 @@ impl Context {
         let done = tokio::task::spawn_blocking(work).await;
         let done = done.map_err(|_| panicked("the gate"))?;
         done.map_err(|fault| errors::from_acting(&fault))
+    }
+
+    /// Does something with the memory on a thread that may wait.
+    async fn remember<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Memory) -> Result<T, RememberFault> + Send + 'static,
+    ) -> Result<T, WireError> {
+        let shared = Arc::clone(&self.worker.shared);
+        let done = tokio::task::spawn_blocking(move || work(&*shared.memory.open()?)).await;
+        let done = done.map_err(|_| panicked("the memory"))?;
+        done.map_err(|fault| match fault {
+            RememberFault::Memory(fault) => errors::from_memory(&fault),
+            RememberFault::Audit(fault) => errors::from_acting(&fault.into()),
+        })
     }
 
     /// Says that something is still going on.

@@ -60,9 +60,7 @@ pub fn read(path: &Path) -> Result<Policy, PolicyFault> {
         fault,
     };
     let about = fs::metadata(path).map_err(unreadable)?;
-    let own = getuid().as_raw();
-    let ours = about.uid() == 0 || about.uid() == own;
-    if about.is_file() && (!ours || about.mode() & 0o022 != 0) {
+    if about.is_file() && !is_ours_alone(&about) {
         return Err(PolicyFault::Open(path.to_owned()));
     }
     let text = fs::read_to_string(path).map_err(unreadable)?;
@@ -71,6 +69,12 @@ pub fn read(path: &Path) -> Result<Policy, PolicyFault> {
         fault,
     })?;
     Ok(policy.with_real_path(Box::new(real_path)))
+}
+
+/// Whether nobody but root and the worker's own user can change a file.
+pub(crate) fn is_ours_alone(about: &fs::Metadata) -> bool {
+    let ours = about.uid() == 0 || about.uid() == getuid().as_raw();
+    ours && about.mode() & 0o022 == 0
 }
 
 /// Where a path leads through links: of a file that is yet to be made, its directory does.

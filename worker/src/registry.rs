@@ -63,7 +63,15 @@ impl fmt::Debug for LiveModel {
     }
 }
 
+/// A smaller model can't be trusted to read what tools are for, or what a command printed.
+const READER_PARAMETERS_MIN: u64 = 100_000_000;
+
 impl LiveModel {
+    /// Whether it is large enough to read what it was not trained on.
+    pub(crate) fn reads(&self) -> bool {
+        self.info.parameters >= READER_PARAMETERS_MIN
+    }
+
     fn touch(&self) {
         let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last_used.store(now, Ordering::Relaxed);

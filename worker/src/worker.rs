@@ -15,12 +15,15 @@ use tokio_util::task::TaskTracker;
 use crate::acting::Acting;
 use crate::config::Settings;
 use crate::live::{LiveRequests, User};
+use crate::memory::Remembering;
 use crate::modules::Modules;
 use crate::places::Places;
 use crate::quota::Quotas;
 use crate::registry::{Loader, Registry};
+use crate::runs::Runs;
 use crate::server::{self, Peer};
 use crate::sessions::Sessions;
+use crate::toolbox::Tools;
 
 /// A running worker. Cloning shares it.
 #[derive(Clone)]
@@ -35,8 +38,13 @@ pub(crate) struct Shared {
     pub(crate) sessions: Sessions,
     pub(crate) modules: Modules,
     pub(crate) acting: Acting,
+    pub(crate) tools: Tools,
+    pub(crate) runs: Runs,
+    pub(crate) memory: Remembering,
     /// Commands that run, by whose they are.
     pub(crate) commands: Places<User>,
+    /// Calls of tools, by whose they are.
+    pub(crate) tool_calls: Places<User>,
     /// Calls of modules, by the module.
     pub(crate) module_calls: Places<String>,
     pub(crate) live: LiveRequests,
@@ -105,7 +113,11 @@ impl Worker {
             settings,
             modules: Modules::new(receiver.clone()),
             acting: Acting::new(receiver.clone()),
+            tools: Tools::new(receiver.clone()),
+            runs: Runs::new(receiver.clone()),
+            memory: Remembering::new(receiver.clone()),
             commands: Places::default(),
+            tool_calls: Places::default(),
             module_calls: Places::default(),
             registry: Registry::start(receiver, loader),
             sessions: Sessions::default(),
@@ -137,6 +149,7 @@ impl Worker {
     pub fn reload(&self, settings: Settings) {
         self.shared.settings.send_replace(Arc::new(settings));
         self.shared.acting.reload();
+        self.shared.tools.reload();
     }
 
     /// Loads the configured model now, instead of at the first request.
@@ -208,6 +221,7 @@ impl Worker {
         // One that hangs inside this process can't be ended; the program's end does that.
         let _ = tokio::time::timeout(CLOSE_TIME * 2, self.with_modules(Modules::stop)).await;
         self.sign_audit().await;
+        self.shared.memory.close();
         self.shared.registry.stop().await;
     }
 

@@ -55,6 +55,8 @@ pub struct Script {
     pub capacity: Capacity,
     /// Its chat template; none: ChatML.
     pub template: Option<&'static str>,
+    /// How large it says it is.
+    pub parameters: u64,
     /// What goes wrong, at which decode (counted from 0).
     pub faults: HashMap<u64, Fault>,
 }
@@ -81,6 +83,7 @@ impl Default for Script {
                 shares_cells: true,
             },
             template: None,
+            parameters: 0,
             faults: HashMap::new(),
         }
     }
@@ -352,7 +355,7 @@ pub fn loaded(script: Script) -> Loaded {
         info: ModelInfo {
             architecture: "scripted".to_owned(),
             title: "scripted".to_owned(),
-            parameters: 0,
+            parameters: script.parameters,
             quantization: "none".to_owned(),
             file_bytes: 0,
             trained_tokens: capacity.context_tokens,

@@ -195,7 +195,7 @@ impl Ask {
 }
 
 /// Where the answer appears.
-struct Screen {
+pub(super) struct Screen {
     json: bool,
     /// Whether the cursor is at the beginning of a line.
     fresh: bool,
@@ -206,7 +206,7 @@ struct Screen {
 }
 
 impl Screen {
-    fn new(json: bool) -> Self {
+    pub(super) fn new(json: bool) -> Self {
         Self {
             json,
             fresh: true,
@@ -215,7 +215,7 @@ impl Screen {
         }
     }
 
-    fn show(&mut self, line: &Line) -> io::Result<()> {
+    pub(super) fn show(&mut self, line: &Line) -> io::Result<()> {
         if self.json {
             return output::json_line(line);
         }
@@ -243,7 +243,7 @@ impl Screen {
         }
     }
 
-    fn end(&mut self, done: &Done) -> io::Result<()> {
+    pub(super) fn end(&mut self, done: &Done) -> io::Result<()> {
         if self.json {
             return output::json_line(&Line::Done(Box::new(done.clone())));
         }

@@ -1,23 +1,27 @@
-//! `fazai plan`: what would be done, and what the policy says about each step.
+//! `fazai plan`: what would be done, what the policy says about each step, and the steps run.
 
 use clap::Args;
-use fazai_protocol::{Operation, PlanCall};
+use fazai_protocol::{Operation, PlanCall, PlanParams};
 use serde_json::Value;
 
-use super::{Worker, output};
+use super::{Worker, output, runs};
 
-/// Turn a request into steps; nothing is run
+/// Turn a request into steps, and run them if that is asked for
 #[derive(Debug, Args)]
 #[command(after_help = "\
 A running worker plans, if there is one; otherwise the model is loaded for this one request.
 
 Examples:
   fazai plan \"list open ports\"
-  fazai plan \"install nginx\" | jq -r '.steps[].command'")]
+  fazai plan \"install nginx\" | jq -r '.steps[].command'
+  fazai plan --run \"show the load\"")]
 pub(crate) struct Plan {
     /// What is to be done
     #[arg(required = true, value_name = "TEXT")]
     text: Vec<String>,
+    /// Run the steps, as far as the policy allows it
+    #[arg(long)]
+    run: bool,
     /// JSON, also on a terminal
     #[arg(long)]
     json: bool,
@@ -27,6 +31,9 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(super) fn run(&self) -> anyhow::Result<()> {
+        if self.run {
+            return self.follow();
+        }
         let call = PlanCall {
             stream: false,
             ..PlanCall::new(self.text.join(" "))
@@ -36,6 +43,17 @@ impl Plan {
         })?;
         let plan = done.data.unwrap_or_default();
         output::print(self.json, &text(&plan), &plan)
+    }
+
+    fn follow(&self) -> anyhow::Result<()> {
+        let call = PlanCall {
+            params: PlanParams {
+                run: true,
+                ..PlanParams::default()
+            },
+            ..PlanCall::new(self.text.join(" "))
+        };
+        runs::follow(&self.worker, Operation::Plan(Box::new(call)), self.json)
     }
 }
 
@@ -53,7 +71,7 @@ fn text(plan: &Value) -> String {
         };
         let verdict = match step["decision"]["verdict"].as_str() {
             Some(verdict) => format!("{verdict}: {}", word(&step["decision"]["reason"])),
-            None => "this version has no such tool".to_owned(),
+            None => word(&step["problem"]),
         };
         [
             format!("{}. {what}", index + 1),

@@ -119,7 +119,7 @@ pub(super) async fn ask(client: &Client, question: &Approval) -> anyhow::Result<
     )?;
     writeln!(err, "  {}", question.result)?;
     for path in &question.touches {
-        writeln!(err, "  touches {path}")?;
+        writeln!(err, "  {path}")?;
     }
     if !io::stdin().is_terminal() {
         writeln!(err, "Waiting for `fazai approvals approve {}`", question.id)?;

@@ -193,6 +193,30 @@ keys! {
         "output_bytes_max", "How much of a command's output is shown; the rest is counted.":
             |s, v| s.policy.output_bytes_max = number(v, 1_024, 64 << 20)?, s.policy.output_bytes_max;
     }
+    ["tools"] {
+        "dir", "Where tools that are files are: NAME.js, NAME.py, or a program with NAME.toml beside it.":
+            |s, v| s.tools.dir = PathBuf::from(v), s.tools.dir.display();
+        "servers", "Which MCP servers there are; a file that is absent names none.":
+            |s, v| s.tools.servers = PathBuf::from(v), s.tools.servers.display();
+        "calls_max", "Calls of tools at once; one user has at most half of them.":
+            |s, v| s.tools.calls_max = number(v, 1, 256)?, s.tools.calls_max;
+        "runs_dir", "Where runs of plans are kept, so that they can go on after a restart.":
+            |s, v| s.tools.runs_dir = PathBuf::from(v), s.tools.runs_dir.display();
+        "runs_max", "How many runs are kept; the oldest that are over go first.":
+            |s, v| s.tools.runs_max = number(v, 1, 100_000)?, s.tools.runs_max;
+    }
+    ["memory"] {
+        "dir", "Where the memory is that needs no server.":
+            |s, v| s.memory.dir = PathBuf::from(v), s.memory.dir.display();
+        "server", "A Qdrant server, HOST:PORT of its gRPC (usually 6334), instead of dir; empty: none.":
+            |s, v| s.memory.server = optional(v), show_option(s.memory.server.as_ref());
+        "server_tls", "on or off: whether that server speaks TLS.":
+            |s, v| s.memory.server_tls = on_off(v)?, show_on_off(s.memory.server_tls);
+        "server_key_file", "A file with the key that the server wants; empty: none.":
+            |s, v| s.memory.server_key_file = optional(v).map(PathBuf::from), show_option(s.memory.server_key_file.as_ref().map(|path| path.display().to_string()).as_ref());
+        "records_max", "The most records of a collection.":
+            |s, v| s.memory.records_max = number(v, 1, 100_000_000)?, s.memory.records_max;
+    }
     ["defaults"] {
         "max_tokens", "Most tokens to write.":
             |s, v| s.defaults.max_tokens = number(v, 1, 1_048_576)?, s.defaults.max_tokens;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use fazai_modhost::Descriptor;
 use fazai_protocol::ModuleCall;
-use jsonschema::{PatternOptions, Validator};
+use fazai_toolbox::{JSON_BYTES_MAX, Schema};
 use serde_json::{Value, json};
 
 /// A module's command as a client wants it.
@@ -55,12 +55,6 @@ pub(crate) struct BadSchema {
 /// The longest name of a module or command.
 const NAME_BYTES_MAX: usize = 64;
 
-/// JSON is checked in the worker, where a check must not take long.
-const JSON_BYTES_MAX: usize = 64 << 10;
-
-/// How large a schema may be, in values, when all that it refers to is written out.
-const SCHEMA_VALUES_MAX: usize = 4_096;
-
 impl Wanted {
     /// Reads `input` and `params`, each part from one of them.
     pub(crate) fn parse(call: ModuleCall) -> Result<Self, BadCall> {
@@ -103,7 +97,7 @@ fn word(rest: &mut &str) -> String {
 
 /// The commands of a module that want JSON, each with its schema.
 #[derive(Debug, Default)]
-pub(crate) struct Schemas(HashMap<String, Validator>);
+pub(crate) struct Schemas(HashMap<String, Schema>);
 
 impl Schemas {
     pub(crate) fn of(descriptor: Option<&Descriptor>) -> Result<Self, BadSchema> {
@@ -113,11 +107,11 @@ impl Schemas {
             let Some(schema) = &command.args else {
                 continue;
             };
-            let validator = validator(schema).map_err(|fault| BadSchema {
+            let read = Schema::new(schema).map_err(|fault| BadSchema {
                 command: command.name.clone(),
                 fault,
             })?;
-            schemas.insert(command.name.clone(), validator);
+            schemas.insert(command.name.clone(), read);
         }
         Ok(Self(schemas))
     }
@@ -136,65 +130,15 @@ impl Schemas {
                 if text.len() > JSON_BYTES_MAX {
                     return Err(BadCall::TooLong(text.len()));
                 }
-                let faults: Vec<String> = schema
-                    .iter_errors(&args)
-                    .take(FAULTS_MAX)
-                    .map(|fault| format!("{fault} (at {:?})", fault.instance_path().as_str()))
-                    .collect();
-                if !faults.is_empty() {
-                    return Err(BadCall::Unfit {
-                        command: command.clone(),
-                        fault: faults.join("; "),
-                    });
-                }
+                schema.check(&args).map_err(|fault| BadCall::Unfit {
+                    command: command.clone(),
+                    fault,
+                })?;
                 Ok(format!("{command} {text}"))
             }
         }
     }
 }
-
-/// A schema is a module's, and the worker runs it: it must not be able to take for ever.
-fn validator(schema: &Value) -> Result<Validator, String> {
-    let mut left = SCHEMA_VALUES_MAX;
-    written_out(schema, schema, &mut left)?;
-    jsonschema::options()
-        .with_pattern_options(PatternOptions::regex())
-        .build(schema)
-        .map_err(|fault| fault.to_string())
-}
-
-/// Counts the values of a schema with every reference followed, which also finds those that lead
-/// back to themselves.
-fn written_out(value: &Value, root: &Value, left: &mut usize) -> Result<(), String> {
-    *left = left.checked_sub(1).ok_or_else(|| {
-        format!("written out it has more than {SCHEMA_VALUES_MAX} values; make it simpler")
-    })?;
-    match value {
-        Value::Array(items) => items
-            .iter()
-            .try_for_each(|item| written_out(item, root, left)),
-        Value::Object(fields) => fields.iter().try_for_each(|(key, field)| {
-            if matches!(key.as_str(), "$dynamicRef" | "$recursiveRef") {
-                return Err(format!("{key} is not taken; write it out"));
-            }
-            let target = field.as_str().filter(|_| key == "$ref");
-            match target {
-                None => written_out(field, root, left),
-                Some(target) => {
-                    let place = target
-                        .strip_prefix('#')
-                        .and_then(|place| root.pointer(place));
-                    let place = place.ok_or_else(|| format!("$ref {target:?} leads nowhere"))?;
-                    written_out(place, root, left)
-                }
-            }
-        }),
-        _ => Ok(()),
-    }
-}
-
-/// Faults of one request that are told.
-const FAULTS_MAX: usize = 3;
 
 fn json_of(command: &str, args: &Args) -> Result<Value, BadCall> {
     match args {
@@ -305,42 +249,18 @@ mod tests {
         assert_eq!(text(json_for_text), Err(BadCall::NotText("say".to_owned())));
     }
 
-    /// Twice as much with every level.
-    fn doubling(levels: usize) -> Value {
-        let level = |next: usize| json!({ "allOf": [{ "$ref": format!("#/$defs/{next}") }, { "$ref": format!("#/$defs/{next}") }] });
-        let mut defs: serde_json::Map<String, Value> = (0..levels)
-            .map(|at| (at.to_string(), level(at + 1)))
-            .collect();
-        defs.insert(levels.to_string(), json!({ "type": "object" }));
-        json!({ "$defs": defs, "$ref": "#/$defs/0" })
-    }
-
     #[test]
-    fn a_schema_may_refer_to_its_own_parts() {
-        assert!(validator(&doubling(3)).is_ok());
-    }
-
-    #[test]
-    fn a_schema_that_is_none_or_could_hang_is_refused() {
-        for schema in [
-            json!({ "type": "nonsense" }),
-            json!({ "pattern": "(a+)+\\1$" }),
-            json!({ "$ref": "https://example.org/schema.json" }),
-            json!({ "properties": { "a": { "$ref": "#" } } }),
-            json!({ "$dynamicRef": "#x" }),
-            doubling(40),
-        ] {
-            let descriptor = Descriptor {
-                version: String::new(),
+    fn a_schema_that_can_not_be_used_refuses_the_module() {
+        let descriptor = Descriptor {
+            version: String::new(),
+            description: String::new(),
+            not_granted: Vec::new(),
+            commands: vec![Command {
+                name: "x".to_owned(),
                 description: String::new(),
-                not_granted: Vec::new(),
-                commands: vec![Command {
-                    name: "x".to_owned(),
-                    description: String::new(),
-                    args: Some(schema.clone()),
-                }],
-            };
-            assert!(Schemas::of(Some(&descriptor)).is_err(), "{schema}");
-        }
+                args: Some(json!({ "type": "nonsense" })),
+            }],
+        };
+        assert!(Schemas::of(Some(&descriptor)).is_err());
     }
 }

@@ -7,7 +7,7 @@ use fazai_tools::{ApprovalError, ApprovalId, Choice, GateError, Pending};
 use serde_json::{Value, json};
 
 use super::Context;
-use super::shell::summary;
+use super::admit::summary;
 use crate::acting;
 
 pub(super) async fn answer(context: &Context, call: Call<ApproveParams>) -> Done {

@@ -1,20 +1,23 @@
 //! `module`: a command of a native module, and its answer as it comes.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fazai_modhost::{Answer, Call, Stop};
 use fazai_protocol::{
-    ActionId, Done, ErrorCode, Line, ModuleCall, Phase, Source, Status, TextLine, Warning,
-    WireError,
+    ActionId, Done, ErrorCode, Line, ModuleCall, Source, Status, TextLine, Warning, WireError,
 };
+use fazai_tools::{Action, Permit, Verdict};
 use serde_json::json;
+use tokio::runtime::Handle;
 
+use super::Context;
+use super::admit::admit;
 use super::pieces::{Speaker, pieces};
-use super::{Context, HEARTBEAT};
+use super::work::{Hear, Work};
 use crate::errors;
-use crate::live::User;
-use crate::modules::{ModuleFault, Modules, SharedFault, Wanted};
+use crate::modules::{Facts, Loaded, Wanted};
 
 /// How long a call that was stopped is waited for: longer than a module is given to stop.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
@@ -64,71 +67,36 @@ async fn run(
     let stop = Stop::new().map_err(|fault| errors::out_of_descriptors(&fault))?;
     let (speaker, listener) = pieces();
     let calling = Calling {
+        context: context.clone(),
+        runtime: Handle::current(),
+        stream: telling.stream,
         wanted,
-        user: context.user,
         stop: stop.clone(),
         speaker,
     };
-    let worker = context.worker.clone();
-    let mut running = tokio::task::spawn_blocking(move || {
-        let _place = place;
-        calling.run(&worker.shared.modules)
-    });
-
-    let late = sleep_for(left);
-    let given_up = sleep_for(None);
-    tokio::pin!(late, given_up);
-    let mut is_late = false;
-    let mut quiet = tokio::time::interval(HEARTBEAT);
-    quiet.reset();
-    let ended = loop {
-        tokio::select! {
-            text = listener.next() => {
-                quiet.reset();
-                telling.piece(text).await;
-            }
-            ended = &mut running => break ended.map_err(|_| super::panicked("the call"))?,
-            () = context.told_to_stop(), if !stop.is_stopped() => {
-                stop.stop();
-                given_up.set(sleep_for(Some(STOP_PATIENCE)));
-            }
-            () = &mut late, if !is_late => {
-                is_late = true;
-                stop.stop();
-                given_up.set(sleep_for(Some(STOP_PATIENCE)));
-            }
-            // It is being loaded, or waits for its turn behind a call that hangs: its thread
-            // finds out in time, and nobody has to wait for that.
-            () = &mut given_up => return Err(why_stopped(context, is_late, deadline)),
-            _ = quiet.tick(), if telling.stream => context.alive(Phase::Running).await,
-        }
+    let work = Work {
+        what: "the call",
+        running: tokio::task::spawn_blocking(move || {
+            let _place = place;
+            calling.run()
+        }),
+        listener,
+        stop: stop.clone(),
+        stream: telling.stream,
+        deadline,
+        // It may be being loaded, or wait for its turn behind a call that hangs.
+        patience: Some(STOP_PATIENCE),
     };
-    telling.piece(listener.rest()).await;
+    let ended = work.follow(context, telling).await?;
     if stop.is_stopped() {
-        return Err(why_stopped(context, is_late, deadline));
+        return Err(context.stop_error());
     }
-    let answer = ended.map_err(|fault| errors::from_module(&fault))?;
+    let answer = ended?;
     if answer.cut {
         telling.cut().await;
     }
     let text = std::mem::take(&mut telling.text);
     Ok(finished(context, &module, &command, &answer, text))
-}
-
-/// Until so much time has passed; without a time, for ever.
-async fn sleep_for(time: Option<Duration>) {
-    match time {
-        Some(time) => tokio::time::sleep(time).await,
-        None => std::future::pending().await,
-    }
-}
-
-fn why_stopped(context: &Context, is_late: bool, deadline: Option<Duration>) -> WireError {
-    if is_late {
-        errors::deadline_passed(deadline)
-    } else {
-        context.stop_error()
-    }
 }
 
 /// What the client is told on the way.
@@ -141,9 +109,6 @@ struct Telling<'a> {
 
 impl Telling<'_> {
     async fn piece(&mut self, piece: String) {
-        if piece.is_empty() {
-            return;
-        }
         self.text.push_str(&piece);
         self.line(|action_id| {
             Line::Module(TextLine {
@@ -174,29 +139,65 @@ impl Telling<'_> {
     }
 }
 
+impl Hear for Telling<'_> {
+    async fn hear(&mut self, text: String) {
+        self.piece(text).await;
+    }
+}
+
 /// A call that is handed to a thread that may wait.
 struct Calling {
+    context: Context,
+    runtime: Handle,
+    stream: bool,
     wanted: Wanted,
-    user: User,
     stop: Stop,
     speaker: Speaker,
 }
 
 impl Calling {
-    fn run(self, modules: &Modules) -> Result<Answer, SharedFault> {
-        let loaded = modules.open(&self.wanted.module)?;
-        let facts = loaded.facts();
-        let command = facts.command(&self.wanted, self.user)?;
+    fn run(self) -> Result<Answer, WireError> {
+        let (loaded, command) = self.loaded()?;
+        let permit = self.permit(&loaded.facts())?;
         let call = Call {
-            limit: Some(facts.call_timeout),
-            stop: Some(self.stop),
+            limit: Some(loaded.facts().call_timeout),
+            stop: Some(self.stop.clone()),
         };
         let mut reader = |piece: String| {
             self.speaker.say(&piece);
             ControlFlow::Continue(())
         };
-        let answered = loaded.module.exec_stream(&command, &call, &mut reader);
-        Ok(answered.map_err(ModuleFault::from)?)
+        let answered = loaded.call(permit, &command, &call, &mut reader);
+        answered.map_err(|fault| errors::from_module(&fault))
+    }
+
+    /// The module, and the text that it is given.
+    fn loaded(&self) -> Result<(Arc<Loaded>, String), WireError> {
+        let modules = &self.context.worker.shared.modules;
+        let opened = modules.open(&self.wanted.module);
+        let loaded = opened.map_err(|fault| errors::from_module(&fault))?;
+        let command = loaded.facts().command(&self.wanted, self.context.user);
+        let command = command.map_err(|fault| errors::from_module(&fault))?;
+        Ok((loaded, command))
+    }
+
+    /// A module that can only compute has no side effects, and needs no record of a call that the
+    /// policy allows by itself: to write one takes far longer than the call.
+    fn permit(&self, facts: &Facts) -> Result<Option<Permit>, WireError> {
+        let action = Action::CallModule {
+            name: self.wanted.module.clone(),
+            command: self.wanted.command.clone(),
+        };
+        let Context { worker, user, .. } = &self.context;
+        if facts.only_computes() {
+            let decided = worker.shared.acting.decide(*user, &action);
+            let decided = decided.map_err(|fault| errors::from_acting(&fault.into()))?;
+            if decided.verdict == Verdict::Allow {
+                return Ok(None);
+            }
+        }
+        let admitted = admit(&self.context, None, action, self.stream);
+        self.runtime.block_on(admitted).map(Some)
     }
 }
 

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::Context;
 use crate::errors;
 use crate::modules::{Loaded, ModuleFault, Modules, SharedFault, Standing};
+use crate::toolbox::tool_name;
 
 pub(super) async fn answer(context: &Context, input: &str) -> Done {
     let _quota = match context.quota() {
@@ -215,7 +216,7 @@ fn describe(data: &mut Value, loaded: &Loaded) {
 /// A command, under the name that it has among tools.
 fn tool(module: &str, command: &Command) -> Value {
     json!({
-        "tool": format!("mod:{module}.{}", command.name),
+        "tool": tool_name(module, &command.name),
         "name": command.name,
         "description": command.description,
         "args": command.args,

@@ -2,29 +2,25 @@
 
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fazai_protocol::{
-    Approval, Done, ErrorCode, Line, Metadata, Phase, ShellCall, ShellEvent, ShellLine, Source,
-    Status, Warning, WireError,
+    Done, ErrorCode, Line, Metadata, ShellCall, ShellEvent, ShellLine, Source, Status, Warning,
+    WireError,
 };
-use fazai_sandbox::Stop;
-use fazai_tools::{
-    Action, Confinement, Decision, Ended, Exec, How, Input, Passage, Permit, RunError, Script,
-    Waiting, Why, run, touches,
-};
+use fazai_sandbox::{Launcher, Stop};
+use fazai_tools::{Action, Confinement, Ended, Exec, How, Input, Permit, RunError, Why, run};
 use serde_json::json;
 
+use super::Context;
+use super::admit::{admit, touched};
 use super::pieces::pieces;
-use super::{Context, HEARTBEAT};
-use crate::config::PolicySettings;
+use super::work::{Hear, Work};
+use crate::acting;
 use crate::errors;
 use crate::live::User;
 use crate::places::Place;
 use crate::process::command_launcher;
-
-/// How often a question is looked at for its answer.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// From SIGTERM to SIGKILL.
 const TERM_GRACE: Duration = Duration::from_secs(2);
@@ -61,7 +57,7 @@ async fn begin(context: &Context, call: ShellCall) -> Result<Done, WireError> {
         return Err(WireError::new(ErrorCode::InvalidParams, message));
     }
     if call.params.dry_run {
-        return dry_run(context, command, action).await;
+        return dry_run(context, action).await;
     }
     let _quota = context.quota()?;
     let permit = admit(context, call.session, action, call.stream).await?;
@@ -69,20 +65,12 @@ async fn begin(context: &Context, call: ShellCall) -> Result<Done, WireError> {
     let places = &context.worker.shared.commands;
     let place = places.enter(context.user, settings.policy.commands_max);
     let place = place.map_err(|_| errors::commands_busy())?;
-    let most = settings.policy.command_timeout_ms;
-    let timeout_ms = call
-        .params
-        .timeout_ms
-        .map_or(most, |wanted| wanted.min(most));
+    let usual = how(context, launcher(context)?, &permit);
+    let wanted = call.params.timeout_ms.map(Duration::from_millis);
     let how = How {
-        launcher: command_launcher(settings.modules.program.as_deref())
-            .ok_or_else(errors::not_prepared)?,
-        confinement: confinement(&permit, &settings.policy),
-        timeout: Duration::from_millis(timeout_ms),
-        term_grace: TERM_GRACE,
-        output_bytes_max: settings.policy.output_bytes_max,
+        timeout: wanted.map_or(usual.timeout, |wanted| wanted.min(usual.timeout)),
         stdin: call.params.stdin.map(String::into_bytes),
-        merge_stderr: true,
+        ..usual
     };
     Running {
         context,
@@ -95,32 +83,46 @@ async fn begin(context: &Context, call: ShellCall) -> Result<Done, WireError> {
     .await
 }
 
+/// How the keeper of a command is started.
+pub(super) fn launcher(context: &Context) -> Result<Launcher, WireError> {
+    let program = context.worker.settings().modules.program.clone();
+    command_launcher(program.as_deref()).ok_or_else(errors::not_prepared)
+}
+
+/// In what way a program runs that has this permit.
+pub(super) fn how(context: &Context, launcher: Launcher, permit: &Permit) -> How {
+    let settings = context.worker.settings();
+    let hidden = acting::secrets(&settings);
+    let settings = &settings.policy;
+    How {
+        launcher,
+        confinement: Confinement::of(permit, hidden),
+        timeout: Duration::from_millis(settings.command_timeout_ms),
+        term_grace: TERM_GRACE,
+        output_bytes_max: settings.output_bytes_max,
+        stdin: None,
+        merge_stderr: true,
+    }
+}
+
 /// What is judged is what runs: a single plain command is started without a shell.
 fn action(command: &str, cwd: &str, stdin: Option<&str>) -> Result<Action, WireError> {
     if !Path::new(cwd).is_absolute() {
         let message = format!("cwd {cwd:?} is not absolute");
         return Err(WireError::new(ErrorCode::InvalidParams, message));
     }
-    let script = Script::parse(command).map_err(|fault| {
+    let exec = Exec::of_text(command, cwd).map_err(|fault| {
         WireError::new(ErrorCode::InvalidRequest, fault.to_string())
             .with_hint("input is the command, such as \"df -h\"")
     })?;
-    let plain = script.plain_argv().filter(|argv| is_program(&argv[0]));
-    let exec = plain.map_or_else(|| Exec::shell(command, cwd), |argv| Exec::plain(argv, cwd));
     Ok(Action::Exec(Exec {
         stdin: stdin.map(|text| Input::of(text.as_bytes())),
         ..exec
     }))
 }
 
-/// Whether it is more than a word of the shell.
-fn is_program(name: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    name.contains('/') || std::env::split_paths(&path).any(|dir| dir.join(name).is_file())
-}
-
 /// What would be decided, and nothing else.
-async fn dry_run(context: &Context, command: String, action: Action) -> Result<Done, WireError> {
+async fn dry_run(context: &Context, action: Action) -> Result<Done, WireError> {
     let (worker, user) = (context.worker.clone(), context.user);
     let wanted = action.clone();
     // Where paths lead is looked up on the disk.
@@ -134,112 +136,9 @@ async fn dry_run(context: &Context, command: String, action: Action) -> Result<D
         "dry_run": true,
         "decision": decision,
         "wanted": action,
-        "touches": touched(&command),
+        "touches": touched(&action),
     });
     Ok(context.done_with(text, data))
-}
-
-/// Files that a command reads or changes, as far as one can know.
-fn touched(command: &str) -> Vec<String> {
-    let commands = Script::parse(command).map(|script| script.commands);
-    let commands = commands.unwrap_or_default();
-    let paths = commands.iter().flat_map(touches);
-    paths.map(|touch| touch.path.text().to_owned()).collect()
-}
-
-/// What is to be done, for people.
-pub(super) fn summary(action: &Action) -> String {
-    match action {
-        Action::Exec(exec) => exec.text(),
-        other => json!(other).to_string(),
-    }
-}
-
-/// Within what a command runs that may be run.
-fn confinement(permit: &Permit, settings: &PolicySettings) -> Confinement {
-    if permit.is_read_only() {
-        Confinement::ReadOnly {
-            hidden: vec![settings.audit_dir.clone(), settings.file.clone()],
-        }
-    } else {
-        Confinement::Open
-    }
-}
-
-/// Asks the gate, and people if the policy wants that.
-async fn admit(
-    context: &Context,
-    session: Option<String>,
-    action: Action,
-    stream: bool,
-) -> Result<Permit, WireError> {
-    let worker = context.worker.clone();
-    let user = context.user;
-    let wanted = action.clone();
-    // The record is flushed to the disk, which may take a while.
-    let asked = context.act(move || {
-        let acting = &worker.shared.acting;
-        let request = acting.request(user, session, wanted);
-        Ok(acting.gate()?.request(request)?)
-    });
-    match asked.await? {
-        Passage::Granted(permit) => Ok(permit),
-        Passage::Asked(waiting, decision) => {
-            if stream {
-                let line = question(context, &waiting, &action, &decision);
-                context.outgoing.send(Line::Approval(line)).await;
-            }
-            approved(context, waiting, stream).await
-        }
-    }
-}
-
-fn question(
-    context: &Context,
-    waiting: &Waiting,
-    action: &Action,
-    decision: &Decision,
-) -> Approval {
-    let command = summary(action);
-    let left = waiting.deadline.saturating_duration_since(Instant::now());
-    let text = |value: serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-    Approval {
-        action_id: context.action_id.clone(),
-        id: waiting.id.as_str().to_owned(),
-        touches: touched(&command),
-        result: command,
-        wanted: json!(action),
-        rule: decision.rule.clone(),
-        reason: decision.reason.clone(),
-        risk: text(json!(decision.risk)),
-        wait_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
-    }
-}
-
-/// Waits for somebody's yes. A client that leaves takes its question back.
-async fn approved(context: &Context, waiting: Waiting, stream: bool) -> Result<Permit, WireError> {
-    let mut look = tokio::time::interval(LOOK_EVERY);
-    let mut quiet = Instant::now();
-    let approved = loop {
-        tokio::select! {
-            _ = look.tick() => {}
-            () = context.told_to_stop() => return Err(context.stop_error()),
-        }
-        if let Some(answer) = waiting.poll(Instant::now()) {
-            break answer.map_err(|fault| errors::from_approval(&fault))?;
-        }
-        if stream && quiet.elapsed() >= HEARTBEAT {
-            quiet = Instant::now();
-            context.alive(Phase::Queued).await;
-        }
-    };
-    let worker = context.worker.clone();
-    let entered = context.act(move || {
-        let gate = worker.shared.acting.gate()?;
-        let now = jiff::Zoned::now().datetime();
-        Ok(gate.enter(approved, now)?)
-    });
-    entered.await
 }
 
 /// A command that runs, and what its client is told.
@@ -250,6 +149,12 @@ struct Running<'a> {
     output: String,
     /// The line of output that has no end yet.
     line: String,
+}
+
+impl Hear for Running<'_> {
+    async fn hear(&mut self, text: String) {
+        self.heard(&text).await;
+    }
 }
 
 impl Running<'_> {
@@ -266,30 +171,26 @@ impl Running<'_> {
         // output_bytes_max, and waits here.
         let (speaker, listener) = pieces();
         let stopping = stop.clone();
-        let mut running = tokio::task::spawn_blocking(move || {
-            let _place = place;
-            run(permit, &how, Some(&stopping), &mut |piece| {
-                speaker.say(&piece.text);
-                if piece.ends_line {
-                    speaker.say("\n");
-                }
-                ControlFlow::Continue(())
-            })
-        });
-        let mut quiet = tokio::time::interval(HEARTBEAT);
-        quiet.reset();
-        let ended = loop {
-            tokio::select! {
-                text = listener.next() => {
-                    quiet.reset();
-                    self.heard(&text).await;
-                }
-                ended = &mut running => break ended.map_err(|_| super::panicked("the command"))?,
-                () = self.context.told_to_stop(), if !stop.is_stopped() => stop.stop(),
-                _ = quiet.tick(), if self.stream => self.context.alive(Phase::Running).await,
-            }
+        let work = Work {
+            what: "the command",
+            running: tokio::task::spawn_blocking(move || {
+                let _place = place;
+                run(permit, &how, Some(&stopping), &mut |piece| {
+                    speaker.say(&piece.text);
+                    if piece.ends_line {
+                        speaker.say("\n");
+                    }
+                    ControlFlow::Continue(())
+                })
+            }),
+            listener,
+            stop,
+            stream: self.stream,
+            deadline: None,
+            patience: None,
         };
-        self.heard(&listener.rest()).await;
+        let context = self.context;
+        let ended = work.follow(context, &mut self).await?;
         // The last line may have no newline.
         let last = std::mem::take(&mut self.line);
         if !last.is_empty() {

@@ -1,0 +1,227 @@
+//! `fazai kb` and `fazai research`: what is remembered.
+
+use clap::{Args, Subcommand};
+use fazai_protocol::client::Client;
+use fazai_protocol::{Call, CommitParams, KbCall, KbParams, Line, Operation, ResearchParams};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::Value;
+
+use super::{Worker, output};
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  fazai kb add /usr/share/man/man8        files and directories: Markdown, text, man pages, HTML, PDF
+  fazai kb note --title \"postfix relay\" \"set relayhost in main.cf, then postfix reload\"
+  fazai research \"how do I list block devices?\"
+  fazai kb stats")]
+pub(crate) enum Kb {
+    /// Add files, or all files of a directory; what is known already is not added again
+    Add(Add),
+    /// Remember a text
+    Note(Note),
+    /// Show a record
+    Show(Named),
+    /// Remove a record
+    Rm(Named),
+    /// Count the records
+    Stats(Stats),
+}
+
+/// Add files, or all files of a directory
+#[derive(Debug, Args)]
+pub(crate) struct Add {
+    /// Files and directories
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<std::path::PathBuf>,
+    /// A word by which they can be found
+    #[arg(long = "tag", value_name = "WORD")]
+    tags: Vec<String>,
+    /// For yourself alone, instead of everybody who uses the worker
+    #[arg(long)]
+    private: bool,
+    /// JSON, also on a terminal
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    worker: Worker,
+}
+
+/// Remember a text
+#[derive(Debug, Args)]
+pub(crate) struct Note {
+    /// What is to be remembered
+    #[arg(required = true, value_name = "TEXT")]
+    text: Vec<String>,
+    /// A line that says what it is about
+    #[arg(long)]
+    title: Option<String>,
+    /// A word by which it can be found
+    #[arg(long = "tag", value_name = "WORD")]
+    tags: Vec<String>,
+    /// For everybody who uses the worker
+    #[arg(long)]
+    shared: bool,
+    /// JSON, also on a terminal
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    worker: Worker,
+}
+
+/// One record
+#[derive(Debug, Args)]
+pub(crate) struct Named {
+    /// Its id, from `fazai research --json`
+    id: String,
+    /// JSON, also on a terminal
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    worker: Worker,
+}
+
+/// Count the records
+#[derive(Debug, Args)]
+pub(crate) struct Stats {
+    /// JSON, also on a terminal
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    worker: Worker,
+}
+
+/// Find passages in what is remembered
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  fazai research \"how do I list block devices?\"
+  fazai research --answer \"which option shows sizes?\"
+  fazai research postfix relay | jq -r '.passages[0].source'")]
+pub(crate) struct Research {
+    /// A question, or words to look for
+    #[arg(required = true, value_name = "TEXT")]
+    text: Vec<String>,
+    /// How many passages
+    #[arg(short, long, value_name = "N")]
+    count: Option<u64>,
+    /// Only those with this word
+    #[arg(long = "tag", value_name = "WORD")]
+    tags: Vec<String>,
+    /// Have the model answer from them, if it is large enough to read
+    #[arg(long)]
+    answer: bool,
+    /// JSON, also on a terminal
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    worker: Worker,
+}
+
+impl Kb {
+    pub(super) fn run(&self) -> anyhow::Result<()> {
+        match self {
+            Self::Add(add) => add.run(),
+            Self::Note(note) => note.run(),
+            Self::Show(named) => named.run("show"),
+            Self::Rm(named) => named.run("rm"),
+            Self::Stats(stats) => ask(&stats.worker, kb("stats"), stats.json),
+        }
+    }
+}
+
+fn kb(input: impl Into<String>) -> Operation {
+    Operation::Kb(Box::new(KbCall::new(input)))
+}
+
+/// One line, one answer.
+fn ask(worker: &Worker, operation: Operation, json: bool) -> anyhow::Result<()> {
+    let call = |client: Client| async move { Ok(client.call(operation).await?) };
+    let done = worker.with(call)?;
+    let data = done.data.unwrap_or(Value::Null);
+    output::print(json, &done.result.unwrap_or_default(), &data)
+}
+
+impl Add {
+    fn run(&self) -> anyhow::Result<()> {
+        for path in &self.paths {
+            // The worker has another directory.
+            let path = std::path::absolute(path)?;
+            self.add(&path)?;
+        }
+        Ok(())
+    }
+
+    fn add(&self, path: &std::path::Path) -> anyhow::Result<()> {
+        let call = KbCall {
+            params: KbParams {
+                tags: self.tags.clone(),
+                private: self.private,
+            },
+            ..KbCall::new(format!("add {}", path.display()))
+        };
+        let style = "{spinner} {pos} of {len} files";
+        let bar = ProgressBar::no_length().with_style(ProgressStyle::with_template(style)?);
+        let shown = bar.clone();
+        let done = self.worker.with(|client| async move {
+            let mut reply = client.send(Operation::Kb(Box::new(call))).await?;
+            while let Some(line) = reply.next().await? {
+                match line {
+                    Line::Progress(progress) => {
+                        shown.set_length(progress.total.unwrap_or_default().into());
+                        shown.set_position(progress.done.unwrap_or_default().into());
+                    }
+                    Line::Approval(question) => super::shell::ask(&client, &question).await?,
+                    Line::Done(done) => return Ok(*done),
+                    _ => {}
+                }
+            }
+            Err(anyhow::anyhow!("the answer has no end"))
+        });
+        bar.finish_and_clear();
+        let done = done?;
+        if let Some(error) = done.error {
+            return Err(error.into());
+        }
+        let data = done.data.unwrap_or(Value::Null);
+        output::print(self.json, &done.result.unwrap_or_default(), &data)
+    }
+}
+
+impl Note {
+    fn run(&self) -> anyhow::Result<()> {
+        let commit = Operation::CommitKb(Call {
+            input: self.text.join(" "),
+            model: None,
+            params: CommitParams {
+                title: self.title.clone(),
+                tags: self.tags.clone(),
+                shared: self.shared,
+                ..CommitParams::default()
+            },
+        });
+        ask(&self.worker, commit, self.json)
+    }
+}
+
+impl Named {
+    fn run(&self, verb: &str) -> anyhow::Result<()> {
+        ask(&self.worker, kb(format!("{verb} {}", self.id)), self.json)
+    }
+}
+
+impl Research {
+    pub(super) fn run(&self) -> anyhow::Result<()> {
+        let research = Operation::Research(Call {
+            input: self.text.join(" "),
+            model: None,
+            params: ResearchParams {
+                k: self.count,
+                tags: self.tags.clone(),
+                answer: self.answer,
+            },
+        });
+        ask(&self.worker, research, self.json)
+    }
+}

@@ -1,0 +1,127 @@
+//! `fazai runs`: the runs of plans that a worker keeps.
+
+use clap::{Args, Subcommand};
+use fazai_protocol::client::Client;
+use fazai_protocol::{Line, Operation, RunsCall};
+use serde_json::Value;
+
+use super::{Worker, ask, output, shell};
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+A run is kept until runs_max newer ones have come. After a crash of the worker it goes on behind the
+last step that began; no step is done twice.
+
+Examples:
+  fazai runs list
+  fazai runs show 3f2a...
+  fazai runs resume 3f2a...")]
+pub(crate) enum Runs {
+    /// List the runs and how they stand
+    List(List),
+    /// Show what a run has done, and what is left
+    Show(Named),
+    /// Let a run wait before its next step
+    Pause(Named),
+    /// Go on with a run that was paused, stopped or interrupted
+    Resume(Named),
+    /// End a run for good
+    Cancel(Named),
+}
+
+/// List the runs and how they stand
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// JSON, also on a terminal
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    worker: Worker,
+}
+
+/// One run
+#[derive(Debug, Args)]
+pub(crate) struct Named {
+    /// Its id, from the list
+    id: String,
+    /// JSON, also on a terminal
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    worker: Worker,
+}
+
+impl Runs {
+    pub(super) fn run(&self) -> anyhow::Result<()> {
+        match self {
+            Self::List(list) => list.run(),
+            Self::Show(named) => named.run("show"),
+            Self::Pause(named) => named.run("pause"),
+            Self::Resume(named) => named.resume(),
+            Self::Cancel(named) => named.run("cancel"),
+        }
+    }
+}
+
+fn operation(input: String) -> Operation {
+    Operation::Runs(Box::new(RunsCall::new(input)))
+}
+
+impl List {
+    fn run(&self) -> anyhow::Result<()> {
+        let list = operation("list".to_owned());
+        let call = |client: Client| async move { Ok(client.call(list).await?) };
+        let runs = self.worker.with(call)?.data.unwrap_or_default()["runs"].take();
+        let rows = runs.as_array().map(Vec::as_slice).unwrap_or_default();
+        let mut table = vec![
+            ["RUN", "STANDS", "STEPS", "WISH"]
+                .map(str::to_owned)
+                .to_vec(),
+        ];
+        table.extend(rows.iter().map(|run| {
+            let text = |key: &str| run[key].as_str().unwrap_or_default().to_owned();
+            vec![
+                text("run"),
+                text("stand"),
+                run["steps"].to_string(),
+                text("wish"),
+            ]
+        }));
+        output::print(self.json, &output::table(&table), &runs)
+    }
+}
+
+impl Named {
+    fn run(&self, verb: &str) -> anyhow::Result<()> {
+        let order = operation(format!("{verb} {}", self.id));
+        let call = |client: Client| async move { Ok(client.call(order).await?) };
+        let done = self.worker.with(call)?;
+        let data = done.data.unwrap_or(Value::Null);
+        output::print(self.json, &done.result.unwrap_or_default(), &data)
+    }
+
+    fn resume(&self) -> anyhow::Result<()> {
+        let resume = operation(format!("resume {}", self.id));
+        follow(&self.worker, resume, self.json)
+    }
+}
+
+/// Shows the lines of a run as they come, and asks what the policy asks.
+pub(super) fn follow(worker: &Worker, run: Operation, json: bool) -> anyhow::Result<()> {
+    let mut screen = ask::Screen::new(json);
+    worker.with(|client| async move {
+        let mut reply = client.send(run).await?;
+        while let Some(line) = reply.next().await? {
+            if let Line::Done(done) = line {
+                screen.end(&done)?;
+                return done.error.map_or(Ok(()), |error| Err(error.into()));
+            }
+            screen.show(&line)?;
+            if let Line::Approval(question) = &line {
+                shell::ask(&client, question).await?;
+            }
+        }
+        Err(anyhow::anyhow!("the answer has no end"))
+    })
+}

@@ -1,0 +1,106 @@
+//! What this worker remembers: where that is, and whose it is.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use fazai_memory::{Filter, Memory, MemoryError, Namespace, Options};
+use tokio::sync::watch;
+
+use crate::config::{MemorySettings, Settings};
+use crate::live::User;
+
+/// The memory, opened when it is first needed.
+pub(crate) struct Remembering {
+    settings: watch::Receiver<Arc<Settings>>,
+    opened: Mutex<Option<Arc<Memory>>>,
+}
+
+/// Why nothing can be remembered.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum MemoryFault {
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+    #[error("[memory] {0}")]
+    Settings(String),
+}
+
+/// What is known to all users of the machine; only its administrators add to it.
+const SHARED: &str = "shared";
+
+impl Remembering {
+    pub(crate) fn new(settings: watch::Receiver<Arc<Settings>>) -> Self {
+        Self {
+            settings,
+            opened: Mutex::default(),
+        }
+    }
+
+    /// The memory. Blocks; one that can't be opened is tried again by the next who needs it.
+    pub(crate) fn open(&self) -> Result<Arc<Memory>, MemoryFault> {
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(memory) = &*opened {
+            return Ok(Arc::clone(memory));
+        }
+        let settings = Arc::clone(&self.settings.borrow());
+        let memory = Arc::new(Memory::open(options(&settings.memory)?, None)?);
+        *opened = Some(Arc::clone(&memory));
+        Ok(memory)
+    }
+
+    /// Lets go of it, so that another worker can have it.
+    pub(crate) fn close(&self) {
+        *self.opened.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+fn options(settings: &MemorySettings) -> Result<Options, MemoryFault> {
+    let mut options = Options::new(&settings.dir);
+    options.records_max = settings.records_max;
+    if let Some(address) = &settings.server {
+        options.backend = server(address, settings)?;
+    }
+    Ok(options)
+}
+
+#[cfg(feature = "qdrant")]
+fn server(address: &str, settings: &MemorySettings) -> Result<fazai_memory::Backend, MemoryFault> {
+    let parts = address.rsplit_once(':');
+    let parts = parts.and_then(|(host, port)| Some((host, port.parse().ok()?)));
+    let Some((host, port)) = parts else {
+        let fault = format!("server is HOST:PORT, the port being that of gRPC, not {address:?}");
+        return Err(MemoryFault::Settings(fault));
+    };
+    let mut options = fazai_memory::store::server::ServerOptions::new(host, port);
+    options.tls = settings.server_tls;
+    if let Some(path) = &settings.server_key_file {
+        let read = std::fs::read_to_string(path);
+        let key = read.map_err(|fault| {
+            MemoryFault::Settings(format!("server_key_file {}: {fault}", path.display()))
+        })?;
+        options.api_key = Some(key.trim().to_owned());
+    }
+    Ok(fazai_memory::Backend::Server(options))
+}
+
+#[cfg(not(feature = "qdrant"))]
+fn server(_: &str, _: &MemorySettings) -> Result<fazai_memory::Backend, MemoryFault> {
+    let fault = "server needs a build with the feature `qdrant`";
+    Err(MemoryFault::Settings(fault.to_owned()))
+}
+
+/// Whose a record is that this user adds.
+pub(crate) fn namespace(user: User, shared: bool) -> Result<Namespace, MemoryError> {
+    if shared {
+        return Namespace::new(SHARED);
+    }
+    match user {
+        User::Uid(uid) => Namespace::new(format!("uid-{uid}")),
+        User::Tcp => Namespace::new("tcp"),
+    }
+}
+
+/// What this user can find: what is its own, and what is everybody's.
+pub(crate) fn filter(user: User) -> Result<Filter, MemoryError> {
+    let mut filter = Filter::of(namespace(user, false)?);
+    filter.namespaces.push(namespace(user, true)?);
+    Ok(filter)
+}

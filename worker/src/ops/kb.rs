@@ -1,0 +1,221 @@
+//! `commitKB` and `kb`: what is added to the knowledge, shown, removed and counted.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use fazai_memory::{Collection, Committed, Entry, Id, IngestOptions, Kind};
+use fazai_protocol::{
+    Call, CommitParams, Done, ErrorCode, KbCall, Line, Phase, Progress, WireError,
+};
+use fazai_tools::{Action, Outcome, Verdict};
+use serde_json::json;
+
+use super::Context;
+use super::admit::admit;
+use crate::errors;
+use crate::memory;
+
+/// `commitKB`: one text, or a problem and what solved it.
+pub(super) async fn commit(context: &Context, call: Call<CommitParams>) -> Done {
+    let committed = add(context, call).await;
+    committed.unwrap_or_else(|error| context.fail(error))
+}
+
+async fn add(context: &Context, call: Call<CommitParams>) -> Result<Done, WireError> {
+    let params = call.params;
+    check_shared(context, params.shared)?;
+    let _quota = context.quota()?;
+    let kind = if params.problem.is_some() {
+        Kind::Problem
+    } else {
+        Kind::Note
+    };
+    let namespace = memory::namespace(context.user, params.shared);
+    let namespace = namespace.map_err(|fault| errors::from_memory(&fault.into()))?;
+    let entry = Entry {
+        title: params.title.unwrap_or_default(),
+        problem: params.problem,
+        solution: params.solution,
+        tags: params.tags,
+        source: params.source.unwrap_or_default(),
+        distro: params.distro,
+        ..Entry::new(namespace, kind, call.input)
+    };
+    let permit = admit(context, None, write(), true).await?;
+    let committed = context
+        .remember(move |memory| {
+            let committed = memory.commit(entry);
+            let outcome = Outcome {
+                error: committed.as_ref().err().map(ToString::to_string),
+                ..Outcome::default()
+            };
+            permit.finish(outcome)?;
+            Ok(committed?)
+        })
+        .await?;
+    let (word, id) = match committed {
+        Committed::Added(id) => ("remembered", id),
+        Committed::Same(id) => ("known already", id),
+        Committed::Near(id) => ("something that says the same is known", id),
+    };
+    let data = json!({ "id": id, "result": committed });
+    Ok(context.done_with(format!("{word}: {id}"), data))
+}
+
+fn write() -> Action {
+    Action::WriteMemory {
+        collection: Collection::Knowledge.as_str().to_owned(),
+    }
+}
+
+/// What everybody finds is for administrators to add.
+fn check_shared(context: &Context, shared: bool) -> Result<(), WireError> {
+    if !shared || context.user.administers() {
+        return Ok(());
+    }
+    let message = "only root and the worker's own user may add to what everybody finds";
+    Err(WireError::new(ErrorCode::Forbidden, message).with_hint("leave `shared` out, or use sudo"))
+}
+
+/// `kb`: files are added, records shown, removed and counted.
+pub(super) async fn answer(context: &Context, call: KbCall) -> Done {
+    let words: Vec<&str> = call.input.splitn(2, char::is_whitespace).collect();
+    let answer = match words[..] {
+        ["stats"] | [""] => stats(context).await,
+        ["add", path] => ingest(context, path.trim().into(), &call).await,
+        ["show", id] => show(context, id).await,
+        ["rm", id] => remove(context, id).await,
+        _ => {
+            let head = &call.input[..call.input.floor_char_boundary(64)];
+            let message = format!("{head:?} is not understood");
+            let error = WireError::new(ErrorCode::InvalidRequest, message);
+            Err(error.with_hint("input is \"stats\", \"add PATH\", \"show ID\" or \"rm ID\""))
+        }
+    };
+    answer.unwrap_or_else(|error| context.fail(error))
+}
+
+async fn stats(context: &Context) -> Result<Done, WireError> {
+    let stats = context.remember(|memory| Ok(memory.stats(Collection::Knowledge)?));
+    let stats = stats.await?;
+    let text = format!("{} records, {} bytes", stats.records, stats.bytes);
+    Ok(context.done_with(text, json!(stats)))
+}
+
+fn id(text: &str) -> Result<Id, WireError> {
+    let parsed = text.trim().parse::<Id>();
+    parsed.map_err(|fault| errors::from_memory(&fault.into()))
+}
+
+async fn show(context: &Context, text: &str) -> Result<Done, WireError> {
+    let (id, user) = (id(text)?, context.user);
+    let record = context.remember(move |memory| Ok(memory.get(&memory::filter(user)?, id)?));
+    let record = record.await?;
+    let text = record.payload.text.clone();
+    Ok(context.done_with(text, json!(record)))
+}
+
+async fn remove(context: &Context, text: &str) -> Result<Done, WireError> {
+    let (id, user) = (id(text)?, context.user);
+    let permit = admit(context, None, write(), true).await?;
+    context
+        .remember(move |memory| {
+            let mut filter = memory::filter(user)?;
+            if !user.administers() {
+                // What is everybody's stays.
+                filter.namespaces.truncate(1);
+            }
+            let removed = memory.remove(&filter, id);
+            permit.finish(Outcome {
+                error: removed.as_ref().err().map(ToString::to_string),
+                ..Outcome::default()
+            })?;
+            Ok(removed?)
+        })
+        .await?;
+    Ok(context.done(Some("removed".to_owned())))
+}
+
+/// How often it is said how far it is.
+const TELL_EVERY: Duration = Duration::from_millis(500);
+
+/// Files are read with the rights of the worker, so that only its administrators may name them.
+async fn ingest(context: &Context, path: PathBuf, call: &KbCall) -> Result<Done, WireError> {
+    if !context.user.administers() {
+        let message = "only root and the worker's own user may have files read";
+        return Err(WireError::new(ErrorCode::Forbidden, message)
+            .with_hint("send the text with commitKB, or use sudo"));
+    }
+    if !path.is_absolute() {
+        let message = format!("{} is not absolute", path.display());
+        return Err(WireError::new(ErrorCode::InvalidParams, message));
+    }
+    let _quota = context.quota()?;
+    let namespace = memory::namespace(context.user, !call.params.private);
+    let namespace = namespace.map_err(|fault| errors::from_memory(&fault.into()))?;
+    let mut options = IngestOptions::new(namespace);
+    options.tags.clone_from(&call.params.tags);
+    // What lies below a directory is judged by itself: passwords are not for everybody to find.
+    let (worker, user) = (context.worker.clone(), context.user);
+    options.may_read = Arc::new(move |path| {
+        let read = Action::ReadFile { path: path.into() };
+        let decided = worker.shared.acting.decide(user, &read);
+        decided.is_ok_and(|decision| decision.verdict == Verdict::Allow)
+    });
+    let read = Action::ReadFile { path: path.clone() };
+    let permits = [
+        admit(context, None, read, call.stream).await?,
+        admit(context, None, write(), call.stream).await?,
+    ];
+    let files = Arc::new([AtomicU32::new(0), AtomicU32::new(0)]);
+    let (told, stopped) = (Arc::clone(&files), context.stopped.clone());
+    let work = context.remember(move |memory| {
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        let report = memory.ingest(&path, &options, &mut |progress| {
+            told[0].store(count(progress.files_done), Ordering::Relaxed);
+            told[1].store(count(progress.files_total), Ordering::Relaxed);
+            if stopped.is_cancelled() {
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        });
+        for permit in permits {
+            permit.finish(Outcome {
+                error: report.as_ref().err().map(ToString::to_string),
+                ..Outcome::default()
+            })?;
+        }
+        Ok(report?)
+    });
+    tokio::pin!(work);
+    let mut tick = tokio::time::interval(TELL_EVERY);
+    let report = loop {
+        tokio::select! {
+            done = &mut work => break done?,
+            _ = tick.tick(), if call.stream => {
+                let line = Progress {
+                    action_id: context.action_id.clone(),
+                    phase: Phase::Running,
+                    queue_position: None,
+                    done: Some(files[0].load(Ordering::Relaxed)),
+                    total: Some(files[1].load(Ordering::Relaxed)),
+                };
+                context.outgoing.send(Line::Progress(line)).await;
+            }
+        }
+    };
+    if report.stopped {
+        return Err(context.stop_error());
+    }
+    let text = format!(
+        "{} files: {} passages added, {} known already, {} files left out",
+        report.files,
+        report.added,
+        report.known,
+        report.skipped.len()
+    );
+    Ok(context.done_with(text, json!(report)))
+}

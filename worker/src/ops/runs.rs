@@ -1,0 +1,135 @@
+//! `runs`: the runs of plans, listed, paused, resumed and cancelled.
+
+use fazai_protocol::{Done, ErrorCode, RunsCall, WireError};
+use serde_json::{Value, json};
+
+use super::Context;
+use super::agent::{self, journaling};
+use crate::runs::{Entry, Kept, Order, Stand};
+
+pub(super) async fn answer(context: &Context, call: RunsCall) -> Done {
+    let words: Vec<&str> = call.input.split_whitespace().collect();
+    let answer = match words[..] {
+        [] | ["list"] => list(context).await,
+        ["show", id] => show(context, id).await,
+        ["pause", id] => order(context, id, Order::Pause).await,
+        ["resume", id] => return resume(context, id, call.stream).await,
+        ["cancel", id] => cancel(context, id).await,
+        _ => Err(unclear(&call.input)),
+    };
+    answer.unwrap_or_else(|error| context.fail(error))
+}
+
+fn unclear(input: &str) -> WireError {
+    let head = &input[..input.floor_char_boundary(64)];
+    let message = format!("{head:?} is not understood");
+    WireError::new(ErrorCode::InvalidRequest, message)
+        .with_hint("input is \"list\", or one of show, pause, resume and cancel, with a run's id")
+}
+
+/// A run, if it is the user's own, or the user may see all.
+async fn find(context: &Context, id: &str) -> Result<Kept, WireError> {
+    let (worker, wanted) = (context.worker.clone(), id.to_owned());
+    let kept = journaling(move || worker.shared.runs.show(&wanted)).await?;
+    if is_theirs(context, &kept) {
+        Ok(kept)
+    } else {
+        let message = format!("there is no run {id:?}");
+        Err(WireError::new(ErrorCode::RunNotFound, message))
+    }
+}
+
+fn is_theirs(context: &Context, kept: &Kept) -> bool {
+    context.user.administers() || kept.user == context.user.to_string()
+}
+
+async fn list(context: &Context) -> Result<Done, WireError> {
+    let worker = context.worker.clone();
+    let kept = journaling(move || Ok(worker.shared.runs.list())).await?;
+    let theirs = kept.iter().filter(|kept| is_theirs(context, kept));
+    let (lines, data): (Vec<String>, Vec<Value>) = theirs
+        .map(|kept| {
+            let stand = stand(context, kept);
+            let line = format!("{}\t{stand}\t{}\t{}", kept.id, kept.time, kept.wish);
+            let data = json!({
+                "run": kept.id, "stand": stand, "time": kept.time, "user": kept.user,
+                "wish": kept.wish, "steps": kept.steps.len(), "left": kept.left.len(),
+            });
+            (line, data)
+        })
+        .unzip();
+    Ok(context.done_with(lines.join("\n"), json!({ "runs": data })))
+}
+
+/// How it stands, by what is known now.
+fn stand(context: &Context, kept: &Kept) -> &'static str {
+    match kept.stand {
+        _ if context.worker.shared.runs.is_live(&kept.id) => "running",
+        // Its worker ended.
+        Stand::Running => "interrupted",
+        Stand::Stopped => "stopped",
+        Stand::Done => "done",
+        Stand::Cancelled => "cancelled",
+    }
+}
+
+async fn show(context: &Context, id: &str) -> Result<Done, WireError> {
+    let mut kept = find(context, id).await?;
+    let stand = stand(context, &kept);
+    if stand != "running" {
+        kept.interrupted();
+    }
+    let mut data = json!(kept);
+    data["stand"] = json!(stand);
+    let steps = kept
+        .steps
+        .iter()
+        .map(|step| format!("{:?}\t{}", step.state, step.what));
+    let text: Vec<String> = std::iter::once(format!("{}\t{stand}", kept.wish))
+        .chain(steps)
+        .collect();
+    Ok(context.done_with(text.join("\n"), data))
+}
+
+async fn order(context: &Context, id: &str, order: Order) -> Result<Done, WireError> {
+    find(context, id).await?;
+    if !context.worker.shared.runs.order(id, order) {
+        let message = format!("run {id} is not going on");
+        return Err(WireError::new(ErrorCode::InvalidRequest, message)
+            .with_hint("`runs` with input \"list\" shows how each stands"));
+    }
+    Ok(context.done(Some("told".to_owned())))
+}
+
+/// One that is paused goes on where it is; one that was stopped goes on here.
+async fn resume(context: &Context, id: &str, stream: bool) -> Done {
+    let kept = match find(context, id).await {
+        Ok(kept) => kept,
+        Err(error) => return context.fail(error),
+    };
+    if context.worker.shared.runs.order(id, Order::GoOn) {
+        return context.done(Some("told".to_owned()));
+    }
+    if matches!(kept.stand, Stand::Done | Stand::Cancelled) {
+        let message = format!("run {id} is over");
+        return context.fail(WireError::new(ErrorCode::InvalidRequest, message));
+    }
+    // Its steps are done in the name of whoever resumes it.
+    agent::resume(context, id, stream).await
+}
+
+async fn cancel(context: &Context, id: &str) -> Result<Done, WireError> {
+    let kept = find(context, id).await?;
+    let runs = &context.worker.shared.runs;
+    if !runs.order(id, Order::Cancel) && !matches!(kept.stand, Stand::Done | Stand::Cancelled) {
+        let (worker, id) = (context.worker.clone(), id.to_owned());
+        journaling(move || {
+            let (mut journal, _live) = worker.shared.runs.resume(&id)?;
+            journal.add(Entry::Stand {
+                stand: Stand::Cancelled,
+            })
+        })
+        .await?;
+    }
+    Ok(context.done(Some("cancelled".to_owned())))
+}
