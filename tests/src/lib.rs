@@ -60,6 +60,10 @@ impl TestWorker {
         settings.server.drain_ms = 500;
         settings.model.dir = dir.path().join("models");
         settings.model.prompt_store = dir.path().join("prompts");
+        settings.policy.audit_dir = dir.path().join("audit");
+        settings.memory.dir = dir.path().join("memory");
+        settings.tools.dir = dir.path().join("tools");
+        settings.tools.runs_dir = dir.path().join("runs");
         settings.model.slots = 4;
         settings.defaults.temperature = 0.0;
         change(&mut settings);

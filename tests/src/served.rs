@@ -33,6 +33,12 @@ impl Served {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("run/fazai.sock");
         let config = dir.path().join("fazai.conf");
+        let mut settings = settings.to_owned();
+        if !settings.contains("audit_dir") {
+            // A record of its own: nobody else can have it meanwhile.
+            let audit = dir.path().join("audit");
+            settings += &format!("\n[policy]\naudit_dir = {}\n", audit.display());
+        }
         fs::write(&config, settings).unwrap();
         // A file never makes the worker wait, as a pipe does that nobody reads.
         let log = File::create(dir.path().join("log")).unwrap();

@@ -25,9 +25,10 @@ impl Acting {
     fn with(more: &str) -> Self {
         let home = tempfile::tempdir().unwrap();
         let settings = format!(
-            "[policy]\naudit_dir = {}\nfile = {}\n{more}\n",
+            "[policy]\naudit_dir = {}\nfile = {}\n{more}\n[tools]\nruns_dir = {}\n",
             home.path().join("audit").display(),
             home.path().join("policy.toml").display(),
+            home.path().join("runs").display(),
         );
         let served = Served::with_settings(&settings);
         Self { home, served }
@@ -431,7 +432,7 @@ async fn an_agent_answers_from_what_it_saw() {
         }
     };
     assert_eq!(steps, ["running", "done"], "{done}");
-    assert_eq!(done["data"]["steps"][0]["command"], "free -h", "{done}");
+    assert_eq!(done["data"]["steps"][0]["what"], "free -h", "{done}");
     assert!(done["result"].as_str().unwrap().contains("Mem:"), "{done}");
     assert!(
         acting

@@ -75,6 +75,11 @@ fn arrows_point_one_way() {
         &["fazai-modhost", "fazai-models", "fazai-protocol", "fazai"],
     );
     check(
+        "fazai-memory",
+        &["html2text", "qdrant-client"],
+        &["fazai-models", "fazai-protocol", "fazai-tools", "fazai"],
+    );
+    check(
         "fazai",
         &["fazai-models", "fazai-protocol", "fazai-modhost"],
         &["fazai-tests"],

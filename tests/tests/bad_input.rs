@@ -182,10 +182,10 @@ async fn bad_lines_get_their_error_and_the_connection_goes_on() {
             "input",
         ),
         (
-            br#"{"action":"research","action_id":"s","input":"x"}"#.to_vec(),
+            br#"{"action":"research","action_id":"s","input":" "}"#.to_vec(),
             "s",
-            "not_available",
-            "research",
+            "invalid_request",
+            "nothing",
         ),
         (
             br#"{"action":"shell","action_id":"s","input":"  "}"#.to_vec(),
@@ -219,10 +219,10 @@ async fn bad_lines_get_their_error_and_the_connection_goes_on() {
             "nothing",
         ),
         (
-            br#"{"action":"commit_kb","action_id":"s","input":"x"}"#.to_vec(),
+            br#"{"action":"kb","action_id":"s","input":"show x"}"#.to_vec(),
             "s",
-            "not_available",
-            "commitKB",
+            "invalid_params",
+            "UUID",
         ),
         (
             br#"{"action":"embed","action_id":"s","input":""}"#.to_vec(),

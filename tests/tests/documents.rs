@@ -41,7 +41,11 @@ fn the_example_settings_are_committed() {
     let committed: String = example
         .lines()
         .map(|line| match line.split_once(" = ") {
-            Some((key @ ("#socket" | "#dir" | "#prompt_store" | "#audit_dir" | "#backend"), _)) => {
+            Some((
+                key @ ("#socket" | "#dir" | "#prompt_store" | "#audit_dir" | "#runs_dir"
+                | "#servers" | "#backend"),
+                _,
+            )) => {
                 format!("{key} = ...\n")
             }
             _ => format!("{line}\n"),
@@ -126,10 +130,12 @@ async fn the_transcripts_of_the_protocol_are_true() {
     let audits = tempfile::tempdir().unwrap();
     for transcript in transcripts {
         let audit = tempfile::tempdir_in(audits.path()).unwrap();
+        let runs = tempfile::tempdir_in(audits.path()).unwrap();
         let worker = TestWorker::with_settings(documented(), |settings| {
             settings.modules.dir = mods.path().to_owned();
             settings.modules.program = Some(program());
             settings.policy.audit_dir = audit.path().to_owned();
+            settings.tools.runs_dir = runs.path().to_owned();
         })
         .await;
         let mut wire = worker.connect().await;
@@ -166,7 +172,7 @@ fn every_operation_has_a_chapter_and_every_parameter_is_named() {
     let text = fs::read_to_string(root().join("PROTOCOL.md")).unwrap();
     let schema = json!(request_schema());
     let mut names = Vec::new();
-    for variant in schema["anyOf"].as_array().unwrap() {
+    for variant in schema["oneOf"].as_array().unwrap() {
         names.push(
             variant["properties"]["action"]["const"]
                 .as_str()
