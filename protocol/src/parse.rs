@@ -213,6 +213,9 @@ fn refuse_unknown_params<T: schemars::JsonSchema>(
     };
     let message = format!("params has no {:?}", head(unknown, 64));
     let error = WireError::new(ErrorCode::InvalidParams, message);
+    if known.is_empty() {
+        return Err(error.with_hint("this action has no params"));
+    }
     Err(with_nearest(
         error,
         unknown,

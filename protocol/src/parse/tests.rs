@@ -132,6 +132,12 @@ fn a_bad_line_is_answered_under_its_id() {
             "known: hello",
         ),
         (
+            br#"{"action_id":"1","action":"runs","params":{"all":true}}"#,
+            "1",
+            InvalidParams,
+            "this action has no params",
+        ),
+        (
             br#"{"action_id":7,"action":"ask"}"#,
             "7",
             InvalidRequest,
