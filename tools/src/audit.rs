@@ -58,6 +58,14 @@ pub enum AuditError {
         /// What is wrong.
         what: String,
     },
+    /// What is appended would be lost.
+    #[error(
+        "the audit log at {path} was moved, removed or replaced while the worker writes to it; put it back, or start the worker again to begin another; until then nothing is run"
+    )]
+    Moved {
+        /// The file.
+        path: PathBuf,
+    },
     /// One entry is larger than [`ENTRY_BYTES_MAX`].
     #[error(
         "an audit entry has {bytes} bytes and {ENTRY_BYTES_MAX} are allowed; shorten the command"

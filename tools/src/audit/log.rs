@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -42,6 +42,8 @@ pub struct AuditLog {
     /// Held for the lock on it, which the kernel releases when the process ends.
     _lock: File,
     file: File,
+    /// The device and number of that file.
+    place: (u64, u64),
     number: u64,
     bytes: u64,
     seq: u64,
@@ -74,12 +76,13 @@ impl AuditLog {
             .last()
             .map_or(0, |(number, _)| *number);
         let path = file_path(&directory, number.max(1));
-        let file = open_append(&path)?;
+        let (file, place) = open_append(&path)?;
         let mut log = Self {
             options,
             key,
             _lock: lock,
             file,
+            place,
             number: number.max(1),
             bytes: 0,
             seq: 0,
@@ -94,6 +97,7 @@ impl AuditLog {
 
     /// Appends an entry and waits until the disk has it. Answers its number.
     pub fn append(&mut self, event: &Event) -> Result<u64, AuditError> {
+        self.check_place()?;
         if self.broken {
             self.recover()?;
         }
@@ -141,6 +145,17 @@ impl AuditLog {
         }
     }
 
+    /// Whether what is appended is found where the record is looked for.
+    fn check_place(&self) -> Result<(), AuditError> {
+        let path = self.path();
+        let there = fs::symlink_metadata(&path);
+        if there.is_ok_and(|about| (about.dev(), about.ino()) == self.place) {
+            Ok(())
+        } else {
+            Err(AuditError::Moved { path })
+        }
+    }
+
     fn path(&self) -> PathBuf {
         file_path(&self.options.directory, self.number)
     }
@@ -178,7 +193,7 @@ impl AuditLog {
         }
         let continues = file_name(self.number);
         let path = file_path(&self.options.directory, self.number + 1);
-        self.file = open_append(&path)?;
+        (self.file, self.place) = open_append(&path)?;
         self.number += 1;
         self.bytes = 0;
         sync_directory(&self.options.directory)?;
@@ -291,7 +306,8 @@ fn lock(directory: &Path) -> Result<File, AuditError> {
     }
 }
 
-fn open_append(path: &Path) -> Result<File, AuditError> {
+/// The file, and its device and number.
+fn open_append(path: &Path) -> Result<(File, (u64, u64)), AuditError> {
     let mut file = OpenOptions::new()
         .append(true)
         .create(true)
@@ -300,7 +316,8 @@ fn open_append(path: &Path) -> Result<File, AuditError> {
         .open(path)
         .map_err(unavailable(path))?;
     file.seek(SeekFrom::End(0)).map_err(unavailable(path))?;
-    Ok(file)
+    let about = file.metadata().map_err(unavailable(path))?;
+    Ok((file, (about.dev(), about.ino())))
 }
 
 /// A new file is only there after a crash if its directory was written as well.

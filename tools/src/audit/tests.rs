@@ -307,3 +307,37 @@ fn an_entry_has_a_limit() {
     drop(log);
     assert!(verify(directory.path()).expect("readable").is_whole());
 }
+
+/// Who moves the file away, or puts another in its place, does not get a record without its end.
+#[test]
+fn a_record_that_was_moved_takes_no_more() {
+    type Change = fn(&Path);
+    let changes: [(&str, Change); 3] = [
+        ("moved", |path| {
+            fs::rename(path, path.with_extension("old")).expect("moved");
+        }),
+        ("removed", |path| fs::remove_file(path).expect("removed")),
+        ("replaced by a copy", |path| {
+            let copy = path.with_extension("copy");
+            fs::copy(path, &copy).expect("copied");
+            fs::rename(copy, path).expect("replaced");
+        }),
+    ];
+    for (what, change) in changes {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut log = open(directory.path());
+        log.append(&event(1)).expect("a good disk");
+        let path = first_file(directory.path());
+        let kept = path.with_extension("kept");
+        fs::hard_link(&path, &kept).expect("linked");
+        change(&path);
+        let refused = log.append(&event(2));
+        assert!(
+            matches!(refused, Err(AuditError::Moved { .. })),
+            "{what}: {refused:?}"
+        );
+        // Put back, it goes on.
+        fs::rename(&kept, &path).expect("put back");
+        log.append(&event(2)).expect("a good disk");
+    }
+}
