@@ -55,5 +55,7 @@ impl LogHandle {
 
 fn filter(settings: &LogSettings) -> anyhow::Result<EnvFilter> {
     let level = &settings.level;
-    EnvFilter::try_new(level).map_err(|fault| anyhow::anyhow!("log level {level:?}: {fault}"))
+    // The client of MCP servers logs what they send, which may be anything.
+    EnvFilter::try_new(format!("rmcp=warn,{level}"))
+        .map_err(|fault| anyhow::anyhow!("log level {level:?}: {fault}"))
 }
