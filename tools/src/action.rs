@@ -183,6 +183,15 @@ impl Exec {
     }
 }
 
+/// The programs that a command text would run and that are not installed. Words of the shell are
+/// among them: what is really missing, its complaint names.
+#[must_use]
+pub fn not_installed(text: &str) -> Vec<String> {
+    let script = Script::parse(text).unwrap_or_default();
+    let programs = script.commands.into_iter().map(|command| command.program);
+    programs.filter(|name| !is_program(name)).collect()
+}
+
 /// Whether it is more than a word of the shell.
 fn is_program(name: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();

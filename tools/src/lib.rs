@@ -31,7 +31,7 @@ mod policy;
 mod run;
 mod shell;
 
-pub use self::action::{Action, Exec, Input, Kind, Right, ToolCall};
+pub use self::action::{Action, Exec, Input, Kind, Right, ToolCall, not_installed};
 pub use self::approval::{
     ANSWERED_MAX, ApprovalError, ApprovalId, Approvals, Approved, Approvers, Choice, GRANTS_MAX,
     PENDING_MAX, Pending, Question, REASON_BYTES_MAX, Unanswered, Waiting,
@@ -48,8 +48,8 @@ pub use self::policy::{
     Verdict, ready_profile,
 };
 pub use self::run::{
-    Confinement, Ended, Exited, How, OUTPUT_DROPPED_BYTES_MAX, PIECE_BYTES_MAX, Piece, Process,
-    RunError, Source, Started, Why, confined_main, run, start,
+    Confinement, Ended, Exited, GroupLimits, Groups, How, OUTPUT_DROPPED_BYTES_MAX,
+    PIECE_BYTES_MAX, Piece, Process, RunError, Source, Started, Why, confined_main, run, start,
 };
 pub use self::shell::{
     Access, COMMAND_BYTES_MAX, COMMANDS_MAX, Command, NESTING_MAX, Opaque, Refused, Script, Touch,

@@ -5,6 +5,7 @@
 //! | `confine.rs`, `hidden.rs`, `environment.rs` | what the command may do, and what it is told |
 //! | `order.rs` | what this program and the keeper say to each other |
 //! | `keeper.rs`, `family.rs` | the process that starts the command and ends all that comes of it |
+//! | `group.rs` | what it may take together with all that it starts |
 //! | `kept.rs` | this side of it |
 //! | `running.rs` | a command that is run to its end: output, time, the wish to stop |
 //! | `started.rs` | a program that runs on while somebody talks with it |
@@ -28,6 +29,7 @@ mod confine;
 mod environment;
 mod error;
 mod family;
+mod group;
 mod hidden;
 mod keeper;
 mod kept;
@@ -37,6 +39,7 @@ mod running;
 mod started;
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fazai_sandbox::{Launcher, Stop};
@@ -44,6 +47,7 @@ use tempfile::TempDir;
 
 pub use self::confine::Confinement;
 pub use self::error::RunError;
+pub use self::group::{GroupLimits, Groups};
 pub use self::keeper::confined_main;
 use self::order::Order;
 pub use self::output::{OUTPUT_DROPPED_BYTES_MAX, PIECE_BYTES_MAX, Piece, Source};
@@ -60,6 +64,8 @@ pub struct How {
     pub launcher: Launcher,
     /// What it may do.
     pub confinement: Confinement,
+    /// Where it gets a control group of its own; none: it shares the worker's.
+    pub groups: Option<Arc<Groups>>,
     /// For how long it may run. The reader's time counts as well, and while the reader does not
     /// return nothing is ended.
     pub timeout: Duration,
@@ -103,6 +109,8 @@ pub enum Why {
     Stopped,
     /// It wrote more than anybody will read.
     OutputLimit,
+    /// It and what it started took more memory than [`GroupLimits::memory_bytes`].
+    MemoryLimit,
 }
 
 /// Runs a command until it and all that it started have ended, and hands its output over as it
@@ -152,6 +160,7 @@ fn ordered(action: &Action, how: &How) -> Result<(Order, Option<TempDir>), RunEr
         cwd: exec.cwd.clone(),
         env: environment::environment(std::env::vars_os(), path, &exec.env),
         wanted: how.confinement.wanted(path),
+        group: None,
         term_grace: how.term_grace.min(TIMEOUT_MAX),
     };
     Ok((order, temp))
@@ -199,6 +208,7 @@ impl Ended {
             (Why::TimedOut, _) => Some("it was ended at its time limit".into()),
             (Why::Stopped, _) => Some("it was stopped".into()),
             (Why::OutputLimit, _) => Some("it was ended because it wrote too much".into()),
+            (Why::MemoryLimit, _) => Some("it was ended because it took too much memory".into()),
             (Why::Finished, Some(signal)) => Some(format!("signal {signal} ended it")),
             (Why::Finished, None) => None,
         }

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use fazai_tools::{
     Action, ApprovalError, Approvals, Approvers, AuditError, AuditLog, AuditOptions, Caller,
-    Decision, Gate, GateError, OwnFiles, Passage, Permit, Policy, Request,
+    Decision, Gate, GateError, GroupLimits, Groups, OwnFiles, Passage, Permit, Policy, Request,
 };
 use tokio::sync::watch;
 use tracing::{error, info};
 
-use crate::config::Settings;
+use crate::config::{Cgroup, PolicySettings, Settings};
 use crate::live::User;
 use crate::policy::{self, PolicyFault};
 
@@ -32,14 +32,23 @@ pub(crate) struct Acting {
     settings: watch::Receiver<Arc<Settings>>,
     policy: Mutex<Option<Arc<Policy>>>,
     gate: Mutex<Option<Arc<Gate>>>,
+    /// Where commands get control groups, or why they get none.
+    groups: Result<Arc<Groups>, String>,
 }
 
 impl Acting {
+    /// To be called before anything is started: the worker's own group may have to be left.
     pub(crate) fn new(settings: watch::Receiver<Arc<Settings>>) -> Self {
+        let groups = open_groups(&settings.borrow().policy);
+        match &groups {
+            Ok(groups) => info!(dir = %groups.dir().display(), "commands get control groups"),
+            Err(why) => info!(%why, "commands get no control groups"),
+        }
         Self {
             settings,
             policy: Mutex::default(),
             gate: Mutex::default(),
+            groups,
         }
     }
 
@@ -77,6 +86,19 @@ impl Acting {
         let opened = Arc::new(Gate::new(policy, audit, Approvals::default()));
         *gate = Some(Arc::clone(&opened));
         Ok(opened)
+    }
+
+    /// Where commands get control groups.
+    pub(crate) fn groups(&self) -> Option<Arc<Groups>> {
+        self.groups.as_ref().ok().cloned()
+    }
+
+    /// Whether they get any, for people.
+    pub(crate) fn groups_state(&self) -> String {
+        match &self.groups {
+            Ok(groups) => format!("on: {}", groups.dir().display()),
+            Err(why) => format!("off: {why}"),
+        }
     }
 
     /// The gate, if there is one already: without it no question can be waiting.
@@ -139,6 +161,23 @@ impl Acting {
             error!(%fault, "the end of the audit log can't be signed");
         }
     }
+}
+
+fn open_groups(settings: &PolicySettings) -> Result<Arc<Groups>, String> {
+    let dir = match &settings.cgroup {
+        Cgroup::Off => return Err("the settings say so".to_owned()),
+        Cgroup::Auto => None,
+        Cgroup::Dir(dir) => Some(dir.as_path()),
+    };
+    let memory = match settings.command_memory_bytes_max {
+        0 => fazai_models::memory::available().map(|free| free / 4 * 3),
+        most => Some(most),
+    };
+    let limits = GroupLimits {
+        memory_bytes: memory,
+        processes: Some(settings.command_processes_max).filter(|most| *most > 0),
+    };
+    Groups::open(dir, limits)
 }
 
 /// What belongs to the worker, wherever the settings put it.

@@ -173,6 +173,25 @@ pub struct PolicySettings {
     pub commands_max: usize,
     /// How much of a command's output is shown; the rest is counted.
     pub output_bytes_max: u64,
+    /// Where commands get control groups.
+    pub cgroup: Cgroup,
+    /// Memory of a command and all that it starts, if it has a group; 0: three quarters of what
+    /// is free when the worker starts.
+    pub command_memory_bytes_max: u64,
+    /// Processes and threads of a command, if it has a group; 0: any number.
+    pub command_processes_max: u64,
+}
+
+/// Where commands get control groups of their own.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Cgroup {
+    /// In the worker's own group, if that was lent to the worker.
+    #[default]
+    Auto,
+    /// Nowhere.
+    Off,
+    /// In this directory.
+    Dir(PathBuf),
 }
 
 /// The tools, and the runs of plans that use them.
@@ -298,6 +317,9 @@ impl Default for Settings {
                 command_timeout_ms: 60_000,
                 commands_max: 32,
                 output_bytes_max: 4 << 20,
+                cgroup: Cgroup::Auto,
+                command_memory_bytes_max: 0,
+                command_processes_max: 1_024,
             },
             tools: ToolSettings {
                 dir: place("/opt/fazai/tools", "tools"),

@@ -306,6 +306,13 @@ pub(crate) fn from_why(why: Why) -> Option<WireError> {
             )
             .with_hint("give it more with params.timeout_ms, up to command_timeout_ms"),
         ),
+        Why::MemoryLimit => Some(
+            WireError::new(
+                ErrorCode::CommandFailed,
+                "the command took too much memory and was ended",
+            )
+            .with_hint("command_memory_bytes_max in the settings is the limit"),
+        ),
         Why::OutputLimit => Some(
             WireError::new(
                 ErrorCode::CommandFailed,

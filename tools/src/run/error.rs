@@ -104,11 +104,21 @@ pub enum RunError {
 }
 
 impl RunError {
+    /// The command can't have a control group of its own.
+    pub(super) fn no_group(error: &io::Error) -> Self {
+        let why = format!(
+            "it can't have a control group: {error}; look at the directory that `[policy] cgroup` \
+             names, or set it to off"
+        );
+        Self::NotConfined { why }
+    }
+
     /// What the keeper found.
     pub(super) fn refused(refusal: Refusal, order: &Order) -> Self {
         let program = || order.argv[0].clone();
         match refusal {
             Refusal::Sandbox(why) => Self::NotConfined { why },
+            Refusal::Group(number) => Self::no_group(&io::Error::from_raw_os_error(number)),
             Refusal::Directory(number) => Self::Directory {
                 cwd: order.cwd.clone(),
                 error: io::Error::from_raw_os_error(number),
@@ -175,6 +185,7 @@ mod tests {
             cwd: "/".into(),
             env: [("PATH".into(), "/bin:/root/no/such".into())].into(),
             wanted: Wanted::default(),
+            group: None,
             term_grace: Duration::ZERO,
         };
         let error = RunError::refused(Refusal::Program(error.raw_os_error()), &order);

@@ -18,6 +18,7 @@ use rustix::process::{
 };
 
 use super::family;
+use super::group::Way;
 use super::order::{ORDER_BYTES_MAX, Order, Refusal, Said, read, send};
 
 /// How the process ends when it has lost the worker.
@@ -64,6 +65,8 @@ fn start(order: &Order, stdin: OwnedFd) -> Result<Pid, Refusal> {
     setsid()
         .and_then(|_| set_child_subreaper(Some(getpid())))
         .map_err(|error| Refusal::Sandbox(error.to_string()))?;
+    let group = order.group.as_ref().map(Way::enter).transpose();
+    let group = group.map_err(|error| Refusal::Group(number(&error)))?;
     confine(order)?;
     std::env::set_current_dir(&order.cwd).map_err(|error| Refusal::Directory(number(&error)))?;
     let child = Command::new(&order.argv[0])
@@ -75,6 +78,10 @@ fn start(order: &Order, stdin: OwnedFd) -> Result<Pid, Refusal> {
         .process_group(0)
         .spawn()
         .map_err(|error| Refusal::Program(number(&error)))?;
+    // The keeper must live when the group is ended for its memory. If it can't leave, the loss of
+    // it is noticed.
+    let left = group.map(|mut back| io::Write::write_all(&mut back, b"0"));
+    drop(left);
     // The output ends when the command closes it, whether the keeper lives or not.
     let null = File::options().write(true).open("/dev/null");
     let closed = null.and_then(|null| {

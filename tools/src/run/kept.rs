@@ -5,15 +5,16 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use fazai_sandbox::{Launcher, Wait, Wire, poll_until, spawn};
+use fazai_sandbox::{Wait, Wire, poll_until, spawn};
 use rustix::event::PollFlags;
 use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, shutdown, socketpair};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::RunError;
 use super::family;
+use super::group::Group;
 use super::keeper::LAST_WAIT;
 use super::order::{Order, SAID_BYTES_MAX, Said, read, send};
+use super::{How, RunError};
 
 /// How much longer than it may need the keeper is waited for.
 pub(super) const MARGIN: Duration = Duration::from_secs(5);
@@ -27,6 +28,8 @@ pub(super) struct Kept {
     wire: Wire,
     /// Whether the keeper has said how it ended, and so has nothing left to do.
     settled: bool,
+    /// Dropped last, when the keeper has ended.
+    group: Option<Group>,
 }
 
 /// How a command ended; neither: it could not be ended.
@@ -39,21 +42,32 @@ impl Kept {
     /// Starts the keeper and tells it what to run; the wait is for its taking the order.
     pub(super) fn start(
         order: Order,
-        launcher: &Launcher,
+        how: &How,
         stdin: BorrowedFd<'_>,
-        [stdout, stderr]: [Stdio; 2],
+        streams: [Stdio; 2],
         wait: Wait<'_>,
     ) -> Result<Self, RunError> {
-        let mut kept = Self::spawn(order, launcher, stdout, stderr).map_err(RunError::Spawn)?;
+        let group = how.groups.as_ref().map(|groups| groups.begin()).transpose();
+        let group = group.map_err(|error| RunError::no_group(&error))?;
+        let order = Order {
+            group: group.as_ref().map(Group::way),
+            ..order
+        };
+        let mut kept = Self::spawn(order, how, group, streams).map_err(RunError::Spawn)?;
         kept.wire.send_descriptors(&[stdin])?;
         send(&mut kept.wire, &kept.order, wait)?;
         Ok(kept)
     }
 
-    fn spawn(order: Order, launcher: &Launcher, stdout: Stdio, stderr: Stdio) -> io::Result<Self> {
+    fn spawn(
+        order: Order,
+        how: &How,
+        group: Option<Group>,
+        [stdout, stderr]: [Stdio; 2],
+    ) -> io::Result<Self> {
         let flags = SocketFlags::CLOEXEC;
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-        let mut command = launcher.command();
+        let mut command = how.launcher.command();
         command.stdin(theirs).stdout(stdout).stderr(stderr);
         let mut keeper = spawn(command)?;
         let ended = match pidfd_open(Pid::from_child(&keeper), PidfdFlags::empty()) {
@@ -71,6 +85,7 @@ impl Kept {
             ended,
             wire: Wire::new(ours, SAID_BYTES_MAX),
             settled: false,
+            group,
         })
     }
 
@@ -93,6 +108,11 @@ impl Kept {
                 signal,
             })),
         }
+    }
+
+    /// Whether the kernel ended the command because it took too much memory.
+    pub(super) fn ran_out_of_memory(&self) -> bool {
+        self.group.as_ref().is_some_and(Group::ran_out_of_memory)
     }
 
     /// Tells the keeper that nobody wants the command; it has ended after this time.

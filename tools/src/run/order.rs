@@ -9,6 +9,8 @@ use std::time::Duration;
 use fazai_sandbox::{Frame, Wait, Wanted, Wire, WireError};
 use serde::{Deserialize, Serialize};
 
+use super::group::Way;
+
 /// The largest order. The kernel takes a few megabytes of arguments, and JSON may write one byte
 /// as six.
 pub(super) const ORDER_BYTES_MAX: usize = 32 << 20;
@@ -23,6 +25,8 @@ pub(super) struct Order {
     pub(super) cwd: PathBuf,
     pub(super) env: BTreeMap<String, String>,
     pub(super) wanted: Wanted,
+    /// The control group of the command; none: the keeper's.
+    pub(super) group: Option<Way>,
     pub(super) term_grace: Duration,
 }
 
@@ -42,6 +46,7 @@ pub(super) enum Said {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Refusal {
     Sandbox(String),
+    Group(i32),
     Directory(i32),
     Program(i32),
 }

@@ -50,13 +50,7 @@ impl Running {
         let stdin = stdin(how.stdin.as_deref()).map_err(RunError::Spawn)?;
         let (pipes, writers) = pipes(how.merge_stderr).map_err(RunError::Spawn)?;
         let writers = writers.map(Into::into);
-        let kept = Kept::start(
-            order,
-            &how.launcher,
-            stdin.as_fd(),
-            writers,
-            Wait::until(until),
-        )?;
+        let kept = Kept::start(order, how, stdin.as_fd(), writers, Wait::until(until))?;
         Ok(Self {
             kept,
             pipes,
@@ -92,6 +86,9 @@ impl Running {
             }
         };
         self.drain(&mut output)?;
+        if exit.signal.is_some() && self.why == Why::Finished && self.kept.ran_out_of_memory() {
+            self.why = Why::MemoryLimit;
+        }
         let Exit { code, signal } = exit;
         let (bytes, cut, output_sha256) = output.sum();
         Ok(Ended {

@@ -78,7 +78,7 @@ fn begin(permit: &Used, how: &How) -> Result<Begun, RunError> {
     let ((stdin, ours_in), (ours_out, stdout), (ours_err, stderr)) = (pipe()?, pipe()?, pipe()?);
     let kept = Kept::start(
         order,
-        &how.launcher,
+        how,
         stdin.as_fd(),
         [stdout.into(), stderr.into()],
         Wait::of(MARGIN),

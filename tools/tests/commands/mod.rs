@@ -80,6 +80,7 @@ pub(crate) fn how() -> How {
             user: None,
         },
         confinement: Confinement::Open,
+        groups: None,
         timeout: Duration::from_secs(30),
         term_grace: Duration::from_millis(500),
         output_bytes_max: 1 << 20,

@@ -95,6 +95,9 @@ pub fn follow(
         Why::Finished => Ok(ended),
         Why::TimedOut => Err(ToolError::TimedOut),
         Why::Stopped => Err(ToolError::Stopped),
+        Why::MemoryLimit => Err(ToolError::Failed(
+            "it was ended because it took too much memory".into(),
+        )),
         Why::OutputLimit => Err(ToolError::Failed(
             "it was ended because it wrote too much".into(),
         )),

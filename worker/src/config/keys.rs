@@ -11,7 +11,7 @@ use fazai_protocol::Secret;
 use fazai_tools::READY_PROFILES;
 use tracing_subscriber::filter::EnvFilter;
 
-use super::{LogFormat, ModuleIsolation, ModuleTrust, Settings};
+use super::{Cgroup, LogFormat, ModuleIsolation, ModuleTrust, Settings};
 
 /// Takes a value from the file; on failure says what would be right.
 type Read = fn(&mut Settings, &str) -> Result<(), String>;
@@ -97,7 +97,7 @@ macro_rules! keys {
 keys! {
     ["server"] {
         "socket", "The Unix socket.":
-            |s, v| s.server.socket = PathBuf::from(v), s.server.socket.display();
+            |s, v| s.server.socket = path(v)?, s.server.socket.display();
         "socket_mode", "Its permissions, octal.":
             |s, v| s.server.socket_mode = mode(v)?, format!("{:04o}", s.server.socket_mode);
         "socket_owner", "Its owner; empty: the worker's user.":
@@ -119,7 +119,7 @@ keys! {
         "default", "The model for requests that name none: a name from `fazai models list`, or a path.":
             |s, v| s.model.default = optional(v).ok_or("a name or a path is needed")?, s.model.default;
         "dir", "Where downloaded models are.":
-            |s, v| s.model.dir = PathBuf::from(v), s.model.dir.display();
+            |s, v| s.model.dir = path(v)?, s.model.dir.display();
         "backend", "llama or candle.":
             |s, v| s.model.backend = backend(v)?, s.model.backend.name();
         "threads", "Threads that compute; 0: as many as the process may use, or 1 for a model below 32 MiB.":
@@ -137,7 +137,7 @@ keys! {
         "prefill_chunk_tokens", "Prompt tokens in one decode while other requests are writing; 0: what was measured to be best, or 128.":
             |s, v| s.model.prefill_chunk_tokens = number(v, 0, 4_096)?, s.model.prefill_chunk_tokens;
         "tuning", "Where is kept how each model runs best here, which takes a few seconds to measure when a model is first loaded; empty: not measured.":
-            |s, v| s.model.tuning = PathBuf::from(v), s.model.tuning.display();
+            |s, v| s.model.tuning = optional_path(v)?, s.model.tuning.display();
         "kv_type", "How the KV cache is kept: f16, q8_0 (half the memory, slower prompts on a CPU), or auto: f16 where it fits.":
             |s, v| s.model.llama.kv_type = kv_type(v)?, s.model.llama.kv_type.map_or("auto", KvType::name);
         "flash_attention", "on, off, or auto: where the model and the device can.":
@@ -151,7 +151,7 @@ keys! {
         "paused_bytes_max", "Memory for the KV cache of requests that are paused for more urgent ones, when there is no room.":
             |s, v| s.model.paused_bytes_max = usize::try_from(bytes(v)?).unwrap_or(usize::MAX), s.model.paused_bytes_max;
         "prompt_store", "Where prompts with a prompt_name are kept across restarts; empty: nowhere.":
-            |s, v| s.model.prompt_store = PathBuf::from(v), s.model.prompt_store.display();
+            |s, v| s.model.prompt_store = optional_path(v)?, s.model.prompt_store.display();
         "prompt_store_bytes_max", "How much of that; 0: nothing is kept.":
             |s, v| s.model.prompt_store_bytes_max = bytes(v)?, s.model.prompt_store_bytes_max;
         "idle_unload_ms", "Unload a model that was not used for so long; 0: never.":
@@ -161,7 +161,7 @@ keys! {
     }
     ["modules"] {
         "dir", "Where native modules and modules.toml are.":
-            |s, v| s.modules.dir = PathBuf::from(v), s.modules.dir.display();
+            |s, v| s.modules.dir = path(v)?, s.modules.dir.display();
         "trust", "What a module must show to be loaded: manifest (its sha256 is in modules.toml), signature (NAME.so.minisig by a trusted key) or any (nothing: whoever can write to the directory decides what runs).":
             |s, v| s.modules.trust = module_trust(v)?, show_module_trust(s.modules.trust);
         "trusted_keys", "The file of public keys whose signatures count, a line each; a relative path is below dir.":
@@ -179,41 +179,47 @@ keys! {
     }
     ["policy"] {
         "file", "What may be done on this machine, by whom; if the file is absent, root and the worker's user have `profile`, and nobody else may do anything.":
-            |s, v| s.policy.file = PathBuf::from(v), s.policy.file.display();
+            |s, v| s.policy.file = path(v)?, s.policy.file.display();
         "profile", "The ready profile without a file: restricted, standard, elevated or privileged.":
             |s, v| s.policy.profile = profile(v)?, s.policy.profile;
         "audit_dir", "Where everything that was decided and done is recorded.":
-            |s, v| s.policy.audit_dir = PathBuf::from(v), s.policy.audit_dir.display();
+            |s, v| s.policy.audit_dir = path(v)?, s.policy.audit_dir.display();
         "approval_timeout_ms", "How long a question waits for somebody's yes; silence means no.":
             |s, v| s.policy.approval_timeout_ms = number(v, 1_000, 86_400_000)?, s.policy.approval_timeout_ms;
         "command_timeout_ms", "How long a command may run.":
             |s, v| s.policy.command_timeout_ms = number(v, 100, 86_400_000)?, s.policy.command_timeout_ms;
         "commands_max", "Commands at once; one user has at most half of them.":
             |s, v| s.policy.commands_max = number(v, 1, 256)?, s.policy.commands_max;
+        "cgroup", "Where commands get control groups: auto (in the worker's own, if it was lent to the worker, as by Delegate=yes in its unit), off, or a directory.":
+            |s, v| s.policy.cgroup = cgroup(v)?, show_cgroup(&s.policy.cgroup);
+        "command_memory_bytes_max", "With a control group: memory of a command and all that it starts; 0: three quarters of what is free when the worker starts.":
+            |s, v| s.policy.command_memory_bytes_max = bytes(v)?, s.policy.command_memory_bytes_max;
+        "command_processes_max", "With a control group: processes and threads of a command; 0: any number.":
+            |s, v| s.policy.command_processes_max = number(v, 0, 4_194_304)?, s.policy.command_processes_max;
         "output_bytes_max", "How much of a command's output is shown; the rest is counted.":
             |s, v| s.policy.output_bytes_max = number(v, 1_024, 64 << 20)?, s.policy.output_bytes_max;
     }
     ["tools"] {
         "dir", "Where tools that are files are: NAME.js, NAME.py, or a program with NAME.toml beside it.":
-            |s, v| s.tools.dir = PathBuf::from(v), s.tools.dir.display();
+            |s, v| s.tools.dir = path(v)?, s.tools.dir.display();
         "servers", "Which MCP servers there are; a file that is absent names none.":
-            |s, v| s.tools.servers = PathBuf::from(v), s.tools.servers.display();
+            |s, v| s.tools.servers = path(v)?, s.tools.servers.display();
         "calls_max", "Calls of tools at once; one user has at most half of them.":
             |s, v| s.tools.calls_max = number(v, 1, 256)?, s.tools.calls_max;
         "runs_dir", "Where runs of plans are kept, so that they can go on after a restart.":
-            |s, v| s.tools.runs_dir = PathBuf::from(v), s.tools.runs_dir.display();
+            |s, v| s.tools.runs_dir = path(v)?, s.tools.runs_dir.display();
         "runs_max", "How many runs are kept; the oldest that are over go first.":
             |s, v| s.tools.runs_max = number(v, 1, 100_000)?, s.tools.runs_max;
     }
     ["memory"] {
         "dir", "Where the memory is that needs no server.":
-            |s, v| s.memory.dir = PathBuf::from(v), s.memory.dir.display();
+            |s, v| s.memory.dir = path(v)?, s.memory.dir.display();
         "server", "A Qdrant server, HOST:PORT of its gRPC (usually 6334), instead of dir; empty: none.":
             |s, v| s.memory.server = optional(v), show_option(s.memory.server.as_ref());
         "server_tls", "on or off: whether that server speaks TLS.":
             |s, v| s.memory.server_tls = on_off(v)?, show_on_off(s.memory.server_tls);
         "server_key_file", "A file with the key that the server wants; empty: none.":
-            |s, v| s.memory.server_key_file = optional(v).map(PathBuf::from), show_option(s.memory.server_key_file.as_ref().map(|path| path.display().to_string()).as_ref());
+            |s, v| s.memory.server_key_file = optional(v).map(|v| path(&v)).transpose()?, show_option(s.memory.server_key_file.as_ref().map(|path| path.display().to_string()).as_ref());
         "records_max", "The most records of a collection.":
             |s, v| s.memory.records_max = number(v, 1, 100_000_000)?, s.memory.records_max;
     }
@@ -430,6 +436,42 @@ fn profile(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err(format!("one of {} is needed", READY_PROFILES.join(", ")))
+    }
+}
+
+fn cgroup(text: &str) -> Result<Cgroup, String> {
+    match text {
+        "auto" => Ok(Cgroup::Auto),
+        "off" => Ok(Cgroup::Off),
+        dir => path(dir)
+            .map(Cgroup::Dir)
+            .map_err(|wanted| format!("auto, off, or {wanted}")),
+    }
+}
+
+fn show_cgroup(cgroup: &Cgroup) -> String {
+    match cgroup {
+        Cgroup::Auto => "auto".to_owned(),
+        Cgroup::Off => "off".to_owned(),
+        Cgroup::Dir(dir) => dir.display().to_string(),
+    }
+}
+
+/// A path means the same wherever the worker was started, and quotes would be part of its name.
+fn path(text: &str) -> Result<PathBuf, String> {
+    if text.starts_with('/') {
+        Ok(PathBuf::from(text))
+    } else {
+        Err("an absolute path without quotes is needed".to_owned())
+    }
+}
+
+/// A path, or nothing.
+fn optional_path(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() {
+        Ok(PathBuf::new())
+    } else {
+        path(text)
     }
 }
 

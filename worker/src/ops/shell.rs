@@ -97,6 +97,7 @@ pub(super) fn how(context: &Context, launcher: Launcher, permit: &Permit) -> How
     How {
         launcher,
         confinement: Confinement::of(permit, hidden),
+        groups: context.worker.shared.acting.groups(),
         timeout: Duration::from_millis(settings.command_timeout_ms),
         term_grace: TERM_GRACE,
         output_bytes_max: settings.output_bytes_max,
@@ -253,7 +254,7 @@ impl Running<'_> {
         let status = match ended.why {
             Why::Finished => Status::Done,
             Why::Stopped => Status::Stopped,
-            Why::TimedOut | Why::OutputLimit => Status::Error,
+            Why::TimedOut | Why::OutputLimit | Why::MemoryLimit => Status::Error,
         };
         let data = json!({
             "exit_code": ended.exit_code,

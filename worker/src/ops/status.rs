@@ -24,6 +24,7 @@ pub(super) async fn answer(context: &Context) -> Done {
         "requests_live": worker.shared.live.count(),
         "requests_total": counters.requests.load(Ordering::Relaxed),
         "requests_failed": counters.failures.load(Ordering::Relaxed),
+        "control_groups": worker.shared.acting.groups_state(),
         "sessions": worker.shared.sessions.count(),
         "draining": worker.shared.draining.is_cancelled(),
     });

@@ -159,6 +159,7 @@ impl Host for Bench {
                 user: None,
             },
             confinement: Confinement::of(permit, Vec::new()),
+            groups: None,
             timeout: self.timeout,
             term_grace: Duration::from_millis(200),
             output_bytes_max: 1 << 20,

@@ -117,6 +117,7 @@ impl Host for Place {
                 user: None,
             },
             confinement: Confinement::of(permit, vec![self.directory.path().join("audit")]),
+            groups: None,
             timeout: Duration::from_secs(30),
             term_grace: Duration::from_millis(500),
             output_bytes_max: 1 << 20,
