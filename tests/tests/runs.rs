@@ -87,7 +87,7 @@ async fn a_run_waits_while_it_is_paused_and_then_goes_on() {
         }
     }
     let shown = other.call(&runs("s", &format!("show {id}"))).await;
-    assert_eq!(shown["data"]["stand"], "running");
+    assert_eq!(shown["data"]["stand"], "paused");
     assert_eq!(shown["data"]["left"].as_array().unwrap().len(), 1);
     other.call(&runs("r", &format!("resume {id}"))).await;
     let done = wire.done("a").await;
@@ -98,6 +98,43 @@ async fn a_run_waits_while_it_is_paused_and_then_goes_on() {
     // It is over, and stays so.
     let again = other.call(&runs("x", &format!("resume {id}"))).await;
     assert_eq!(again["error"]["code"], "invalid_request", "{again}");
+    worker.stop().await;
+}
+
+/// What is missing is installed first if the policy allows it, and asked for once only.
+#[tokio::test]
+async fn a_missing_program_is_installed_if_that_is_allowed() {
+    let home = tempfile::tempdir().unwrap();
+    let policy = "default_profile = \"mine\"\n[profiles.mine]\notherwise = \"deny\"\n\
+        [[profiles.mine.rules]]\nname = \"run\"\ndecision = \"allow\"\nactions = [\"exec\"]\n\
+        programs = [\"no-such-program\", \"uptime\"]\nreason = \"it may\"\n";
+    fs::write(home.path().join("policy.toml"), policy).unwrap();
+    let worker = worker(home.path(), planner(&["no-such-program", "uptime"])).await;
+    let mut wire = worker.connect().await;
+    let done = wire.call(&run("a")).await;
+    let install = "tool:packages param={\"action\":\"install\",\"name\":\"no-such-program\"}";
+    assert_eq!(
+        commands(&done),
+        pairs(&[
+            ("no-such-program", "failed"),
+            (install, "denied"),
+            // Another plan; that nothing can be installed is known.
+            ("no-such-program", "failed"),
+        ])
+    );
+    worker.stop().await;
+}
+
+/// A plan that begins with what just failed is none.
+#[tokio::test]
+async fn what_failed_is_not_tried_again_at_once() {
+    let home = tempfile::tempdir().unwrap();
+    let worker = worker(home.path(), planner(&["passwd -l root", "uptime"])).await;
+    let mut wire = worker.connect().await;
+    wire.send(&run("a")).await;
+    let done = wire.done("a").await;
+    assert_eq!(commands(&done), pairs(&[("passwd -l root", "denied")]));
+    assert_eq!(done["data"]["plans"], 2, "{done}");
     worker.stop().await;
 }
 

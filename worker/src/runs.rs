@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-pub(crate) use self::journal::{Entry, Journal, JournalFault, Kept, Stand};
+pub(crate) use self::journal::{Entry, Journal, JournalFault, Kept, KeptStep, Stand};
 use crate::config::Settings;
 
 /// All runs.
@@ -75,8 +75,13 @@ impl Runs {
         journal::list(&self.dir())
     }
 
-    pub(crate) fn is_live(&self, id: &str) -> bool {
+    fn is_live(&self, id: &str) -> bool {
         lock(&self.live).contains_key(id)
+    }
+
+    /// What a run that is going on was told last; none: it is not going on.
+    pub(crate) fn ordered(&self, id: &str) -> Option<Order> {
+        lock(&self.live).get(id).map(|sender| *sender.borrow())
     }
 
     /// Tells a run that is going on what to do; false: it is not.

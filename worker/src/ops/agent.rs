@@ -7,11 +7,12 @@ use fazai_protocol::{
     Ask, AskParams, Done, ErrorCode, FinishReason, Line, Phase, PlanCall, PlanParams, ShellCall,
     ShellParams, Status, Step, StepState, ToolCall, ToolParams, WireError,
 };
+use fazai_tools::not_installed;
 use serde_json::{Value, json};
 
 use super::{Context, HEARTBEAT, ask, plan, shell, tool};
 use crate::errors;
-use crate::runs::{Entry, Journal, JournalFault, Live, Order, Stand};
+use crate::runs::{Entry, Journal, JournalFault, KeptStep, Live, Order, Stand};
 
 /// Steps of all plans of one run together.
 const STEPS_MAX: usize = 12;
@@ -212,9 +213,37 @@ impl Run {
                 }
                 self.wait_while_paused().await?;
                 self.check_deadline()?;
+                let behind = self.kept().left[1..].to_vec();
                 self.step(&step).await?;
+                self.install_missing(step, behind).await?;
             }
         }
+    }
+
+    /// If a step failed because a program is not there: the package of its name first, as far as
+    /// the policy allows, then the step again, and what was behind it.
+    async fn install_missing(&mut self, step: Value, behind: Vec<Value>) -> Result<(), WireError> {
+        let Some(program) = self
+            .kept()
+            .steps
+            .last()
+            .and_then(|last| missing(last, &step))
+        else {
+            return Ok(());
+        };
+        let install = json!({
+            "type": "tool",
+            "name": "packages",
+            "args": { "action": "install", "name": program },
+            "explain": format!("{program} is not installed"),
+            "riskLevel": "medium",
+        });
+        let tried = what(&install);
+        if self.kept().steps.iter().any(|step| step.what == tried) {
+            return Ok(());
+        }
+        let steps = [install, step].into_iter().chain(behind).collect();
+        self.write(Entry::Insert { steps }).await
     }
 
     /// How much of the run's time is left; none: it has as much as it wants.
@@ -253,7 +282,12 @@ impl Run {
                 _ => Err(Over::Failed(Box::new(planned))),
             };
         };
-        let steps = steps.as_array().cloned().unwrap_or_default();
+        let mut steps = steps.as_array().cloned().unwrap_or_default();
+        // What did not work does not work better at once.
+        let same = |last: &KeptStep| steps.first().is_some_and(|first| what(first) == last.what);
+        if self.kept().steps.last().is_some_and(same) {
+            steps.clear();
+        }
         let some = !steps.is_empty();
         self.write(Entry::Plan { steps }).await?;
         Ok(some)
@@ -536,6 +570,17 @@ fn what(step: &Value) -> String {
             step["args"]
         ),
     }
+}
+
+/// The program for want of which a step failed.
+fn missing(ended: &KeptStep, step: &Value) -> Option<String> {
+    // By this code the shell says that it found no program.
+    if ended.state != StepState::Failed || ended.code != Some(127) {
+        return None;
+    }
+    let complaint = |program: &str| format!("{program}: ");
+    let mut programs = not_installed(step["command"].as_str()?).into_iter();
+    programs.find(|program| ended.output.contains(&complaint(program)))
 }
 
 /// Until somebody cancels the run.

@@ -64,7 +64,11 @@ async fn list(context: &Context) -> Result<Done, WireError> {
 /// How it stands, by what is known now.
 fn stand(context: &Context, kept: &Kept) -> &'static str {
     match kept.stand {
-        _ if context.worker.shared.runs.is_live(&kept.id) => "running",
+        _ if let Some(order) = context.worker.shared.runs.ordered(&kept.id) => match order {
+            Order::GoOn => "running",
+            Order::Pause => "paused",
+            Order::Cancel => "ending",
+        },
         // Its worker ended.
         Stand::Running => "interrupted",
         Stand::Stopped => "stopped",
@@ -76,7 +80,7 @@ fn stand(context: &Context, kept: &Kept) -> &'static str {
 async fn show(context: &Context, id: &str) -> Result<Done, WireError> {
     let mut kept = find(context, id).await?;
     let stand = stand(context, &kept);
-    if stand != "running" {
+    if context.worker.shared.runs.ordered(id).is_none() {
         kept.interrupted();
     }
     let mut data = json!(kept);

@@ -32,6 +32,8 @@ pub(crate) enum Entry {
     },
     /// The steps from here on; a later plan takes the place of what is left of the one before.
     Plan { steps: Vec<Value> },
+    /// Steps that came before what was left, and with them what is left: a program was missing.
+    Insert { steps: Vec<Value> },
     /// A step is about to begin.
     Step { what: String },
     /// It is over.
@@ -225,6 +227,7 @@ impl Kept {
                 self.plans += 1;
                 self.left = steps;
             }
+            Entry::Insert { steps } => self.left = steps,
             Entry::Step { what } => {
                 // Whatever its end was, the one before has begun and is not done again.
                 self.interrupted();
