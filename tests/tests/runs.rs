@@ -105,7 +105,7 @@ async fn a_run_waits_while_it_is_paused_and_then_goes_on() {
 #[tokio::test]
 async fn a_missing_program_is_installed_if_that_is_allowed() {
     let home = tempfile::tempdir().unwrap();
-    let policy = "default_profile = \"mine\"\n[profiles.mine]\notherwise = \"deny\"\n\
+    let policy = "default_profile = \"mine\"\n[profiles.mine]\nextends = \"standard\"\n\
         [[profiles.mine.rules]]\nname = \"run\"\ndecision = \"allow\"\nactions = [\"exec\"]\n\
         programs = [\"no-such-program\", \"uptime\"]\nreason = \"it may\"\n";
     fs::write(home.path().join("policy.toml"), policy).unwrap();

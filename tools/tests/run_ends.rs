@@ -127,7 +127,8 @@ fn a_stop_ends_a_command() {
 
 #[test]
 fn a_reader_that_breaks_ends_a_command() {
-    let permit = Place::new().permit(Action::Exec(shell("yes")));
+    let place = Place::new();
+    let permit = place.permit(Action::Exec(shell("yes")));
     let mut pieces = 0;
     let ended = run(permit, &how(), None, &mut |_| {
         pieces += 1;
