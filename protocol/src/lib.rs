@@ -28,8 +28,9 @@ pub use reply::{
 pub use request::{
     ActionId, ApprovalDecision, ApproveParams, Ask, AskParams, Call, CommitParams, EmbedParams,
     HelloParams, KbCall, KbParams, Message, ModelsParams, ModuleCall, ModuleParams, NoParams,
-    Operation, Overflow, PlanCall, PlanParams, Priority, Request, ResearchParams, Role, RunsCall,
-    Secret, ShellCall, ShellParams, Think, TokenizeParams, ToolCall, ToolParams,
+    Operation, Overflow, PersonalityParams, PlanCall, PlanParams, Priority, Request,
+    ResearchParams, Role, RunsCall, Secret, ShellCall, ShellParams, Think, TokenizeParams,
+    ToolCall, ToolParams,
 };
 pub use schema::{reply_schema, request_schema};
 

@@ -38,6 +38,7 @@ pub const ACTIONS: &[&str] = &[
     "runs",
     "research",
     "commitKB",
+    "personality",
     "kb",
     "done",
 ];
@@ -143,6 +144,7 @@ fn read_operation(mut object: Map<String, Value>) -> Result<Operation, WireError
         "runs" => read(object).map(Operation::Runs),
         "research" => read(object).map(Operation::Research),
         "commitKB" => read(object).map(Operation::CommitKb),
+        "personality" => read(object).map(Operation::Personality),
         "kb" => read(object).map(Operation::Kb),
         // What is known and none of these.
         _ => read(object).map(Operation::Done),

@@ -64,6 +64,12 @@ pub struct Accepted {
     pub prompt_tokens: u32,
     /// Most tokens that the answer may have: the request's `max_tokens`, or what the context leaves.
     pub max_tokens: u32,
+    /// Whose voice the answer has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub personality: Option<String>,
+    /// How many passages of what is remembered stand behind the question.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passages: Option<u32>,
 }
 
 /// Where a waiting request stands.

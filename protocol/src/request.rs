@@ -105,6 +105,8 @@ pub enum Operation {
     /// Remember something.
     #[serde(rename = "commitKB")]
     CommitKb(Call<CommitParams>),
+    /// Who the answers sound like: list, show, choose, write and remove.
+    Personality(Call<PersonalityParams>),
     /// Add files to the knowledge; show, remove and count records.
     Kb(Box<KbCall>),
     /// An old client's goodbye; answered and otherwise ignored.
@@ -207,6 +209,9 @@ impl PlanCall {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PlanParams {
+    /// Put passages of what is remembered behind what is to be done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retrieve: Option<bool>,
     /// Run the steps, as far as the policy allows it.
     #[serde(skip_serializing_if = "is_false")]
     pub run: bool,
@@ -397,6 +402,15 @@ pub struct ResearchParams {
     /// Have a model answer from the passages, naming those that it used.
     #[serde(skip_serializing_if = "is_false")]
     pub answer: bool,
+}
+
+/// Named arguments of `personality`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PersonalityParams {
+    /// For "write NAME": `system`, and if wanted `style`, `language` and `rules`, as TOML.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub toml: Option<String>,
 }
 
 /// Named arguments of `commitKB`.
@@ -651,6 +665,12 @@ pub struct AskParams {
     /// Plan, do what the policy allows, and answer from what was seen.
     #[serde(skip_serializing_if = "is_false")]
     pub agent: bool,
+    /// Answer in this voice; empty: in none. In a session it holds for what follows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub personality: Option<String>,
+    /// Put passages of what is remembered behind the question.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retrieve: Option<bool>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]

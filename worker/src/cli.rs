@@ -5,10 +5,12 @@ mod audit;
 mod bench;
 mod doctor;
 mod kb;
+mod memory;
 mod models;
 mod modules;
 mod observe;
 mod output;
+mod personality;
 mod plan;
 mod policy;
 mod remote;
@@ -66,9 +68,15 @@ enum Command {
     Approvals(shell::Approvals),
     /// Find passages in what is remembered
     Research(kb::Research),
+    /// Whose voice the answers have: list, show, use, edit and remove personalities
+    #[command(subcommand)]
+    Personality(personality::Personality),
     /// Add to the knowledge; show, remove and count what is in it
     #[command(subcommand)]
     Kb(kb::Kb),
+    /// The memory as a whole: write it to a file, read it back, move it to a server
+    #[command(subcommand)]
+    Memory(memory::Memory),
     /// List, show and call tools
     #[command(subcommand)]
     Tools(tools::Tools),
@@ -228,7 +236,9 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
         Command::Runs(runs) => runs.run(),
         Command::Observe(observe) => observe.run(),
         Command::Research(research) => research.run(),
+        Command::Personality(personality) => personality.run(),
         Command::Kb(kb) => kb.run(),
+        Command::Memory(memory) => memory.run(),
         Command::Tools(tools) => tools.run(),
         Command::Shell(shell) => shell.run(),
         Command::Approvals(approvals) => approvals.run(),

@@ -222,6 +222,20 @@ pub struct MemorySettings {
     pub server_key_file: Option<PathBuf>,
     /// The most records of a collection.
     pub records_max: usize,
+    /// Where `kb gc` begins to remove what is of least use, in bytes of records.
+    pub bytes_high: u64,
+    /// Where it ends.
+    pub bytes_low: u64,
+    /// Where the operator's personalities are.
+    pub personalities: PathBuf,
+    /// Whether what is remembered is put behind questions that do not say.
+    pub retrieve: bool,
+    /// How many tokens that may have.
+    pub retrieve_tokens_max: u32,
+    /// How long an answer waits for it.
+    pub retrieve_timeout_ms: u64,
+    /// Whether a run of a plan leaves behind what worked.
+    pub learn: bool,
 }
 
 /// What a request gets that does not say otherwise.
@@ -334,6 +348,13 @@ impl Default for Settings {
                 server_tls: false,
                 server_key_file: None,
                 records_max: 1_000_000,
+                bytes_high: 1 << 30,
+                bytes_low: 800 << 20,
+                personalities: place("/etc/fazai/personalities", "personalities"),
+                retrieve: false,
+                retrieve_tokens_max: 1_024,
+                retrieve_timeout_ms: 500,
+                learn: true,
             },
             defaults: RequestDefaults {
                 max_tokens: 512,

@@ -248,10 +248,14 @@ pub(crate) fn from_memory(fault: &MemoryFault) -> WireError {
         return WireError::new(ErrorCode::MemoryUnavailable, message);
     };
     match fault {
-        MemoryError::Invalid { .. } | MemoryError::K { .. } | MemoryError::Ingest { .. } => {
-            WireError::new(ErrorCode::InvalidParams, message)
+        MemoryError::Invalid { .. }
+        | MemoryError::K { .. }
+        | MemoryError::Ingest { .. }
+        | MemoryError::Import { .. } => WireError::new(ErrorCode::InvalidParams, message),
+        MemoryError::PersonalityFile { .. } => WireError::new(ErrorCode::InvalidParams, message),
+        MemoryError::NotFound(_) | MemoryError::NoPersonality(_) => {
+            WireError::new(ErrorCode::MemoryNotFound, message)
         }
-        MemoryError::NotFound(_) => WireError::new(ErrorCode::MemoryNotFound, message),
         MemoryError::Unavailable { retry_after_ms, .. } => {
             WireError::new(ErrorCode::MemoryUnavailable, message)
                 .with_retry_after_ms(*retry_after_ms)

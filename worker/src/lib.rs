@@ -36,6 +36,7 @@ pub mod server;
 pub mod sessions;
 pub mod telemetry;
 mod toolbox;
+mod uses;
 mod worker;
 
 pub use process::{child_process, command_launcher, module_launcher};

@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use fazai_memory::{Filter, Memory, MemoryError, Namespace, Options};
+use fazai_memory::store::Store;
+use fazai_memory::{Backend, Filter, Memory, MemoryError, Namespace, Options};
 use tokio::sync::watch;
 
 use crate::config::{MemorySettings, Settings};
@@ -46,6 +47,17 @@ impl Remembering {
         Ok(memory)
     }
 
+    /// The store in the directory, which must not be in use, and the server's.
+    pub(crate) fn stores(&self) -> Result<[Box<dyn Store>; 2], MemoryFault> {
+        let settings = Arc::clone(&self.settings.borrow());
+        let Some(address) = &settings.memory.server else {
+            return Err(MemoryFault::Settings("server is not set".to_owned()));
+        };
+        let server = server(address, &settings.memory)?;
+        let directory = Backend::Embedded(settings.memory.dir.clone());
+        Ok([directory.open()?, server.open()?])
+    }
+
     /// Lets go of it, so that another worker can have it.
     pub(crate) fn close(&self) {
         *self.opened.lock().unwrap_or_else(PoisonError::into_inner) = None;
@@ -55,6 +67,7 @@ impl Remembering {
 fn options(settings: &MemorySettings) -> Result<Options, MemoryFault> {
     let mut options = Options::new(&settings.dir);
     options.records_max = settings.records_max;
+    options.personalities = Some(settings.personalities.clone());
     if let Some(address) = &settings.server {
         options.backend = server(address, settings)?;
     }
@@ -62,7 +75,7 @@ fn options(settings: &MemorySettings) -> Result<Options, MemoryFault> {
 }
 
 #[cfg(feature = "qdrant")]
-fn server(address: &str, settings: &MemorySettings) -> Result<fazai_memory::Backend, MemoryFault> {
+fn server(address: &str, settings: &MemorySettings) -> Result<Backend, MemoryFault> {
     let parts = address.rsplit_once(':');
     let parts = parts.and_then(|(host, port)| Some((host, port.parse().ok()?)));
     let Some((host, port)) = parts else {
@@ -78,11 +91,11 @@ fn server(address: &str, settings: &MemorySettings) -> Result<fazai_memory::Back
         })?;
         options.api_key = Some(key.trim().to_owned());
     }
-    Ok(fazai_memory::Backend::Server(options))
+    Ok(Backend::Server(options))
 }
 
 #[cfg(not(feature = "qdrant"))]
-fn server(_: &str, _: &MemorySettings) -> Result<fazai_memory::Backend, MemoryFault> {
+fn server(_: &str, _: &MemorySettings) -> Result<Backend, MemoryFault> {
     let fault = "server needs a build with the feature `qdrant`";
     Err(MemoryFault::Settings(fault.to_owned()))
 }
@@ -96,6 +109,11 @@ pub(crate) fn namespace(user: User, shared: bool) -> Result<Namespace, MemoryErr
         User::Uid(uid) => Namespace::new(format!("uid-{uid}")),
         User::Tcp => Namespace::new("tcp"),
     }
+}
+
+/// As much of a question as can be looked up.
+pub(crate) fn query(question: &str) -> &str {
+    &question[..question.floor_char_boundary(fazai_memory::search::QUERY_BYTES_MAX)]
 }
 
 /// What this user can find: what is its own, and what is everybody's.

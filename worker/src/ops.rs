@@ -12,6 +12,8 @@ mod models;
 mod module;
 mod modules;
 mod observe;
+mod passages;
+mod personality;
 mod pieces;
 mod ping;
 mod plan;
@@ -114,6 +116,7 @@ pub(crate) async fn answer(context: &Context, operation: Operation) -> Done {
         Operation::Runs(call) => runs::answer(context, *call).await,
         Operation::Research(call) => research::answer(context, call).await,
         Operation::CommitKb(call) => kb::commit(context, call).await,
+        Operation::Personality(call) => personality::answer(context, call).await,
         Operation::Kb(call) => kb::answer(context, *call).await,
     };
     log(context, name, &done);
@@ -144,6 +147,7 @@ fn name(operation: &Operation) -> &'static str {
         Operation::Done(_) => "done",
         Operation::Research(_) => "research",
         Operation::CommitKb(_) => "commitKB",
+        Operation::Personality(_) => "personality",
         Operation::Kb(_) => "kb",
     }
 }

@@ -39,6 +39,7 @@ pub enum SessionError {
 #[derive(Debug)]
 struct Session {
     turns: Vec<Turn>,
+    personality: Option<String>,
     used: Instant,
     leased: bool,
 }
@@ -69,6 +70,7 @@ impl Sessions {
         }
         let session = table.entry(key.clone()).or_insert_with(|| Session {
             turns: Vec::new(),
+            personality: None,
             used: Instant::now(),
             leased: false,
         });
@@ -87,6 +89,7 @@ impl Sessions {
         Ok(Lease {
             sessions: self.clone(),
             turns: session.turns.clone(),
+            personality: session.personality.clone(),
             key,
         })
     }
@@ -124,6 +127,7 @@ pub struct Lease {
     sessions: Sessions,
     key: Key,
     turns: Vec<Turn>,
+    personality: Option<String>,
 }
 
 impl Lease {
@@ -137,6 +141,17 @@ impl Lease {
     #[must_use]
     pub fn turns(&self) -> &[Turn] {
         &self.turns
+    }
+
+    /// Who answers in it, if that was said; empty: nobody in particular.
+    #[must_use]
+    pub fn personality(&self) -> Option<&str> {
+        self.personality.as_deref()
+    }
+
+    /// Says who answers in it from now on.
+    pub fn set_personality(&mut self, name: String) {
+        self.personality = Some(name);
     }
 
     /// Adds what was said now. Without it the session stays as it was.
@@ -154,6 +169,7 @@ impl Drop for Lease {
             table.remove(&self.key);
         } else if let Some(session) = table.get_mut(&self.key) {
             session.turns = turns;
+            session.personality = self.personality.take();
             session.used = Instant::now();
             session.leased = false;
         }

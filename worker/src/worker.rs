@@ -24,6 +24,7 @@ use crate::runs::Runs;
 use crate::server::{self, Peer};
 use crate::sessions::Sessions;
 use crate::toolbox::Tools;
+use crate::uses::Uses;
 
 /// A running worker. Cloning shares it.
 #[derive(Clone)]
@@ -41,6 +42,7 @@ pub(crate) struct Shared {
     pub(crate) tools: Tools,
     pub(crate) runs: Runs,
     pub(crate) memory: Remembering,
+    pub(crate) uses: Uses,
     /// Commands that run, by whose they are.
     pub(crate) commands: Places<User>,
     /// Calls of tools, by whose they are.
@@ -116,6 +118,7 @@ impl Worker {
             tools: Tools::new(receiver.clone()),
             runs: Runs::new(receiver.clone()),
             memory: Remembering::new(receiver.clone()),
+            uses: Uses::new(receiver.clone()),
             commands: Places::default(),
             tool_calls: Places::default(),
             module_calls: Places::default(),

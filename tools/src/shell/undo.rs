@@ -7,11 +7,12 @@ use super::Script;
 /// and a service that ran before is stopped, if somebody undoes what changed nothing.
 #[must_use]
 pub fn rollback(command: &str) -> Option<String> {
-    let argv = Script::parse(command).ok()?.plain_argv()?;
-    let (sudo, argv) = match argv.split_first() {
-        Some((first, rest)) if first == "sudo" && !rest.first()?.starts_with('-') => (true, rest),
-        _ => (false, argv.as_slice()),
+    // With an option of its own it is not plain.
+    let (sudo, command) = match command.trim_start().strip_prefix("sudo ") {
+        Some(rest) => (true, rest),
+        None => (false, command),
     };
+    let argv = Script::parse(command).ok()?.plain_argv()?;
     let words: Vec<&str> = argv.iter().map(String::as_str).collect();
     let (program, args) = words.split_first()?;
     let undone = undo(program, args)?;
@@ -121,6 +122,7 @@ mod tests {
             ),
             ("mv '/a b' /c", Some("mv /c '/a b'")),
             ("usermod -aG docker ana", Some("gpasswd -d ana docker")),
+            ("sudo -u ana systemctl start nginx", None),
             ("systemctl restart nginx", None),
             ("rm -rf /tmp/x", None),
             ("systemctl start a && systemctl start b", None),

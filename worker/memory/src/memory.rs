@@ -70,6 +70,17 @@ pub struct Memory {
     records_max: usize,
 }
 
+impl Backend {
+    /// The store itself, for [`migrate`](crate::portable::migrate).
+    pub fn open(&self) -> Result<Box<dyn Store>> {
+        Ok(match self {
+            Self::Embedded(directory) => Box::new(Embedded::open(directory)?),
+            #[cfg(feature = "server")]
+            Self::Server(server) => Box::new(crate::store::server::Server::connect(server)?),
+        })
+    }
+}
+
 impl Options {
     /// The embedded store in this directory, with room for a million records.
     #[must_use]
@@ -86,11 +97,7 @@ impl Memory {
     /// Opens the memory. A server that does not answer is tried again by the first who needs it;
     /// one whose vectors have another size than the embedding model's is refused.
     pub fn open(options: Options, embedder: Option<Arc<dyn Embedder>>) -> Result<Self> {
-        let store: Box<dyn Store> = match &options.backend {
-            Backend::Embedded(directory) => Box::new(Embedded::open(directory)?),
-            #[cfg(feature = "server")]
-            Backend::Server(server) => Box::new(crate::store::server::Server::connect(server)?),
-        };
+        let store = options.backend.open()?;
         Self::with_store(store, options, embedder)
     }
 

@@ -60,6 +60,12 @@ pub(crate) struct Ask {
     /// Who goes first when the worker is busy
     #[arg(long, value_name = "CLASS", value_parser = ["low", "normal", "high"])]
     priority: Option<String>,
+    /// Answer in this voice, see `fazai personality`; an empty name: in none
+    #[arg(long, value_name = "NAME")]
+    personality: Option<String>,
+    /// Put passages of what is remembered behind the question
+    #[arg(long)]
+    retrieve: bool,
     /// Plan, do what the policy allows, and answer from what was seen
     #[arg(long, conflicts_with_all = ["choice", "schema", "session"])]
     agent: bool,
@@ -167,6 +173,8 @@ impl Ask {
                 json_schema: self.schema.as_deref().map(read_schema).transpose()?,
                 overflow: Some(Overflow::Error),
                 agent: self.agent,
+                personality: self.personality.clone(),
+                retrieve: self.retrieve.then_some(true),
                 ..AskParams::default()
             },
             ..protocol::Ask::new(input)

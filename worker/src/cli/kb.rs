@@ -27,6 +27,10 @@ pub(crate) enum Kb {
     Rm(Named),
     /// Count the records
     Stats(Stats),
+    /// Remove what is over, and what was of least use if there is too much
+    Gc(Stats),
+    /// Find passages; the same as `fazai research`
+    Search(Research),
 }
 
 /// Add files, or all files of a directory
@@ -82,7 +86,7 @@ pub(crate) struct Named {
     worker: Worker,
 }
 
-/// Count the records
+/// The knowledge as a whole
 #[derive(Debug, Args)]
 pub(crate) struct Stats {
     /// JSON, also on a terminal
@@ -127,16 +131,18 @@ impl Kb {
             Self::Show(named) => named.run("show"),
             Self::Rm(named) => named.run("rm"),
             Self::Stats(stats) => ask(&stats.worker, kb("stats"), stats.json),
+            Self::Gc(gc) => ask(&gc.worker, kb("gc"), gc.json),
+            Self::Search(search) => search.run(),
         }
     }
 }
 
-fn kb(input: impl Into<String>) -> Operation {
+pub(super) fn kb(input: impl Into<String>) -> Operation {
     Operation::Kb(Box::new(KbCall::new(input)))
 }
 
 /// One line, one answer.
-fn ask(worker: &Worker, operation: Operation, json: bool) -> anyhow::Result<()> {
+pub(super) fn ask(worker: &Worker, operation: Operation, json: bool) -> anyhow::Result<()> {
     let call = |client: Client| async move { Ok(client.call(operation).await?) };
     let done = worker.with(call)?;
     let data = done.data.unwrap_or(Value::Null);

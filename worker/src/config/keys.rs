@@ -222,6 +222,20 @@ keys! {
             |s, v| s.memory.server_key_file = optional(v).map(|v| path(&v)).transpose()?, show_option(s.memory.server_key_file.as_ref().map(|path| path.display().to_string()).as_ref());
         "records_max", "The most records of a collection.":
             |s, v| s.memory.records_max = number(v, 1, 100_000_000)?, s.memory.records_max;
+        "bytes_high", "From which size of all records `fazai kb gc` removes those of least use.":
+            |s, v| s.memory.bytes_high = bytes(v)?, s.memory.bytes_high;
+        "bytes_low", "Down to which size it does.":
+            |s, v| s.memory.bytes_low = bytes(v)?, s.memory.bytes_low;
+        "personalities", "Where the operator's personalities are, NAME.toml with system, style, language and rules.":
+            |s, v| s.memory.personalities = path(v)?, s.memory.personalities.display();
+        "retrieve", "on or off: whether passages of what is remembered are put behind questions that do not say `retrieve`, for models that are large enough to read them.":
+            |s, v| s.memory.retrieve = on_off(v)?, show_on_off(s.memory.retrieve);
+        "retrieve_tokens_max", "How many tokens these passages may have together.":
+            |s, v| s.memory.retrieve_tokens_max = number(v, 16, 1_048_576)?, s.memory.retrieve_tokens_max;
+        "retrieve_timeout_ms", "How long an answer waits for them; without them it says so.":
+            |s, v| s.memory.retrieve_timeout_ms = number(v, 1, 60_000)?, s.memory.retrieve_timeout_ms;
+        "learn", "on or off: whether a run of a plan leaves behind what worked and what did not, as far as the policy allows.":
+            |s, v| s.memory.learn = on_off(v)?, show_on_off(s.memory.learn);
     }
     ["defaults"] {
         "max_tokens", "Most tokens to write.":

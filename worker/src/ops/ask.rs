@@ -1,6 +1,8 @@
 //! `ask`: from a request to an answer, token by token.
 
 mod fit;
+mod persona;
+mod retrieve;
 mod stream;
 mod valid;
 
@@ -37,15 +39,17 @@ pub(super) async fn answer(context: &Context, ask: Ask) -> Done {
 /// Everything before the first token: whatever can be refused is refused here.
 async fn begin(context: &Context, ask: Ask) -> Result<Streaming, WireError> {
     let settings = context.worker.settings();
-    let ask = ValidAsk::new(ask, &settings)?;
+    let mut ask = ValidAsk::new(ask, &settings)?;
     let quota = context.quota()?;
-    let session = session(context, &ask)?;
+    let mut session = session(context, &ask)?;
+    let personality = persona::put_on(context, &mut ask, session.as_mut()).await?;
     let model = context.lease(ask.model.clone(), ask.stream).await?;
     let turns = session
         .as_ref()
         .map(|lease| lease.turns().to_vec())
         .unwrap_or_default();
-    let prompt = fit::prompt(context, &ask, turns, &model).await?;
+    let passages = retrieve::passages(context, &ask, &model).await;
+    let prompt = fit::prompt(context, &ask, turns, &passages.text, &model).await?;
     let prompt_tokens = u32::try_from(prompt.tokens.len()).unwrap_or(u32::MAX);
     let room = model.info.context_tokens.saturating_sub(prompt_tokens);
     let choices = choices(&ask, &model, room)?;
@@ -85,6 +89,10 @@ async fn begin(context: &Context, ask: Ask) -> Result<Streaming, WireError> {
             model: model.title.clone(),
             prompt_tokens,
             max_tokens,
+            personality,
+            passages: u32::try_from(passages.count())
+                .ok()
+                .filter(|count| *count > 0),
         };
         context.outgoing.send(Line::Accepted(accepted)).await;
     }
@@ -94,6 +102,7 @@ async fn begin(context: &Context, ask: Ask) -> Result<Streaming, WireError> {
         session,
         events,
         prompt_tokens,
+        passages: passages.data(),
         cut_tokens: prompt.cut_tokens,
         quota,
         waited,

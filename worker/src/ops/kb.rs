@@ -1,5 +1,7 @@
 //! `commitKB` and `kb`: what is added to the knowledge, shown, removed and counted.
 
+mod keep;
+
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -88,11 +90,20 @@ pub(super) async fn answer(context: &Context, call: KbCall) -> Done {
         ["add", path] => ingest(context, path.trim().into(), &call).await,
         ["show", id] => show(context, id).await,
         ["rm", id] => remove(context, id).await,
+        ["gc"] => keep::gc(context).await,
+        ["export"] => keep::export(context, None).await,
+        ["export", path] => keep::export(context, Some(path)).await,
+        ["import", path] => keep::import(context, path).await,
+        ["migrate", "to server"] => keep::migrate(context, true).await,
+        ["migrate", "to directory"] => keep::migrate(context, false).await,
         _ => {
             let head = &call.input[..call.input.floor_char_boundary(64)];
             let message = format!("{head:?} is not understood");
             let error = WireError::new(ErrorCode::InvalidRequest, message);
-            Err(error.with_hint("input is \"stats\", \"add PATH\", \"show ID\" or \"rm ID\""))
+            Err(error.with_hint(
+                "input is stats, add PATH, show ID, rm ID, gc, export, export PATH, import PATH, \
+                 migrate to server or migrate to directory",
+            ))
         }
     };
     answer.unwrap_or_else(|error| context.fail(error))

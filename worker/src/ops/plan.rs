@@ -38,7 +38,7 @@ pub(super) async fn make(context: &Context, call: PlanCall) -> Done {
     let text = done.result.as_deref().unwrap_or_default();
     match judge(context, text).await {
         Ok(steps) => Done {
-            data: Some(json!({ "type": "plan", "steps": steps })),
+            data: Some(data(&steps, done.data)),
             ..done
         },
         Err(error) => Done {
@@ -48,6 +48,15 @@ pub(super) async fn make(context: &Context, call: PlanCall) -> Done {
             ..done
         },
     }
+}
+
+/// The plan, and the passages that its model had.
+fn data(steps: &[Value], asked: Option<Value>) -> Value {
+    let mut data = json!({ "type": "plan", "steps": steps });
+    if let Some(passages) = asked.map(|mut asked| asked["passages"].take()) {
+        data["passages"] = passages;
+    }
+    data
 }
 
 /// The question to the model, constrained to the shape of a plan.
@@ -69,6 +78,7 @@ async fn request(context: &Context, call: PlanCall) -> Result<Ask, WireError> {
             temperature: Some(0.0),
             max_tokens: Some(PLAN_TOKENS_MAX),
             prompt_name: Some(shape.name.to_owned()),
+            retrieve: call.params.retrieve,
             priority: call.params.priority,
             deadline_ms: call.params.deadline_ms,
             ..AskParams::default()

@@ -25,11 +25,12 @@ pub(super) struct Fitted {
 /// Texts below this are tokenized at once; longer ones would hold up other requests.
 const INLINE_BYTES_MAX: usize = 8 << 10;
 
-/// Makes the prompt of the session's turns and the request's.
+/// Makes the prompt of the session's turns and the request's, with a text `behind` the last.
 pub(super) async fn prompt(
     context: &Context,
     ask: &ValidAsk,
     mut turns: Vec<Turn>,
+    behind: &str,
     model: &ModelLease,
 ) -> Result<Fitted, WireError> {
     // A session keeps no system turn: each request may bring its own.
@@ -40,6 +41,9 @@ pub(super) async fn prompt(
         .partition(|turn| turn.role == Speaker::System);
     turns.splice(0..0, system);
     turns.extend(said);
+    if let Some(last) = turns.last_mut() {
+        last.content.push_str(behind);
+    }
     let bytes: usize = turns.iter().map(|turn| turn.content.len()).sum();
     let room = model.info.context_tokens as usize;
     let maker = Maker {

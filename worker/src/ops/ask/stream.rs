@@ -29,6 +29,8 @@ pub(super) struct Started {
     pub(super) session: Option<Lease>,
     pub(super) events: EventStream,
     pub(super) prompt_tokens: u32,
+    /// What was put behind the question.
+    pub(super) passages: Option<Value>,
     pub(super) cut_tokens: u32,
     pub(super) quota: Permit,
     /// From reading the request to its submission.
@@ -261,6 +263,10 @@ impl Streaming {
             truncated_tokens: (self.begun.cut_tokens > 0).then_some(self.begun.cut_tokens),
             session,
             logprobs: self.logprobs,
+            data: self
+                .begun
+                .passages
+                .map(|passages| json!({ "passages": passages })),
             ..context.done(None)
         }
     }
@@ -288,9 +294,12 @@ impl Streaming {
                 })
             })
             .collect();
+        let done = self.finished(context, outcome);
+        let mut data = done.data.unwrap_or_else(|| json!({}));
+        data["choices"] = json!(table);
         Done {
-            data: Some(json!({ "choices": table })),
-            ..self.finished(context, outcome)
+            data: Some(data),
+            ..done
         }
     }
 

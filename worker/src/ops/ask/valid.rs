@@ -32,6 +32,10 @@ pub(super) struct ValidAsk {
     pub(super) deadline_ms: Option<u64>,
     pub(super) overflow: Overflow,
     pub(super) ignore_eos: bool,
+    /// Whose voice it is; empty: nobody's.
+    pub(super) personality: Option<String>,
+    /// Whether what is remembered is looked up.
+    pub(super) retrieve: Option<bool>,
 }
 
 fn bad(message: impl Into<String>) -> WireError {
@@ -59,6 +63,9 @@ impl ValidAsk {
         }
         check_stops(&params.stop, limits)?;
         check_choices(params, limits)?;
+        if raw && (params.personality.is_some() || params.retrieve == Some(true)) {
+            return Err(bad("raw goes with neither personality nor retrieve"));
+        }
         Ok(Self {
             max_tokens: max_tokens(params, settings)?,
             by_chance: sampling.temperature > 0.0
@@ -73,6 +80,8 @@ impl ValidAsk {
             overflow: params.overflow.unwrap_or_default(),
             stop: ask.params.stop.clone(),
             prompt_name: prompt_name(&ask)?,
+            personality: ask.params.personality.clone(),
+            retrieve: params.retrieve,
             choices: ask.params.choices.clone(),
             ignore_eos: params.ignore_eos,
             raw,

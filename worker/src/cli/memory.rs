@@ -1,0 +1,107 @@
+//! `fazai memory`: all that is remembered, moved.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::Worker;
+use super::kb::{ask, kb};
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  fazai memory export                 beside the memory; it says where
+  fazai memory export /root/memory.ndjson
+  fazai memory import /root/memory.ndjson
+  fazai memory migrate --to server    from the directory to the server of [memory] server")]
+pub(crate) enum Memory {
+    /// Write all that is remembered into a new file, a line of JSON for each record
+    Export(Export),
+    /// Add the records of such a file; with an embedding model their vectors are made anew
+    Import(File),
+    /// Copy all records from the directory to the server, or back
+    Migrate(Migrate),
+}
+
+/// Write all that is remembered into a new file
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// Its path on the worker's machine, if the policy allows to write it; otherwise one beside
+    /// the memory
+    path: Option<PathBuf>,
+    /// JSON, also on a terminal
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    worker: Worker,
+}
+
+/// A file on the worker's machine
+#[derive(Debug, Args)]
+pub(crate) struct File {
+    /// Its path
+    path: PathBuf,
+    /// JSON, also on a terminal
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    worker: Worker,
+}
+
+/// Copy all records from the directory to the server, or back
+#[derive(Debug, Args)]
+pub(crate) struct Migrate {
+    /// Where to
+    #[arg(long, value_name = "PLACE")]
+    to: Place,
+    /// JSON, also on a terminal
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    worker: Worker,
+}
+
+/// Where records are.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Place {
+    Server,
+    Directory,
+}
+
+impl Memory {
+    pub(super) fn run(&self) -> anyhow::Result<()> {
+        match self {
+            Self::Export(export) => {
+                let path = export.path.as_ref().map(std::path::absolute).transpose()?;
+                let path = path.unwrap_or_default();
+                let wish = format!("export {}", path.display());
+                ask(&export.worker, kb(wish.trim()), export.json)
+            }
+            Self::Import(file) => file.run(),
+            Self::Migrate(migrate) => {
+                let to = match migrate.to {
+                    Place::Server => "server",
+                    Place::Directory => "directory",
+                };
+                ask(
+                    &migrate.worker,
+                    kb(format!("migrate to {to}")),
+                    migrate.json,
+                )
+            }
+        }
+    }
+}
+
+impl File {
+    fn run(&self) -> anyhow::Result<()> {
+        // The worker has another directory.
+        let path = std::path::absolute(&self.path)?;
+        ask(
+            &self.worker,
+            kb(format!("import {}", path.display())),
+            self.json,
+        )
+    }
+}
