@@ -243,7 +243,7 @@ impl Run {
             return Ok(());
         };
         let install = json!({
-            "type": "tool",
+            "type": "use_tool",
             "name": "packages",
             "args": { "action": "install", "name": program },
             "explain": format!("{program} is not installed"),
