@@ -75,6 +75,7 @@ pub enum GateError {
 pub struct Permit {
     id: u64,
     read_only: bool,
+    by_person: bool,
     action: Action,
     audit: SharedAudit,
     since: Instant,
@@ -268,11 +269,13 @@ impl Gate {
         decision: Decision,
         consent: Consent,
     ) -> Result<Permit, GateError> {
-        let read_only = consent.by.is_none() && self.policy().is_read_only(&caller);
+        let by_person = consent.by.is_some();
+        let read_only = !by_person && self.policy().is_read_only(&caller);
         let id = self.record(caller, action.clone(), decision, consent)?;
         Ok(Permit {
             id,
             read_only,
+            by_person,
             action,
             audit: Arc::clone(&self.audit),
             since: Instant::now(),
@@ -325,6 +328,12 @@ impl Permit {
     #[must_use]
     pub fn is_read_only(&self) -> bool {
         self.read_only
+    }
+
+    /// Whether a person said yes to it, and not the policy by itself.
+    #[must_use]
+    pub fn is_by_person(&self) -> bool {
+        self.by_person
     }
 
     /// Its number in the record.

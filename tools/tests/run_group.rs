@@ -11,7 +11,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use commands::{Seen, exec, how, mark, read_only, runs, see, shell, try_run};
-use fazai_tools::{GroupLimits, Groups, How, Why};
+use fazai_tools::{GroupLimits, Groups, How, Source, Why};
 
 /// Control groups of version 2, mounted for one test. All such mounts show the same groups, so one
 /// test at a time has one.
@@ -160,6 +160,7 @@ fn a_command_has_no_more_processes_than_it_may() {
     let seen = seen.expect("it ran");
     assert_ne!(seen.ended.exit_code, Some(0), "{seen:?}");
     assert_eq!(seen.stdout(), "");
+    assert!(seen.text(Source::Stderr).contains("fork"), "{seen:?}");
 }
 
 #[test]

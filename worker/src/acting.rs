@@ -181,26 +181,35 @@ fn open_groups(settings: &PolicySettings) -> Result<Arc<Groups>, String> {
 }
 
 /// What belongs to the worker, wherever the settings put it.
-fn own_files(settings: &Settings) -> OwnFiles {
+pub(crate) fn own_files(settings: &Settings) -> OwnFiles {
     OwnFiles {
         secret: secrets(settings),
-        kept: with_real([&settings.tools.dir, &settings.modules.dir]),
+        kept: with_real([
+            &settings.tools.dir,
+            &settings.modules.dir,
+            &settings.modules.trusted_keys,
+            &settings.model.dir,
+            &settings.model.prompt_store,
+            &settings.memory.personalities,
+        ]),
     }
 }
 
 /// What of it nobody may even read.
 pub(crate) fn secrets(settings: &Settings) -> Vec<PathBuf> {
-    with_real([
+    let named = [
         &settings.policy.audit_dir,
         &settings.policy.file,
         &settings.tools.runs_dir,
         &settings.tools.servers,
         &settings.memory.dir,
-    ])
+    ];
+    let read = settings.memory.server_key_file.iter();
+    with_real(named.into_iter().chain(&settings.files).chain(read))
 }
 
 /// Paths as the settings have them, and where they lead.
-fn with_real<const N: usize>(paths: [&PathBuf; N]) -> Vec<PathBuf> {
+fn with_real<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) -> Vec<PathBuf> {
     let named = paths.into_iter().filter(|path| path.is_absolute());
     named
         .flat_map(|path| [Some(path.clone()), path.canonicalize().ok()])

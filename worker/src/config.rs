@@ -44,6 +44,8 @@ pub struct Settings {
     pub log: LogSettings,
     /// Things in the file that were understood and have no effect; told at the start.
     pub notes: Vec<String>,
+    /// The file itself, and those with secrets that it names: nobody's but the worker's.
+    pub files: Vec<PathBuf>,
 }
 
 /// Where the worker listens.
@@ -371,6 +373,7 @@ impl Default for Settings {
                 format: LogFormat::Auto,
             },
             notes: Vec::new(),
+            files: Vec::new(),
         }
     }
 }
@@ -420,6 +423,10 @@ impl Settings {
     pub fn parse(text: &str, path: &Path) -> Result<Self, Faults> {
         let mut settings = Self::default();
         file::apply(text, path, &mut settings)?;
+        // /dev/null is everybody's.
+        settings
+            .files
+            .extend(path.canonicalize().ok().filter(|path| path.is_file()));
         Ok(settings)
     }
 }

@@ -49,6 +49,7 @@ const FILE_BYTES: u64 = 256 << 20;
 pub(crate) fn wanted(start: &Start) -> Wanted {
     let Capabilities { network, exec, .. } = start.capabilities;
     Wanted {
+        mounts: None,
         no_new_privs: true,
         files: Some(files(&start.capabilities)),
         user: Some(start.user.unwrap_or(NOBODY)),

@@ -6,6 +6,7 @@
 mod capabilities;
 mod files;
 mod limits;
+mod mounts;
 mod syscalls;
 mod user;
 
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use self::files::{Files, Rights, Rule};
 pub use self::limits::Limits;
 pub(crate) use self::limits::close_from;
+pub use self::mounts::Mounts;
 pub use self::syscalls::{Calls, Sockets};
 pub use self::user::{NOBODY, close_proc};
 
@@ -23,6 +25,8 @@ pub struct Wanted {
     /// Whether programs with set-user-ID, such as sudo, give it no rights. An ordinary user can
     /// have the layers `files` and `calls` only with this.
     pub no_new_privs: bool,
+    /// What it sees otherwise than everybody else; none: nothing.
+    pub mounts: Option<Mounts>,
     /// The files that it can reach; none: all.
     pub files: Option<Files>,
     /// Whom it becomes if it is root; none: it stays who it is.
@@ -96,6 +100,9 @@ pub fn enter(wanted: &Wanted) -> Result<Report, String> {
     };
     if wanted.no_new_privs {
         layer("no_new_privs", user::no_new_privs())?;
+    }
+    if let Some(mounts) = &wanted.mounts {
+        layer("mounts", mounts::enter(mounts))?;
     }
     // Paths are looked up with the rights that the process still has.
     if let Some(files) = &wanted.files {

@@ -8,6 +8,7 @@ use std::path::Path;
 use ed25519_dalek::{Signature, Signer, SigningKey, Verifier, VerifyingKey};
 use serde::{Deserialize, Serialize};
 
+use super::log::NO_LINKS;
 use super::{AuditError, Hash, unavailable};
 
 /// The file of the secret key, in hexadecimal digits.
@@ -88,6 +89,7 @@ impl Key {
             .append(true)
             .create(true)
             .mode(0o600)
+            .custom_flags(NO_LINKS)
             .open(&path)
             .map_err(unavailable(&path))?;
         file.write_all(line.as_bytes())

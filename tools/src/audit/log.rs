@@ -55,8 +55,11 @@ pub struct AuditLog {
     cut: Option<Event>,
 }
 
-/// A link would send the record elsewhere.
-const NO_LINKS: i32 = OFlags::NOFOLLOW.bits().cast_signed();
+/// A link would send the record elsewhere, and a pipe without a reader would keep everybody waiting.
+pub(super) const NO_LINKS: i32 = OFlags::NOFOLLOW
+    .union(OFlags::NONBLOCK)
+    .bits()
+    .cast_signed();
 const LOCK_FILE: &str = "audit.lock";
 
 impl AuditLog {
@@ -149,7 +152,11 @@ impl AuditLog {
     fn check_place(&self) -> Result<(), AuditError> {
         let path = self.path();
         let there = fs::symlink_metadata(&path);
-        if there.is_ok_and(|about| (about.dev(), about.ino()) == self.place) {
+        let is_it = |about: &fs::Metadata| {
+            let whole = self.broken || about.len() >= self.bytes;
+            (about.dev(), about.ino()) == self.place && whole
+        };
+        if there.is_ok_and(|about| is_it(&about)) {
             Ok(())
         } else {
             Err(AuditError::Moved { path })

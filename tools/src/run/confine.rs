@@ -3,18 +3,23 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use fazai_sandbox::{Calls, Files, Limits, Rights, Rule, Sockets, Wanted};
+use fazai_sandbox::{Calls, Files, Limits, Mounts, Rights, Rule, Sockets, Wanted};
 use tempfile::TempDir;
 
 use super::hidden::shown;
 use crate::action::{Action, Right};
 use crate::gate::Permit;
+use crate::policy::OwnFiles;
+use crate::shell::{Command, Script};
 
 /// What a command may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Confinement {
     /// What its user may do; sudo and package managers work. It writes no core dump.
     Open,
+    /// The same, but that it does not see what belongs to the worker, and can't change it, by
+    /// whatever path. Only root can have that; for others the policy's judgement stands alone.
+    Guarded(OwnFiles),
     /// Look at everything but passwords and keys, and change nothing but a directory of its own,
     /// named by `TMPDIR`, which is removed afterwards. Refused on a system without Landlock or seccomp, for it would not
     /// hold there.
@@ -38,31 +43,38 @@ const FILE_BYTES_MAX: u64 = 1 << 30;
 const DEVICES: &[&str] = &["/dev/null", "/dev/zero", "/dev/full", "/dev/tty"];
 
 impl Confinement {
-    /// What the permit and its action ask for, where `hidden` is not to be read: a tool has the
-    /// rights that its action names, and whatever was allowed without a person's yes under a
-    /// profile that is `read_only` changes nothing.
+    /// What the permit and its action ask for: a tool has the rights that its action names, and
+    /// whatever was allowed without a person's yes under a profile that is `read_only` changes
+    /// nothing. What a person said yes to is not held back, unless it is a tool.
     #[must_use]
-    pub fn of(permit: &Permit, hidden: Vec<PathBuf>) -> Self {
+    pub fn of(permit: &Permit, own: OwnFiles) -> Self {
         let rights = match permit.action() {
             Action::CallTool(call) => Some(&call.rights),
             _ => None,
         };
         let changes = rights.is_none_or(|rights| rights.contains(&Right::Change));
         if changes && !permit.is_read_only() {
-            return Self::Open;
+            return if permit.is_by_person() || mounts(permit.action()) {
+                Self::Open
+            } else {
+                Self::Guarded(own)
+            };
         }
         let sockets = match rights {
             None => Sockets::All,
             Some(rights) if rights.contains(&Right::Network) => Sockets::Ip,
             Some(_) => Sockets::None,
         };
-        Self::ReadOnly { hidden, sockets }
+        Self::ReadOnly {
+            hidden: own.secret,
+            sockets,
+        }
     }
 
     /// The command's own directory.
     pub(super) fn temp(&self) -> io::Result<Option<TempDir>> {
         match self {
-            Self::Open => Ok(None),
+            Self::Open | Self::Guarded(_) => Ok(None),
             Self::ReadOnly { .. } => tempfile::Builder::new()
                 .prefix("fazai-run-")
                 .tempdir()
@@ -73,6 +85,13 @@ impl Confinement {
     pub(super) fn wanted(&self, temp: Option<&Path>) -> Wanted {
         match self {
             Self::Open => Wanted::default(),
+            Self::Guarded(own) => Wanted {
+                mounts: Some(Mounts {
+                    hidden: own.secret.clone(),
+                    kept: own.kept.clone(),
+                }),
+                ..Wanted::default()
+            },
             Self::ReadOnly { hidden, sockets } => Wanted {
                 no_new_privs: true,
                 files: Some(Files {
@@ -95,6 +114,18 @@ impl Confinement {
         }
     }
 }
+
+/// Whether a command is there to mount something, which nobody would see if it had a view of the
+/// file system of its own. The profiles that allow it by themselves allow nearly everything.
+fn mounts(action: &Action) -> bool {
+    let argv = action.exec().map(|exec| exec.argv.as_slice());
+    let script = Script::from_argv(argv.unwrap_or_default()).unwrap_or_default();
+    let mut names = script.commands.iter().map(Command::name);
+    names.any(|name| name.contains("mount") || MOUNTERS.contains(&name))
+}
+
+/// Besides those with `mount` in their names.
+const MOUNTERS: &[&str] = &["sshfs", "s3fs", "rclone", "encfs", "gocryptfs", "ntfs-3g"];
 
 fn rule<P: Into<PathBuf>>(paths: impl IntoIterator<Item = P>, rights: Rights) -> Rule {
     Rule {

@@ -83,8 +83,21 @@ pub(super) fn parameters(count: u64) -> String {
     }
 }
 
+/// What is shown of a cell, in characters.
+const CELL_CHARS_MAX: usize = 300;
+
+/// A cell is one line: what others wrote must not look like rows.
+fn cell(text: &str) -> String {
+    let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    plain.take(CELL_CHARS_MAX).collect()
+}
+
 /// Lines up columns; the first row is the heading.
 pub(super) fn table(rows: &[Vec<String>]) -> String {
+    let rows: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| row.iter().map(|text| cell(text)).collect())
+        .collect();
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));
@@ -92,7 +105,7 @@ pub(super) fn table(rows: &[Vec<String>]) -> String {
     };
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let mut text = String::new();
-    for row in rows {
+    for row in &rows {
         let cells: Vec<String> = row
             .iter()
             .zip(&widths)

@@ -111,7 +111,7 @@ keys! {
         "tcp_token", "What a TCP client must show in hello. Needed for any address but loopback.":
             |s, v| s.server.tcp_token = optional(v).map(Secret), "";
         "tcp_token_file", "A file that holds the token instead.":
-            |s, v| s.server.tcp_token = Some(token_file(v)?), "";
+            |s, v| { s.server.tcp_token = Some(token_file(v)?); s.files.push(path(v)?) }, "";
         "drain_ms", "How long requests may go on after a stop was asked for.":
             |s, v| s.server.drain_ms = number(v, 0, 3_600_000)?, s.server.drain_ms;
     }
@@ -165,7 +165,7 @@ keys! {
         "trust", "What a module must show to be loaded: manifest (its sha256 is in modules.toml), signature (NAME.so.minisig by a trusted key) or any (nothing: whoever can write to the directory decides what runs).":
             |s, v| s.modules.trust = module_trust(v)?, show_module_trust(s.modules.trust);
         "trusted_keys", "The file of public keys whose signatures count, a line each; a relative path is below dir.":
-            |s, v| s.modules.trusted_keys = PathBuf::from(v), s.modules.trusted_keys.display();
+            |s, v| s.modules.trusted_keys = unquoted(v)?, s.modules.trusted_keys.display();
         "isolation", "process (each module has one of its own), or inproc: signed modules that modules.toml calls trusted run inside the worker, where a crash of theirs ends it.":
             |s, v| s.modules.isolation = module_isolation(v)?, show_module_isolation(s.modules.isolation);
         "call_timeout_ms", "How long a call may take, unless modules.toml says otherwise for the module.":
@@ -473,11 +473,20 @@ fn show_cgroup(cgroup: &Cgroup) -> String {
 
 /// A path means the same wherever the worker was started, and quotes would be part of its name.
 fn path(text: &str) -> Result<PathBuf, String> {
-    if text.starts_with('/') {
+    let up = text.split('/').any(|part| part == "..");
+    if text.starts_with('/') && !up && !text.contains(" #") {
         Ok(PathBuf::from(text))
     } else {
-        Err("an absolute path without quotes is needed".to_owned())
+        Err("an absolute path is needed, without quotes, `..` or a comment behind it".to_owned())
     }
+}
+
+/// A path that may be below another.
+fn unquoted(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() || text.starts_with(['"', '\'']) {
+        return Err("a path without quotes is needed".to_owned());
+    }
+    Ok(PathBuf::from(text))
 }
 
 /// A path, or nothing.

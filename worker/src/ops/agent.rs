@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::passages::fenced;
 use super::{Context, HEARTBEAT, ask, plan, shell, tool};
+use crate::acting;
 use crate::errors;
 use crate::runs::{Entry, Journal, JournalFault, KeptStep, Live, Order, Stand};
 
@@ -24,6 +25,9 @@ const STEPS_MAX: usize = 12;
 /// Plans after the first, each made because a step failed. With the length of a plan this also
 /// bounds the tokens of a run.
 const REPLANS_MAX: u32 = 1;
+
+/// The longest wish, which is kept with the run.
+const WISH_BYTES_MAX: usize = 16 << 10;
 
 /// What is kept of a step's output, and shown to the model: the end of it.
 const SEEN_BYTES_MAX: usize = 4 << 10;
@@ -77,7 +81,10 @@ pub(super) async fn resume(context: &Context, id: &str, stream: bool) -> Done {
         session: kept.session.clone(),
         stream,
         report: kept.report,
-        params: AskParams::default(),
+        params: AskParams {
+            deadline_ms: kept.deadline_ms,
+            ..AskParams::default()
+        },
     };
     Run::new(context, wanted, journal, live).go().await
 }
@@ -99,6 +106,9 @@ fn check(ask: &Ask) -> Result<(), WireError> {
 }
 
 async fn begin(context: &Context, wanted: Wanted) -> Done {
+    if let Err(error) = may_begin(context, &wanted).await {
+        return context.fail(error);
+    }
     let begun = Entry::Begun {
         id: format!("{:016x}", rand::random::<u64>()),
         time: super::timestamp(),
@@ -107,12 +117,33 @@ async fn begin(context: &Context, wanted: Wanted) -> Done {
         model: wanted.model.clone(),
         session: wanted.session.clone(),
         report: wanted.report,
+        deadline_ms: wanted.params.deadline_ms,
     };
     let worker = context.worker.clone();
     match journaling(move || worker.shared.runs.begin(&begun)).await {
         Ok((journal, live)) => Run::new(context, wanted, journal, live).go().await,
         Err(error) => context.fail(error),
     }
+}
+
+/// Nothing is written down for somebody who may not do anything, or for what no model would read.
+async fn may_begin(context: &Context, wanted: &Wanted) -> Result<(), WireError> {
+    if wanted.wish.len() > WISH_BYTES_MAX {
+        let bytes = wanted.wish.len();
+        let message = format!("what is wanted has {bytes} bytes, the limit is {WISH_BYTES_MAX}");
+        return Err(WireError::new(ErrorCode::InvalidRequest, message)
+            .with_hint("put long texts into a file, and name that"));
+    }
+    let (worker, user) = (context.worker.clone(), context.user);
+    let policy = context
+        .act(move || Ok(worker.shared.acting.policy()?))
+        .await?;
+    if policy.profile_of(&acting::caller(user)).is_none() {
+        let message = "no profile of the policy is for you: nothing can be run";
+        return Err(WireError::new(ErrorCode::Denied, message)
+            .with_hint("`callers` in the policy says who has which; see `fazai policy`"));
+    }
+    Ok(())
 }
 
 /// Does something with journals on a thread that may wait for the disk.
@@ -180,10 +211,11 @@ impl Run {
     }
 
     async fn go(mut self) -> Done {
-        let over = self.follow().await;
+        let over = self.follow_in_time().await;
         let cancelled = *self.live.order.borrow() == Order::Cancel;
         let stand = match &over {
-            Ok(()) => Stand::Done,
+            Ok(()) if self.kept().left.is_empty() => Stand::Done,
+            Ok(()) => Stand::Limited,
             Err(Over::Stopped) if cancelled => Stand::Cancelled,
             Err(_) => Stand::Stopped,
         };
@@ -198,12 +230,34 @@ impl Run {
                 ..*done
             },
             (_, Err(error)) => self.context.fail(error),
-            (Ok(()), Ok(())) => self.answer().await,
+            (Ok(()), Ok(())) => self.answer(stand).await,
             (Err(Over::Stopped), Ok(())) => Done {
                 metadata: Status::Stopped.into(),
                 data: Some(self.data(stand)),
                 ..self.context.done(Some(self.seen()))
             },
+        }
+    }
+
+    /// Plans and steps, until they are over or the time is: then whatever goes on is stopped, be it
+    /// a command, a question or a pause.
+    async fn follow_in_time(&mut self) -> Result<(), Over> {
+        let Some(left) = self.left() else {
+            return self.follow().await;
+        };
+        let stopped = self.context.stopped.clone();
+        let timer = tokio::spawn(async move {
+            tokio::time::sleep(left).await;
+            stopped.cancel();
+        });
+        let over = self.follow().await;
+        timer.abort();
+        match over {
+            Err(Over::Stopped) => {
+                self.check_deadline()?;
+                Err(Over::Stopped)
+            }
+            over => over,
         }
     }
 
@@ -490,9 +544,12 @@ impl Run {
 
     /// The answer: a model that can read says what the output means, and otherwise the output is
     /// the answer.
-    async fn answer(self) -> Done {
-        let seen = self.seen();
-        let data = self.data(Stand::Done);
+    async fn answer(self, stand: Stand) -> Done {
+        let mut seen = self.seen();
+        if stand == Stand::Limited {
+            seen.push_str("\n[more was planned than the steps that a run may have]\n");
+        }
+        let data = self.data(stand);
         if !self.wanted.report {
             return self.context.done_with(seen, data);
         }

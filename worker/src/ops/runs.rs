@@ -50,15 +50,21 @@ async fn list(context: &Context) -> Result<Done, WireError> {
     let (lines, data): (Vec<String>, Vec<Value>) = theirs
         .map(|kept| {
             let stand = stand(context, kept);
-            let line = format!("{}\t{stand}\t{}\t{}", kept.id, kept.time, kept.wish);
+            let line = format!("{}\t{stand}\t{}\t{}", kept.id, kept.time, head(&kept.wish));
             let data = json!({
                 "run": kept.id, "stand": stand, "time": kept.time, "user": kept.user,
-                "wish": kept.wish, "steps": kept.steps.len(), "left": kept.left.len(),
+                "wish": head(&kept.wish), "steps": kept.steps.len(), "left": kept.left.len(),
             });
             (line, data)
         })
         .unzip();
     Ok(context.done_with(lines.join("\n"), json!({ "runs": data })))
+}
+
+/// What a list shows of a wish.
+fn head(wish: &str) -> String {
+    let plain = wish.chars().map(|c| if c.is_control() { ' ' } else { c });
+    plain.take(200).collect()
 }
 
 /// How it stands, by what is known now.
@@ -73,6 +79,7 @@ fn stand(context: &Context, kept: &Kept) -> &'static str {
         Stand::Running => "interrupted",
         Stand::Stopped => "stopped",
         Stand::Done => "done",
+        Stand::Limited => "limited",
         Stand::Cancelled => "cancelled",
     }
 }
@@ -114,7 +121,7 @@ async fn resume(context: &Context, id: &str, stream: bool) -> Done {
     if context.worker.shared.runs.order(id, Order::GoOn) {
         return context.done(Some("told".to_owned()));
     }
-    if matches!(kept.stand, Stand::Done | Stand::Cancelled) {
+    if kept.stand.is_over() {
         let message = format!("run {id} is over");
         return context.fail(WireError::new(ErrorCode::InvalidRequest, message));
     }
@@ -125,7 +132,7 @@ async fn resume(context: &Context, id: &str, stream: bool) -> Done {
 async fn cancel(context: &Context, id: &str) -> Result<Done, WireError> {
     let kept = find(context, id).await?;
     let runs = &context.worker.shared.runs;
-    if !runs.order(id, Order::Cancel) && !matches!(kept.stand, Stand::Done | Stand::Cancelled) {
+    if !runs.order(id, Order::Cancel) && !kept.stand.is_over() {
         let (worker, id) = (context.worker.clone(), id.to_owned());
         journaling(move || {
             let (mut journal, _live) = worker.shared.runs.resume(&id)?;

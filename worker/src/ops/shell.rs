@@ -92,11 +92,11 @@ pub(super) fn launcher(context: &Context) -> Result<Launcher, WireError> {
 /// In what way a program runs that has this permit.
 pub(super) fn how(context: &Context, launcher: Launcher, permit: &Permit) -> How {
     let settings = context.worker.settings();
-    let hidden = acting::secrets(&settings);
+    let own = acting::own_files(&settings);
     let settings = &settings.policy;
     How {
         launcher,
-        confinement: Confinement::of(permit, hidden),
+        confinement: Confinement::of(permit, own),
         groups: context.worker.shared.acting.groups(),
         timeout: Duration::from_millis(settings.command_timeout_ms),
         term_grace: TERM_GRACE,

@@ -1,5 +1,6 @@
 //! The journal of one run.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -9,6 +10,8 @@ use fazai_protocol::StepState;
 use rustix::fs::{FlockOperation, OFlags, flock};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::policy::is_ours_alone;
 
 /// The largest journal, in bytes.
 const JOURNAL_BYTES_MAX: u64 = 4 << 20;
@@ -29,6 +32,9 @@ pub(crate) enum Entry {
         session: Option<String>,
         /// Whether a model is to say at the end what was found.
         report: bool,
+        /// How long it may take, from each beginning or resumption.
+        #[serde(default)]
+        deadline_ms: Option<u64>,
     },
     /// The steps from here on; a later plan takes the place of what is left of the one before.
     Plan { steps: Vec<Value> },
@@ -56,8 +62,17 @@ pub(crate) enum Stand {
     Stopped,
     /// Its steps are over.
     Done,
+    /// It has done as many steps as a run may, and more are planned.
+    Limited,
     /// Somebody cancelled it for good.
     Cancelled,
+}
+
+impl Stand {
+    /// Whether it does not go on any more.
+    pub(crate) fn is_over(self) -> bool {
+        matches!(self, Self::Done | Self::Limited | Self::Cancelled)
+    }
 }
 
 /// A step that began.
@@ -79,6 +94,7 @@ pub(crate) struct Kept {
     pub(crate) model: Option<String>,
     pub(crate) session: Option<String>,
     pub(crate) report: bool,
+    pub(crate) deadline_ms: Option<u64>,
     pub(crate) stand: Stand,
     /// How many plans were made.
     pub(crate) plans: u32,
@@ -134,7 +150,10 @@ impl Journal {
             dir: dir.to_owned(),
             kept,
         };
-        journal.write(begun)?;
+        // On a full disk nothing is left behind.
+        journal.write(begun).inspect_err(|_| {
+            let _ = fs::remove_file(path(dir, &journal.kept.id));
+        })?;
         Ok(journal)
     }
 
@@ -192,6 +211,7 @@ impl Kept {
             model,
             session,
             report,
+            deadline_ms,
         } = begun
         else {
             return None;
@@ -204,6 +224,7 @@ impl Kept {
             model,
             session,
             report,
+            deadline_ms,
             stand: Stand::Running,
             plans: 0,
             left: Vec::new(),
@@ -281,6 +302,9 @@ pub(super) fn read(dir: &Path, id: &str) -> Result<Kept, JournalFault> {
         .open(&path)
         .map_err(|_| not_found())?;
     let about = file.metadata().map_err(|_| not_found())?;
+    if !is_ours_alone(&about) {
+        return Err(damaged("others can write to it"));
+    }
     if !about.is_file() || about.len() > JOURNAL_BYTES_MAX {
         return Err(damaged("it is too long, or no file"));
     }
@@ -312,20 +336,37 @@ pub(super) fn list(dir: &Path) -> Vec<Kept> {
     kept
 }
 
-/// Makes room for one more: those that are over go first, then those that stopped.
+/// Makes room for one more: what can't be read goes first, then the oldest of whoever has the most
+/// runs, so that nobody loses his to another; of them those that are over before others.
 pub(super) fn forget_oldest(
     dir: &Path,
     most: usize,
     is_live: impl Fn(&str) -> bool,
 ) -> Result<(), JournalFault> {
-    if ids(dir).len() < most {
+    let ids = ids(dir);
+    let mut over = (ids.len() + 1).saturating_sub(most);
+    if over == 0 {
         return Ok(());
     }
+    let remove = |id: &str| fs::remove_file(path(dir, id)).map_err(|fault| failed(dir, fault));
     let mut kept = list(dir);
+    let is_read = |id: &String| kept.iter().any(|kept| kept.id == *id);
+    for id in ids.iter().filter(|id| !is_read(id)).take(over) {
+        remove(id)?;
+        over -= 1;
+    }
     kept.sort_by_key(|kept| (kept.stand == Stand::Running, kept.time.clone()));
-    let over = (kept.len() + 1).saturating_sub(most);
-    for old in kept.iter().filter(|old| !is_live(&old.id)).take(over) {
-        fs::remove_file(path(dir, &old.id)).map_err(|fault| failed(dir, fault))?;
+    kept.retain(|kept| !is_live(&kept.id));
+    for _ in 0..over {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        kept.iter()
+            .for_each(|kept| *counts.entry(&kept.user).or_default() += 1);
+        let most = counts.into_iter().max_by_key(|(_, count)| *count);
+        let Some(at) = most.and_then(|(user, _)| kept.iter().position(|kept| kept.user == user))
+        else {
+            break;
+        };
+        remove(&kept.remove(at).id)?;
     }
     Ok(())
 }
@@ -378,6 +419,7 @@ mod tests {
             model: None,
             session: None,
             report: true,
+            deadline_ms: None,
         }
     }
 
@@ -452,6 +494,39 @@ mod tests {
         forget_oldest(dir.path(), 3, |_| false).expect("one goes");
         let left: Vec<String> = list(dir.path()).into_iter().map(|kept| kept.id).collect();
         assert_eq!(left, ["new", "old"]);
+    }
+
+    /// Somebody who begins many runs pushes out his own.
+    #[test]
+    fn nobody_loses_a_run_to_another() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let begin = |id: &str, time: &str, by: &str| {
+            let mut begun = begun(id, time);
+            if let Entry::Begun { user, .. } = &mut begun {
+                by.clone_into(user);
+            }
+            let mut journal = Journal::create(dir.path(), &begun).expect("a journal");
+            let stand = Stand::Done;
+            journal.add(Entry::Stand { stand }).expect("it is written");
+        };
+        begin("root", "1", "uid 0");
+        begin("a", "2", "uid 7");
+        begin("b", "3", "uid 7");
+        fs::write(path(dir.path(), "damaged"), "").expect("it is written");
+        forget_oldest(dir.path(), 3, |_| false).expect("two go");
+        let mut left = ids(dir.path());
+        left.sort();
+        assert_eq!(left, ["b", "root"]);
+    }
+
+    #[test]
+    fn what_others_can_write_is_no_journal() {
+        let dir = tempfile::tempdir().expect("a directory");
+        drop(Journal::create(dir.path(), &begun("a1", "1")).expect("a journal"));
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+        fs::set_permissions(path(dir.path(), "a1"), open).expect("it is opened");
+        let found = read(dir.path(), "a1");
+        assert!(matches!(found, Err(JournalFault::Damaged(_))), "{found:?}");
     }
 
     #[test]

@@ -316,7 +316,7 @@ impl Server {
 }
 
 fn is_open(confinement: &Confinement) -> bool {
-    matches!(confinement, Confinement::Open)
+    matches!(confinement, Confinement::Open | Confinement::Guarded(_))
 }
 
 /// That somebody starts the server, whether that succeeds or not.

@@ -10,8 +10,8 @@ use std::time::Duration;
 use fazai_sandbox::{Launcher, Stop};
 use fazai_toolbox::{Broken, Files, FilesOptions, Host, Source, Tool, ToolError, call};
 use fazai_tools::{
-    Action, Approvals, Approvers, AuditLog, AuditOptions, Caller, Confinement, Gate, How, Passage,
-    Permit, Policy, Request, ToolCall, User,
+    Action, Approvals, Approvers, AuditLog, AuditOptions, Caller, Confinement, Gate, How, OwnFiles,
+    Passage, Permit, Policy, Request, ToolCall, User,
 };
 use serde_json::Value;
 
@@ -158,7 +158,7 @@ impl Host for Bench {
                 args: Vec::new(),
                 user: None,
             },
-            confinement: Confinement::of(permit, Vec::new()),
+            confinement: Confinement::of(permit, OwnFiles::default()),
             groups: None,
             timeout: self.timeout,
             term_grace: Duration::from_millis(200),

@@ -13,7 +13,7 @@ use fazai_sandbox::{Launcher, Stop};
 use fazai_toolbox::{BuiltIn, Host, Settings, ToolError, Toolbox, call, wants};
 use fazai_tools::{
     Action, Approvals, Approvers, AuditLog, AuditOptions, Caller, Choice, Confinement, Gate, How,
-    Passage, Permit, Policy, Request, User,
+    OwnFiles, Passage, Permit, Policy, Request, User,
 };
 use jiff::civil::date;
 use serde_json::Value;
@@ -168,7 +168,13 @@ impl Host for Place {
                 args: Vec::new(),
                 user: None,
             },
-            confinement: Confinement::of(permit, vec![self.directory.path().join("audit")]),
+            confinement: Confinement::of(
+                permit,
+                OwnFiles {
+                    secret: vec![self.directory.path().join("audit")],
+                    ..OwnFiles::default()
+                },
+            ),
             groups: None,
             timeout: Duration::from_secs(60),
             term_grace: Duration::from_millis(500),

@@ -9,7 +9,7 @@ use fazai_sandbox::{Launcher, Stop};
 use fazai_toolbox::{Host, McpServer, ToolError};
 use fazai_tools::{
     Action, Approvals, Approvers, AuditLog, AuditOptions, Caller, Choice, Confinement, Gate, How,
-    Passage, Permit, Policy, Request, User,
+    OwnFiles, Passage, Permit, Policy, Request, User,
 };
 use jiff::civil::date;
 use serde_json::Value;
@@ -116,7 +116,13 @@ impl Host for Place {
                 args: vec!["keep".into()],
                 user: None,
             },
-            confinement: Confinement::of(permit, vec![self.directory.path().join("audit")]),
+            confinement: Confinement::of(
+                permit,
+                OwnFiles {
+                    secret: vec![self.directory.path().join("audit")],
+                    ..OwnFiles::default()
+                },
+            ),
             groups: None,
             timeout: Duration::from_secs(30),
             term_grace: Duration::from_millis(500),
