@@ -275,7 +275,7 @@ async fn a_worker_killed_at_any_moment_leaves_a_record_and_a_run_that_goes_on() 
         killed.start();
         let mut wire = Wire::connect(&killed.socket()).await;
         let ask = json!({
-            "action": "ask", "action_id": "a", "input": "is the disk full?",
+            "action": "ask", "action_id": "a", "input": "the service postgresql failed",
             "params": { "agent": true },
         });
         wire.send(&ask.to_string()).await;
@@ -320,8 +320,8 @@ async fn a_worker_killed_at_any_moment_leaves_a_record_and_a_run_that_goes_on() 
                 .map(|line| serde_json::from_str::<Value>(line).unwrap())
                 .filter(|entry| entry["event"] == "decided")
                 .filter(|entry| {
-                    let argv = entry["action"]["argv"].as_array().unwrap();
-                    let words: Vec<&str> = argv.iter().filter_map(Value::as_str).collect();
+                    let argv = entry["action"]["argv"].as_array().into_iter().flatten();
+                    let words: Vec<&str> = argv.filter_map(Value::as_str).collect();
                     words.join(" ").ends_with(what)
                 });
             assert!(decided.count() <= 1, "{what} after {lines} lines:\n{shown}");

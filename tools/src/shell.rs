@@ -122,10 +122,16 @@ impl Script {
     /// without a shell: what was judged is then what runs, whatever the shell would have made of it.
     #[must_use]
     pub fn plain_argv(&self) -> Option<Vec<String>> {
+        self.single_argv().filter(|_| self.opaque.is_empty())
+    }
+
+    /// The program and arguments of a script that is one command whose words are all known, whether
+    /// or not it is known what it does.
+    fn single_argv(&self) -> Option<Vec<String>> {
         let [command] = self.commands.as_slice() else {
             return None;
         };
-        if !self.opaque.is_empty() || !command.reads.is_empty() || !command.writes.is_empty() {
+        if !command.reads.is_empty() || !command.writes.is_empty() {
             return None;
         }
         let args = command.args.iter().map(|arg| match arg {

@@ -12,7 +12,7 @@ pub fn rollback(command: &str) -> Option<String> {
         Some(rest) => (true, rest),
         None => (false, command),
     };
-    let argv = Script::parse(command).ok()?.plain_argv()?;
+    let argv = Script::parse(command).ok()?.single_argv()?;
     let words: Vec<&str> = argv.iter().map(String::as_str).collect();
     let (program, args) = words.split_first()?;
     let undone = undo(program, args)?;
