@@ -7,6 +7,8 @@
 //! | file | what it owns |
 //! |---|---|
 //! | `walk.rs` | every place in the syntax tree where something can be executed |
+//! | `tree.rs` | the parser of the grammar, and the bounds that it is held to |
+//! | `lex.rs` | the pieces of a word, in one pass |
 //! | `word.rs` | quotes, escapes, substitutions: a word as the program gets it |
 //! | `inner.rs` | programs that run their arguments: `sudo`, `xargs`, `find -exec`, `sh -c` |
 //! | `options.rs` | where such a program's own options end |
@@ -19,8 +21,10 @@
 
 mod code;
 mod inner;
+mod lex;
 mod options;
 mod touch;
+mod tree;
 mod undo;
 mod walk;
 mod word;
@@ -75,6 +79,16 @@ pub struct Opaque {
     pub text: String,
 }
 
+impl Opaque {
+    /// Keeps the beginning of the text: a person has to read it, and a stranger wrote it.
+    fn new(reason: &'static str, text: &str) -> Self {
+        Self {
+            reason,
+            text: text.chars().take(200).collect(),
+        }
+    }
+}
+
 /// A text that is not even asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
@@ -92,6 +106,11 @@ pub enum Refused {
     /// More than [`COMMANDS_MAX`].
     #[error("the text runs more than {COMMANDS_MAX} commands; split it")]
     TooMany,
+    /// Its brackets and `case`s could be read in too many ways.
+    #[error(
+        "the command is too tangled to be understood in time; split it, or write it into a script"
+    )]
+    TooTangled,
     /// No program can be given such an argument.
     #[error("the command contains a NUL byte; remove it")]
     Nul,

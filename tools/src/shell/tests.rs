@@ -284,6 +284,21 @@ fn limits_hold() {
     assert_eq!(refused(&"(".repeat(100)), Refused::TooDeep);
     assert_eq!(refused(&"a;".repeat(COMMANDS_MAX + 1)), Refused::TooMany);
     assert_eq!(refused(&"env ".repeat(100)), Refused::TooDeep);
+    assert_eq!(refused(&"${a}".repeat(2000)), Refused::TooTangled);
+    let cases = "case a in a) ".repeat(20) + "x " + &"esac ".repeat(20);
+    assert_eq!(refused(&cases), Refused::TooTangled);
+    let open = "( ".repeat(15);
+    assert_eq!(refused(&format!("(( {open}")), Refused::TooDeep);
+    let open = "( ')' ".repeat(100);
+    assert_eq!(refused(&format!("(( {open}")), Refused::TooTangled);
+    assert_eq!(refused(&format!("[[ a =~ {open} ]]")), Refused::TooTangled);
+    assert_eq!(refused(&"if ".repeat(5000)), Refused::TooMany);
+    // The same text for many shells.
+    let (shells, many) = ("sh;".repeat(200), "$()".repeat(1000));
+    assert_eq!(
+        refused(&format!("{{ {shells} }} <<E\n{many}\nE\n")),
+        Refused::TooMany
+    );
     let argv = vec!["ls".to_owned(), "x".repeat(1 << 20)];
     assert_eq!(
         Script::from_argv(&argv).expect_err("too long"),

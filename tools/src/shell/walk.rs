@@ -4,17 +4,22 @@ use brush_parser::ast::{
     AndOr, AndOrList, Assignment, AssignmentName, AssignmentValue, BinaryPredicate,
     Command as Node, CommandPrefixOrSuffixItem as Item, CompoundCommand, CompoundList,
     ExtendedTestExpr, FunctionDefinition, IoFileRedirectKind, IoFileRedirectTarget, IoRedirect,
-    Pipeline, Program, SeparatorOperator, SimpleCommand, UnaryPredicate, UnexpandedArithmeticExpr,
+    Pipeline, SeparatorOperator, SimpleCommand, UnaryPredicate, UnexpandedArithmeticExpr,
     Word as RawWord,
 };
-use brush_parser::{ParserOptions, SourceInfo, parse_tokens, uncached_tokenize_str};
 
 use super::inner::{Inner, inner};
+use super::tree::tree;
 use super::word::{arithmetic, resolve};
-use super::{COMMANDS_MAX, Command, NESTING_MAX, Opaque, Refused, Script, Word, check_text, code};
+use super::{
+    COMMAND_BYTES_MAX, COMMANDS_MAX, Command, NESTING_MAX, Opaque, Refused, Script, Word,
+    check_text, code,
+};
 
-/// The stack of the thread that parses: the parser is recursive, and the text a stranger's.
-const PARSER_STACK_BYTES: usize = 32 << 20;
+/// How much text is walked in all: a text may name others, each in its turn, and the same one many
+/// times. What it costs to start with one is counted as well.
+const WALKED_BYTES_MAX: usize = NESTING_MAX * COMMAND_BYTES_MAX;
+const TEXT_BYTES: usize = 256;
 
 /// Words that are no programs. Where one is found as one, a wrapper stood before it, or shells
 /// read the text in another way.
@@ -28,6 +33,8 @@ const RESERVED: &[&str] = &[
 pub(super) struct Walk {
     script: Script,
     depth: usize,
+    /// How many bytes of text were walked so far.
+    walked: usize,
     pipelines: usize,
     /// The pipeline that is being walked, and whether it has more than one command.
     pipeline: usize,
@@ -75,8 +82,12 @@ impl Walk {
     /// Walks a text that a shell would run.
     pub(super) fn text(&mut self, text: &str) -> Walked {
         check_text(text.len(), text.bytes())?;
-        if self.depth >= NESTING_MAX || nesting(text) > NESTING_MAX {
+        if self.depth >= NESTING_MAX {
             return Err(Refused::TooDeep);
+        }
+        self.walked += text.len() + TEXT_BYTES;
+        if self.walked > WALKED_BYTES_MAX {
+            return Err(Refused::TooMany);
         }
         if let Some(reason) = deceptive(text) {
             self.opaque(reason, text);
@@ -86,7 +97,7 @@ impl Walk {
             // whose next line it would then take for more of it; bash does neither.
             self.opaque("an escaped newline that shells read differently", text);
         }
-        let Some(program) = parse(text) else {
+        let Some(program) = tree(text)? else {
             self.opaque("a text that is not valid shell", text);
             return Ok(());
         };
@@ -108,10 +119,7 @@ impl Walk {
     }
 
     fn opaque(&mut self, reason: &'static str, text: &str) {
-        self.script.opaque.push(Opaque {
-            reason,
-            text: text.chars().take(200).collect(),
-        });
+        self.script.opaque.push(Opaque::new(reason, text));
     }
 
     fn list(&mut self, list: &CompoundList) -> Walked {
@@ -533,22 +541,6 @@ fn is_descriptor(text: &str) -> bool {
     digits.chars().all(|c| c.is_ascii_digit())
 }
 
-/// How deep the brackets of a text are nested, whether or not they are quoted: an upper bound on
-/// what the parser has to do, whose time grows exponentially with it.
-fn nesting(text: &str) -> usize {
-    let mut depth = 0_usize;
-    let mut deepest = 0;
-    for byte in text.bytes() {
-        match byte {
-            b'(' | b'{' => depth += 1,
-            b')' | b'}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        deepest = deepest.max(depth);
-    }
-    deepest
-}
-
 /// Why a person who is asked would not see what the text says.
 fn deceptive(text: &str) -> Option<&'static str> {
     let control = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
@@ -562,21 +554,6 @@ fn deceptive(text: &str) -> Option<&'static str> {
         return Some("control characters");
     }
     text.contains(invisible).then_some("invisible characters")
-}
-
-/// The syntax tree. The parser runs on a stack of its own and may fail in any way.
-fn parse(text: &str) -> Option<Program> {
-    let run = || {
-        let options = ParserOptions::default();
-        let tokens = uncached_tokenize_str(text, &options.tokenizer_options()).ok()?;
-        parse_tokens(&tokens, &options, &SourceInfo::default()).ok()
-    };
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new()
-            .name("shell-parser".into())
-            .stack_size(PARSER_STACK_BYTES);
-        thread.spawn_scoped(scope, run).ok()?.join().ok()?
-    })
 }
 
 fn makes_links(command: &Command) -> bool {

@@ -1,9 +1,7 @@
 //! A word of a command, as the program would get it.
 
-use brush_parser::word::{Parameter, ParameterExpr, WordPiece, WordPieceWithSource};
-use brush_parser::{ParserOptions, word};
-
 use super::Opaque;
+use super::lex::{Part, Piece, pieces};
 
 /// An argument, as far as it can be known before the command runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,12 +67,12 @@ pub(super) struct Resolved {
 /// Resolves a word as it stands in the text.
 pub(super) fn resolve(raw: &str) -> (Word, Resolved) {
     let mut resolved = Resolved::default();
-    match word::parse(raw, &ParserOptions::default()) {
-        Ok(pieces) => {
-            resolved.pieces(raw, &pieces, false);
-            resolved.braces(&pieces);
+    match pieces(raw) {
+        Some(parts) => {
+            resolved.parts(raw, &parts, false);
+            resolved.braces(&parts);
         }
-        Err(_) => resolved.unclear("a word that can't be parsed", raw),
+        None => resolved.unclear("a word that can't be parsed", raw),
     }
     (resolved.word(raw), resolved)
 }
@@ -97,52 +95,44 @@ impl Resolved {
 
     fn unclear(&mut self, reason: &'static str, text: &str) {
         self.unknown();
-        self.opaque.push(Opaque {
-            reason,
-            text: text.into(),
-        });
+        self.opaque.push(Opaque::new(reason, text));
     }
 
-    fn pieces(&mut self, raw: &str, pieces: &[WordPieceWithSource], quoted: bool) {
-        for piece in pieces {
+    fn parts(&mut self, raw: &str, parts: &[Part<'_>], quoted: bool) {
+        for part in parts {
             if std::mem::take(&mut self.dollar) {
                 self.unclear("a `$` with an unusual meaning", raw);
             }
-            let source = raw
-                .get(piece.start_index..piece.end_index)
-                .unwrap_or_default();
-            self.piece(raw, source, &piece.piece, quoted);
+            self.piece(raw, part.source, &part.piece, quoted);
         }
     }
 
-    fn piece(&mut self, raw: &str, source: &str, piece: &WordPiece, quoted: bool) {
+    fn piece(&mut self, raw: &str, source: &str, piece: &Piece<'_>, quoted: bool) {
         match piece {
-            WordPiece::Text(text) if quoted => self.quoted(text),
-            WordPiece::Text(text) => self.unquoted(text),
-            WordPiece::SingleQuotedText(text) => self.known += text,
-            WordPiece::AnsiCQuotedText(text) => match ansi_c(text) {
+            Piece::Text(text) if quoted => self.quoted(text),
+            Piece::Text(text) => self.unquoted(text),
+            Piece::Single(text) => self.known += text,
+            Piece::AnsiC(text) => match ansi_c(text) {
                 Some(text) => self.known += &text,
                 None => self.unclear("an escape in $'...' that shells read differently", source),
             },
-            WordPiece::DoubleQuotedSequence(pieces) => self.pieces(raw, pieces, true),
-            WordPiece::GettextDoubleQuotedSequence(pieces) => {
-                self.pieces(raw, pieces, true);
+            Piece::Double(parts) => self.parts(raw, parts, true),
+            Piece::Gettext(parts) => {
+                self.parts(raw, parts, true);
                 self.unclear("a text that the shell translates", source);
             }
-            WordPiece::TildePrefix(user) => self.tilde(user, source),
-            WordPiece::ParameterExpansion(parameter) => self.parameter(parameter, source),
-            WordPiece::CommandSubstitution(text) => self.substitution(text.clone(), source),
-            WordPiece::BackquotedCommandSubstitution(text) => {
-                self.substitution(unescape_backquoted(text), source);
-            }
-            WordPiece::EscapeSequence(text) => {
-                let escaped = text.strip_prefix('\\').unwrap_or(text);
-                // An escaped newline joins two lines and is nothing itself.
-                self.known += escaped.trim_start_matches('\n');
-            }
-            WordPiece::ArithmeticExpression(expression) => {
+            Piece::Tilde(user) => self.tilde(user, source),
+            // The one variable whose value matters to the blocked patterns.
+            Piece::Variable("HOME") if self.known.is_empty() => self.known.push('~'),
+            Piece::Variable(_) => self.unknown(),
+            Piece::Parameter { substring } => self.parameter(*substring, source),
+            Piece::Command(text) => self.substitution((*text).into(), source),
+            Piece::Backquoted(text) => self.substitution(unescape_backquoted(text), source),
+            // An escaped newline joins two lines and is nothing itself.
+            Piece::Escape(text) => self.known += text.trim_start_matches('\n'),
+            Piece::Arithmetic(expression) => {
                 self.unknown();
-                self.opaque.extend(arithmetic(&expression.value));
+                self.opaque.extend(arithmetic(expression));
             }
         }
     }
@@ -191,21 +181,8 @@ impl Resolved {
         self.substitutions.push(text);
     }
 
-    fn parameter(&mut self, parameter: &ParameterExpr, source: &str) {
-        if let ParameterExpr::Parameter {
-            parameter: Parameter::Named(name),
-            indirect: false,
-        } = parameter
-        {
-            // The one variable whose value matters to the blocked patterns.
-            if name == "HOME" && self.known.is_empty() {
-                self.known.push('~');
-            } else {
-                self.unknown();
-            }
-        } else if matches!(parameter, ParameterExpr::Substring { .. })
-            || source.contains(['`', '(', '[', '!', '@', '='])
-        {
+    fn parameter(&mut self, substring: bool, source: &str) {
+        if substring || source.contains(['`', '(', '[', '!', '@', '=']) {
             // Subscripts, offsets, defaults and `@P` are evaluated, so they can run commands.
             self.unclear("an expansion that may run commands", source);
         } else {
@@ -214,11 +191,11 @@ impl Resolved {
     }
 
     /// `{a,b}` and `{1..9}` are several words.
-    fn braces(&mut self, pieces: &[WordPieceWithSource]) {
-        let text: String = pieces
+    fn braces(&mut self, parts: &[Part<'_>]) {
+        let text: String = parts
             .iter()
-            .filter_map(|piece| match &piece.piece {
-                WordPiece::Text(text) => Some(text.as_str()),
+            .filter_map(|part| match part.piece {
+                Piece::Text(text) => Some(text),
                 _ => None,
             })
             .collect();
@@ -237,9 +214,11 @@ impl Resolved {
 /// again, and a subscript in that may run commands: `x='a[$(id)]'; echo $((x))`.
 pub(super) fn arithmetic(expression: &str) -> Option<Opaque> {
     let plain = |c: char| c.is_ascii_digit() || " +-*/%()<>=!&|^~?:,\t\n".contains(c);
-    (!expression.chars().all(plain)).then(|| Opaque {
-        reason: "arithmetic with names in it, which the shell evaluates",
-        text: expression.into(),
+    (!expression.chars().all(plain)).then(|| {
+        Opaque::new(
+            "arithmetic with names in it, which the shell evaluates",
+            expression,
+        )
     })
 }
 
