@@ -18,6 +18,17 @@
 
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test fails by a panic"))]
 
+pub mod action;
+pub mod detect;
+pub mod enforce;
 pub mod event;
 pub mod format;
+pub mod incident;
+pub mod judge;
+pub mod signature;
 pub mod time;
+pub mod watch;
+
+pub use self::event::{Category, Event, Severity};
+pub use self::incident::{Incident, Place};
+pub use self::watch::Watch;
