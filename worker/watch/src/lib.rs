@@ -24,6 +24,7 @@ pub mod enforce;
 pub mod event;
 pub mod format;
 pub mod incident;
+pub mod input;
 pub mod judge;
 pub mod signature;
 pub mod time;

@@ -15,6 +15,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 use aho_corasick::AhoCorasick;
 use regex::{Regex, RegexBuilder};
@@ -92,8 +93,8 @@ struct Entry {
     fields: Vec<Field>,
 }
 
-/// Signatures, ready to be looked for.
-#[derive(Debug)]
+/// Signatures, ready to be looked for. Cloning is cheap.
+#[derive(Debug, Clone)]
 pub struct Signatures {
     automaton: AhoCorasick,
     /// For each word, whose it is.
@@ -101,7 +102,7 @@ pub struct Signatures {
     entries: Vec<Signature>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Signature {
     id: String,
     attempt: (Severity, Category),
@@ -238,7 +239,11 @@ impl Signatures {
 
 impl Default for Signatures {
     fn default() -> Self {
-        Self::of_toml(BUILT_IN).unwrap_or_else(|fault| unreachable!("a test reads them: {fault}"))
+        static BUILT: LazyLock<Signatures> = LazyLock::new(|| {
+            Signatures::of_toml(BUILT_IN)
+                .unwrap_or_else(|fault| unreachable!("a test reads them: {fault}"))
+        });
+        BUILT.clone()
     }
 }
 

@@ -81,12 +81,6 @@ impl<R: Run> Nft<R> {
                     "family": FAMILY, "table": TABLE, "name": name(measure, v6), "type": address_type(v6),
                     "flags": ["interval", "timeout"],
                 } } }));
-                if let Measure::Limit(_) = measure {
-                    commands.push(json!({ "add": { "set": {
-                        "family": FAMILY, "table": TABLE, "name": meter(measure, v6), "type": address_type(v6),
-                        "flags": ["timeout", "dynamic"], "size": 65535, "timeout": 60,
-                    } } }));
-                }
             }
         }
         for hook in ["input", "forward"] {
@@ -98,7 +92,7 @@ impl<R: Run> Nft<R> {
             commands.push(json!({ "flush": { "chain": chain } }));
             for measure in self.measures() {
                 for v6 in [false, true] {
-                    let rule = json!({ "family": FAMILY, "table": TABLE, "chain": hook, "expr": rule(measure, v6) });
+                    let rule = json!({ "family": FAMILY, "table": TABLE, "chain": hook, "expr": rule(measure, v6, hook) });
                     commands.push(json!({ "add": { "rule": rule } }));
                 }
             }
@@ -185,15 +179,11 @@ fn name(measure: Measure, v6: bool) -> String {
     }
 }
 
-fn meter(measure: Measure, v6: bool) -> String {
-    format!("meter_{}", name(measure, v6))
-}
-
 fn address_type(v6: bool) -> &'static str {
     if v6 { "ipv6_addr" } else { "ipv4_addr" }
 }
 
-fn rule(measure: Measure, v6: bool) -> Value {
+fn rule(measure: Measure, v6: bool, hook: &str) -> Value {
     let source =
         json!({ "payload": { "protocol": if v6 { "ip6" } else { "ip" }, "field": "saddr" } });
     let listed = json!({ "match": { "op": "==", "left": source, "right": format!("@{}", name(measure, v6)) } });
@@ -202,9 +192,11 @@ fn rule(measure: Measure, v6: bool) -> Value {
         Measure::Limit(rate) => json!([
             listed,
             // Each address has a measure of its own.
-            { "set": {
-                "op": "update", "elem": source, "set": format!("@{}", meter(measure, v6)),
-                "stmt": [{ "limit": { "rate": rate, "per": "second", "inv": true } }],
+            { "meter": {
+                "name": format!("{hook}_{}", name(measure, v6)),
+                "key": { "elem": { "val": source, "timeout": 60 } },
+                "stmt": { "limit": { "rate": rate, "per": "second", "inv": true } },
+                "size": 65535,
             } },
             { "counter": null },
             { "drop": null },

@@ -204,7 +204,7 @@ fn the_ledger_survives_and_the_firewall_becomes_what_it_says() {
         .append(true)
         .open(&path)
         .unwrap();
-    std::io::Write::write_all(&mut file, b"{\"op\":\"add\",\"id\":3,\"ne").unwrap();
+    io::Write::write_all(&mut file, b"{\"op\":\"add\",\"id\":3,\"ne").unwrap();
     drop(file);
     let mut after = enforcer(&path, live());
     after
