@@ -17,6 +17,7 @@ mod serve;
 mod shell;
 mod small;
 mod tools;
+mod watch;
 
 use std::io;
 use std::path::PathBuf;
@@ -66,6 +67,8 @@ enum Command {
     Approvals(shell::Approvals),
     /// Find passages in what is remembered
     Research(kb::Research),
+    /// Turn lines of sensors and logs into incidents, and say what would be done
+    Watch(Box<watch::Arguments>),
     /// Add to the knowledge; show, remove and count what is in it
     #[command(subcommand)]
     Kb(kb::Kb),
@@ -228,6 +231,7 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
         Command::Runs(runs) => runs.run(),
         Command::Observe(observe) => observe.run(),
         Command::Research(research) => research.run(),
+        Command::Watch(watch) => watch.run(),
         Command::Kb(kb) => kb.run(),
         Command::Tools(tools) => tools.run(),
         Command::Shell(shell) => shell.run(),
