@@ -80,6 +80,17 @@ fn arrows_point_one_way() {
         &["fazai-models", "fazai-protocol", "fazai-tools", "fazai"],
     );
     check(
+        "fazai-watch",
+        &["aho-corasick", "ipnet"],
+        &[
+            "fazai-models",
+            "fazai-protocol",
+            "fazai-tools",
+            "tokio",
+            "fazai",
+        ],
+    );
+    check(
         "fazai",
         &["fazai-models", "fazai-protocol", "fazai-modhost"],
         &["fazai-tests"],

@@ -19,6 +19,7 @@ mod serve;
 mod shell;
 mod small;
 mod tools;
+mod watch;
 
 use std::io;
 use std::path::PathBuf;
@@ -71,6 +72,8 @@ enum Command {
     /// Whose voice the answers have: list, show, use, edit and remove personalities
     #[command(subcommand)]
     Personality(personality::Personality),
+    /// Turn lines of sensors and logs into incidents, and say what would be done
+    Watch(Box<watch::Arguments>),
     /// Add to the knowledge; show, remove and count what is in it
     #[command(subcommand)]
     Kb(kb::Kb),
@@ -237,6 +240,7 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
         Command::Observe(observe) => observe.run(),
         Command::Research(research) => research.run(),
         Command::Personality(personality) => personality.run(),
+        Command::Watch(watch) => watch.run(),
         Command::Kb(kb) => kb.run(),
         Command::Memory(memory) => memory.run(),
         Command::Tools(tools) => tools.run(),

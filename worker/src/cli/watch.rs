@@ -1,0 +1,397 @@
+//! `fazai watch`: lines of sensors and logs in, incidents out.
+
+mod judge;
+mod show;
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use clap::{Args, ValueEnum};
+use fazai_watch::action::Rules;
+use fazai_watch::detect::Thresholds;
+use fazai_watch::format::Parser;
+use fazai_watch::format::mapping::Mapping;
+use fazai_watch::incident::IncidentId;
+use fazai_watch::input::{Follow, Input, Lines, Listen, Start};
+use fazai_watch::judge::Judge;
+use fazai_watch::signature::Signatures;
+use fazai_watch::time::Clock;
+use fazai_watch::watch::{LINE_BYTES_MAX, Stats};
+use fazai_watch::{Incident, Place, Severity, Watch};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use tokio::sync::mpsc;
+
+use self::show::Show;
+use super::{ModelOptions, SettingsFile};
+
+/// Turn lines of sensors and logs into incidents, judge them, and say what would be done
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Understands eve.json of Suricata, Falco, journalctl -o json, sshd and auth logs, access logs of nginx
+and Apache, CrowdSec, the kernel log, and other JSON by the usual names. Rules decide; the model
+explains, and says more about what the rules do not know. Nothing is blocked: this command has no
+other mode than --dry-run yet.
+
+Examples:
+  cat eve.json | fazai watch --stdin --dry-run
+  journalctl -o json -f | fazai watch --stdin --dry-run --no-model
+  fazai watch --file /var/log/auth.log --file /var/log/nginx/access.log --state /var/lib/fazai/watch --dry-run
+  fazai watch --unix /run/fazai/eve.sock --syslog-udp 127.0.0.1:5514 --dry-run | jq .severity
+  socat -u EXEC:'snort-alerts' STDOUT | fazai watch --stdin --dry-run")]
+pub(crate) struct Arguments {
+    /// Read lines from standard input until it ends
+    #[arg(long)]
+    stdin: bool,
+    /// Follow a file, also when it rotates; may be given more than once
+    #[arg(long, value_name = "PATH")]
+    file: Vec<PathBuf>,
+    /// Listen on a Unix socket of streams, as Suricata's unix_stream writes to
+    #[arg(long, value_name = "PATH")]
+    unix: Vec<PathBuf>,
+    /// Listen on a Unix socket of datagrams
+    #[arg(long, value_name = "PATH")]
+    unix_datagram: Vec<PathBuf>,
+    /// Listen for syslog by TCP, on this machine only
+    #[arg(long, value_name = "IP:PORT")]
+    syslog_tcp: Vec<SocketAddr>,
+    /// Listen for syslog by UDP, on this machine only
+    #[arg(long, value_name = "IP:PORT")]
+    syslog_udp: Vec<SocketAddr>,
+    /// A directory where the positions in files are kept across restarts
+    #[arg(long, value_name = "DIRECTORY")]
+    state: Option<PathBuf>,
+    /// Begin new files with what is written from now on
+    #[arg(long)]
+    from_end: bool,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Rules alone
+    #[arg(long)]
+    no_model: bool,
+    /// The least severity that is shown
+    #[arg(long, value_enum, default_value = "low")]
+    min_severity: Level,
+    /// A TOML file of rules for actions, instead of the built-in ones
+    #[arg(long, value_name = "FILE")]
+    rules: Option<PathBuf>,
+    /// A TOML file of signatures for requests, instead of the built-in ones
+    #[arg(long, value_name = "FILE")]
+    signatures: Option<PathBuf>,
+    /// A TOML file of thresholds
+    #[arg(long, value_name = "FILE")]
+    thresholds: Option<PathBuf>,
+    /// A TOML file that says where JSON of other tools has its fields
+    #[arg(long, value_name = "FILE")]
+    mapping: Option<PathBuf>,
+    #[command(flatten)]
+    model: ModelOptions,
+    #[command(flatten)]
+    settings: SettingsFile,
+}
+
+/// How bad something is.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Level {
+    Info,
+    Low,
+    Medium,
+    High,
+    Critical,
+}
+
+/// What nothing new came from is asked again after this long.
+const PAUSE: Duration = Duration::from_millis(25);
+
+/// While lines come without a pause, incidents are shown so often.
+const SHOW_EVERY: Duration = Duration::from_millis(500);
+
+/// Positions are kept so often.
+const COMMIT_EVERY: Duration = Duration::from_secs(1);
+
+/// Batches that may wait for the model. Until it has time, the incidents grow.
+const BATCHES_MAX: usize = 1;
+
+impl Arguments {
+    pub(super) fn run(&self) -> anyhow::Result<()> {
+        if !self.dry_run {
+            anyhow::bail!(
+                "blocking is not built into this command yet; add --dry-run to see what would be done"
+            );
+        }
+        let inputs = self.inputs()?;
+        let watch = self.watch(inputs.len())?;
+        let rules = read(self.rules.as_deref())?
+            .map_or(Ok(Rules::default()), |text| Rules::of_toml(&text))?;
+        let min = match self.min_severity {
+            Level::Info => Severity::Info,
+            Level::Low => Severity::Low,
+            Level::Medium => Severity::Medium,
+            Level::High => Severity::High,
+            Level::Critical => Severity::Critical,
+        };
+        super::block_on(async {
+            let worker = if self.no_model {
+                None
+            } else {
+                Some(self.worker().await?)
+            };
+            let (send, receive) = mpsc::channel(BATCHES_MAX);
+            let judge = worker
+                .as_ref()
+                .map(|(worker, builtin)| judge::Model::new(worker.client(), *builtin));
+            let show = Show::new(rules, min);
+            let shown = tokio::task::spawn_blocking(move || judge_all(receive, judge, &show));
+            let read = tokio::task::spawn_blocking(move || read_all(inputs, watch, min, &send));
+            let ended = tokio::select! {
+                shown = shown => shown?,
+                _ = tokio::signal::ctrl_c() => Err(super::Interrupted.into()),
+            };
+            if let Some((worker, _)) = worker {
+                worker.stop().await;
+            }
+            ended?;
+            let stats = read.await??;
+            eprintln!(
+                "fazai: {} lines, {} of them unreadable, {} findings",
+                stats.lines, stats.unreadable, stats.findings
+            );
+            Ok(())
+        })
+    }
+
+    fn inputs(&self) -> anyhow::Result<Vec<Box<dyn Input + Send>>> {
+        let mut inputs: Vec<Box<dyn Input + Send>> = Vec::new();
+        if self.stdin {
+            inputs.push(Box::new(Stdin::default()));
+        }
+        if let Some(state) = &self.state {
+            std::fs::create_dir_all(state).with_context(|| state.display().to_string())?;
+        }
+        let start = if self.from_end {
+            Start::End
+        } else {
+            Start::Beginning
+        };
+        for path in &self.file {
+            let kept = self
+                .state
+                .as_deref()
+                .map(|state| state.join(position_file(path)));
+            let follow = Follow::new(path, kept.as_deref(), start, LINE_BYTES_MAX);
+            inputs.push(Box::new(
+                follow.with_context(|| path.display().to_string())?,
+            ));
+        }
+        for path in &self.unix {
+            inputs.push(Box::new(Listen::unix(path, LINE_BYTES_MAX)?));
+        }
+        for path in &self.unix_datagram {
+            inputs.push(Box::new(Listen::unix_datagram(path, LINE_BYTES_MAX)?));
+        }
+        for address in &self.syslog_tcp {
+            inputs.push(Box::new(Listen::tcp(*address, LINE_BYTES_MAX)?));
+        }
+        for address in &self.syslog_udp {
+            inputs.push(Box::new(Listen::udp(*address, LINE_BYTES_MAX)?));
+        }
+        if inputs.is_empty() {
+            anyhow::bail!("there is nothing to watch; add --stdin, or name a --file or a socket");
+        }
+        if inputs.len() > usize::from(fazai_watch::watch::SOURCES_MAX) {
+            anyhow::bail!(
+                "at most {} sources at once",
+                fazai_watch::watch::SOURCES_MAX
+            );
+        }
+        Ok(inputs)
+    }
+
+    fn watch(&self, sources: usize) -> anyhow::Result<Watch> {
+        let signatures = read(self.signatures.as_deref())?
+            .map_or(Ok(Signatures::default()), |text| Signatures::of_toml(&text))?;
+        let thresholds: Thresholds = read(self.thresholds.as_deref())?
+            .map_or(Ok(Thresholds::default()), |text| toml::from_str(&text))?;
+        let mapping = read(self.mapping.as_deref())?
+            .map_or(Ok(Mapping::usual()), |text| Mapping::of_toml(&text))?;
+        let parser = || Parser::new(Clock::of_machine()).mapping(mapping.clone());
+        Ok(Watch::with_parsers(
+            (0..sources).map(|_| parser()).collect(),
+            thresholds,
+            signatures,
+        ))
+    }
+
+    /// A worker of this command's own, and whether its model is the built-in one.
+    async fn worker(&self) -> anyhow::Result<(fazai::Worker, bool)> {
+        let mut settings = self.settings.load()?;
+        self.model.apply(&mut settings)?;
+        settings.model.slots = judge::SLOTS;
+        settings.server.drain_ms = 0;
+        let builtin = settings.model.default == "builtin";
+        let worker = fazai::Worker::start(settings);
+        worker.warm_up().await?;
+        Ok((worker, builtin))
+    }
+}
+
+fn read(path: Option<&Path>) -> anyhow::Result<Option<String>> {
+    let text =
+        path.map(|path| std::fs::read_to_string(path).with_context(|| path.display().to_string()));
+    text.transpose()
+}
+
+/// One name for each path.
+fn position_file(path: &Path) -> String {
+    let name = |c: char| {
+        if c.is_ascii_alphanumeric() || c == '-' {
+            c.to_string()
+        } else {
+            format!("_{:x}", u32::from(c))
+        }
+    };
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let name: String = path.display().to_string().chars().map(name).collect();
+    format!("{name}.position")
+}
+
+/// Reads until all inputs have ended, which only standard input does.
+fn read_all(
+    mut inputs: Vec<Box<dyn Input + Send>>,
+    mut watch: Watch,
+    min: Severity,
+    send: &mpsc::Sender<Vec<Incident>>,
+) -> anyhow::Result<Stats> {
+    let mut shown = Instant::now();
+    let mut committed = Instant::now();
+    loop {
+        let mut count = 0;
+        let mut ended = 0;
+        for (source, input) in inputs.iter_mut().enumerate() {
+            let source = u16::try_from(source).unwrap_or(u16::MAX);
+            match input.poll(&mut |at, line| watch.line(Place { source, at }, line)) {
+                Ok(lines) => count += lines,
+                Err(fault) if fault.kind() == io::ErrorKind::UnexpectedEof => ended += 1,
+                Err(fault) => return Err(fault.into()),
+            }
+        }
+        let over = ended == inputs.len();
+        if over || ((count == 0 || shown.elapsed() > SHOW_EVERY) && send.capacity() > 0) {
+            let incidents = watch.take_incidents(min);
+            if !incidents.is_empty() && send.blocking_send(incidents).is_err() {
+                return Ok(watch.stats());
+            }
+            shown = Instant::now();
+        }
+        if over {
+            return Ok(watch.stats());
+        }
+        if count == 0 || committed.elapsed() > COMMIT_EVERY {
+            for input in &mut inputs {
+                input.commit()?;
+            }
+            committed = Instant::now();
+        }
+        if count == 0 {
+            if send.is_closed() {
+                return Ok(watch.stats());
+            }
+            std::thread::sleep(PAUSE);
+        }
+    }
+}
+
+/// Judges what comes and shows it, the worst first.
+fn judge_all(
+    mut receive: mpsc::Receiver<Vec<Incident>>,
+    mut judge: Option<judge::Model>,
+    show: &Show,
+) -> anyhow::Result<()> {
+    // An incident that came before and only grew is not judged again.
+    let mut known: BTreeMap<IncidentId, Severity> = BTreeMap::new();
+    while let Some(mut incidents) = receive.blocking_recv() {
+        incidents.sort_by_key(|incident| std::cmp::Reverse((incident.severity, incident.count)));
+        let asked = incidents
+            .iter()
+            .filter(|incident| known.get(&incident.id) != Some(&incident.severity));
+        let asked: Vec<Incident> = asked.take(judge::BATCH_MAX).cloned().collect();
+        let answers = judge
+            .as_mut()
+            .map(|judge| judge.judge(&asked))
+            .unwrap_or_default();
+        let ids = asked.iter().map(|incident| incident.id);
+        let mut answers: BTreeMap<IncidentId, _> = ids.zip(answers).collect();
+        for incident in &asked {
+            known.insert(incident.id, incident.severity);
+        }
+        while known.len() > fazai_watch::incident::INCIDENTS_MAX {
+            known.pop_first();
+        }
+        show.all(incidents, &mut answers)?;
+    }
+    Ok(())
+}
+
+/// Standard input, asked without waiting.
+#[derive(Debug)]
+struct Stdin {
+    lines: Lines,
+    count: u64,
+    ended: bool,
+}
+
+impl Default for Stdin {
+    fn default() -> Self {
+        Self {
+            lines: Lines::new(LINE_BYTES_MAX),
+            count: 0,
+            ended: false,
+        }
+    }
+}
+
+/// Bytes that are read at once.
+const CHUNK_BYTES: usize = 256 << 10;
+
+impl Input for Stdin {
+    /// The end is [`UnexpectedEof`](io::ErrorKind::UnexpectedEof), after the last line.
+    fn poll(&mut self, each: &mut dyn FnMut(u64, &[u8])) -> io::Result<usize> {
+        if self.ended {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let input = io::stdin();
+        let mut ready = [PollFd::new(&input, PollFlags::IN)];
+        if rustix::event::poll(
+            &mut ready,
+            Some(&Timespec {
+                tv_sec: 0,
+                tv_nsec: 0,
+            }),
+        )? == 0
+        {
+            return Ok(0);
+        }
+        let before = self.count;
+        let mut chunk = vec![0; CHUNK_BYTES];
+        let read = input.lock().read(&mut chunk)?;
+        let count = &mut self.count;
+        let mut next = |_, line: &[u8]| {
+            *count += 1;
+            each(*count, line);
+        };
+        if read == 0 {
+            self.lines.end(&mut next);
+            self.ended = true;
+        } else {
+            self.lines.push(&chunk[..read], &mut next);
+        }
+        // Something came, though perhaps no whole line.
+        Ok(usize::try_from(self.count - before)
+            .unwrap_or(usize::MAX)
+            .max(1))
+    }
+}

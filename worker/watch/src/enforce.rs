@@ -1,0 +1,442 @@
+//! Blocks: what may not be blocked, how many may be, what is blocked, and how it ends.
+//!
+//! The order of things is always the same: the allow-list and the caps decide, the ledger is
+//! written and flushed, and only then the firewall changes. After a crash in between
+//! [`Enforcer::reconcile`] makes the firewall what the ledger says.
+
+mod allow;
+pub mod deny;
+mod ledger;
+pub mod nft;
+
+use std::io;
+use std::path::Path;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+pub use self::allow::AllowList;
+pub use self::ledger::{Block, BlockId};
+use self::ledger::{Entry, Ledger};
+use crate::action::{Action, Kind, Proposal};
+use crate::time::Timestamp;
+
+/// What a firewall is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Let this be so for so many seconds, whatever was there before.
+    Put {
+        /// Block or rate limit.
+        measure: Measure,
+        /// Against whom.
+        net: IpNet,
+        /// For how long; the firewall ends it by itself.
+        ttl_s: u32,
+    },
+    /// Let this not be.
+    Remove {
+        /// Block or rate limit.
+        measure: Measure,
+        /// Against whom.
+        net: IpNet,
+    },
+}
+
+/// What is done to packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Measure {
+    /// All are dropped.
+    Block,
+    /// Those beyond so many in a second are dropped.
+    Limit(u32),
+}
+
+/// Something that a firewall holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// What it does.
+    pub measure: Measure,
+    /// To whom.
+    pub net: IpNet,
+    /// For how long from now, in seconds.
+    pub left_s: u32,
+}
+
+/// Something that drops packets.
+pub trait Firewall {
+    /// Makes all changes, or none.
+    fn apply(&mut self, changes: &[Change]) -> Result<(), FirewallError>;
+    /// All that it holds for us.
+    fn held(&mut self) -> Result<Vec<Held>, FirewallError>;
+}
+
+/// Why a firewall did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum FirewallError {
+    /// It could not be started.
+    #[error("the firewall could not be asked: {0}; is nftables installed?")]
+    Start(io::Error),
+    /// It said no.
+    #[error("the firewall refused: {0}")]
+    Refused(String),
+    /// What it says can't be understood.
+    #[error("the firewall's answer can't be read: {0}")]
+    Answer(String),
+}
+
+/// How much may be blocked.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Nothing is done, everything is said.
+    pub dry_run: bool,
+    /// New blocks in a minute.
+    pub per_minute: u32,
+    /// Blocks at one time.
+    pub total: usize,
+    /// Blocks by a rule that nobody has confirmed yet end after so many seconds.
+    pub unconfirmed_s: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            dry_run: true,
+            per_minute: 30,
+            total: 5_000,
+            unconfirmed_s: 300,
+        }
+    }
+}
+
+/// Why nothing was done.
+#[derive(Debug, thiserror::Error)]
+pub enum EnforceError {
+    /// It would hit somebody who must never be hit.
+    #[error("{net} is not blocked: it has to do with {allowed}, which is on the allow-list")]
+    Allowed {
+        /// What was to be blocked.
+        net: IpNet,
+        /// What protects it.
+        allowed: IpNet,
+    },
+    /// There were too many lately.
+    #[error(
+        "nothing more is blocked in this minute: {0} were; look at what is going on, or raise `per_minute`"
+    )]
+    PerMinute(u32),
+    /// There are too many.
+    #[error("nothing more is blocked: {0} are; undo some, or raise `total`")]
+    Total(usize),
+    /// The action is none that changes something.
+    #[error("this action does nothing to anybody")]
+    NoTarget,
+    /// There is no such block.
+    #[error("there is no block {0}; list them to see their numbers")]
+    NoBlock(BlockId),
+    /// The ledger could not be read or written; the firewall was not touched.
+    #[error("the ledger of blocks: {0}; nothing was changed")]
+    Ledger(#[from] io::Error),
+    /// The firewall did not do it.
+    #[error(transparent)]
+    Firewall(#[from] FirewallError),
+}
+
+/// What became of an action.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "done", rename_all = "snake_case")]
+pub enum Done {
+    /// It would have been done.
+    DryRun,
+    /// It is done.
+    Blocked(Block),
+    /// Something that holds at least as long does it already.
+    Already(Block),
+}
+
+/// What [`Enforcer::reconcile`] found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Reconciled {
+    /// Put back into the firewall.
+    pub restored: usize,
+    /// Taken out of it: the ledger does not know them.
+    pub removed: usize,
+}
+
+/// Who blocks.
+#[derive(Debug)]
+pub struct Enforcer<F> {
+    limits: Limits,
+    allow: AllowList,
+    ledger: Ledger,
+    firewall: F,
+    /// When the latest blocks were made.
+    recent: Vec<Timestamp>,
+}
+
+impl<F: Firewall> Enforcer<F> {
+    /// Opens the ledger, which no other process may have open.
+    pub fn open(
+        ledger: &Path,
+        limits: Limits,
+        allow: AllowList,
+        firewall: F,
+    ) -> Result<Self, EnforceError> {
+        let ledger = Ledger::open(ledger)?;
+        Ok(Self {
+            limits,
+            allow,
+            ledger,
+            firewall,
+            recent: Vec::new(),
+        })
+    }
+
+    /// Replaces the allow-list; blocks that it now forbids are undone.
+    pub fn allow(&mut self, allow: AllowList, now: Timestamp) -> Result<usize, EnforceError> {
+        self.allow = allow;
+        let wrong: Vec<BlockId> = self
+            .blocks(now)
+            .filter(|block| self.allow.protects(block.net).is_some())
+            .map(|block| block.id)
+            .collect();
+        for id in &wrong {
+            self.undo(*id, now)?;
+        }
+        Ok(wrong.len())
+    }
+
+    /// Whether it may be done; what [`act`](Self::act) asks first.
+    pub fn may(&self, action: &Action, now: Timestamp) -> Result<(), EnforceError> {
+        let net = action.net().ok_or(EnforceError::NoTarget)?;
+        if let Some(allowed) = self.allow.protects(net) {
+            return Err(EnforceError::Allowed { net, allowed });
+        }
+        let lately = self
+            .recent
+            .iter()
+            .filter(|then| then.plus_s(60) > now)
+            .count();
+        if lately >= self.limits.per_minute as usize {
+            return Err(EnforceError::PerMinute(self.limits.per_minute));
+        }
+        let active = self.blocks(now).count();
+        if active >= self.limits.total {
+            return Err(EnforceError::Total(active));
+        }
+        Ok(())
+    }
+
+    /// Does what a rule proposes. `incident` is kept, so that all that was done for it can be
+    /// undone together.
+    pub fn act(
+        &mut self,
+        proposal: &Proposal,
+        incident: &str,
+        now: Timestamp,
+    ) -> Result<Done, EnforceError> {
+        let (kind, measure, net, ttl_s) = parts(&proposal.action).ok_or(EnforceError::NoTarget)?;
+        // The allow-list comes before everything, the caps before what is new.
+        if let Some(allowed) = self.allow.protects(net) {
+            return Err(EnforceError::Allowed { net, allowed });
+        }
+        let confirmed = self.ledger.is_confirmed(&proposal.rule);
+        let ttl_s = if confirmed {
+            ttl_s
+        } else {
+            ttl_s.min(self.limits.unconfirmed_s)
+        };
+        let until = now.plus_s(ttl_s.into());
+        let covers = |block: &&Block| {
+            block.kind == kind
+                && block.measure == measure
+                && block.net.contains(&net)
+                && block.until >= until
+        };
+        if let Some(block) = self.blocks(now).find(covers) {
+            return Ok(Done::Already(block.clone()));
+        }
+        self.may(&proposal.action, now)?;
+        if self.limits.dry_run {
+            return Ok(Done::DryRun);
+        }
+        let block = Block {
+            id: self.ledger.next_id(),
+            kind,
+            measure,
+            net,
+            rule: proposal.rule.clone(),
+            incident: incident.to_owned(),
+            since: now,
+            until,
+            confirmed,
+        };
+        // What is within the new one would stand in its way.
+        let within: Vec<Block> = self
+            .blocks(now)
+            .filter(|known| {
+                known.kind == kind && known.measure == measure && net.contains(&known.net)
+            })
+            .cloned()
+            .collect();
+        for old in &within {
+            self.ledger.write(&Entry::Undo { id: old.id })?;
+        }
+        self.ledger.write(&Entry::Add(block.clone()))?;
+        self.recent.retain(|then| then.plus_s(60) > now);
+        self.recent.push(now);
+        if kind != Kind::DenyFile {
+            let remove = within.iter().map(|old| Change::Remove {
+                measure,
+                net: old.net,
+            });
+            let changes: Vec<Change> = remove
+                .chain([Change::Put {
+                    measure,
+                    net,
+                    ttl_s,
+                }])
+                .collect();
+            if let Err(fault) = self.firewall.apply(&changes) {
+                // The ledger says what is, and this is not.
+                self.ledger.write(&Entry::Undo { id: block.id })?;
+                return Err(fault.into());
+            }
+        }
+        Ok(Done::Blocked(block))
+    }
+
+    /// A person says that blocks by this rule are right: those that are active get `ttl_s` from
+    /// now on, and new ones are made for the time that their rule says.
+    pub fn confirm(
+        &mut self,
+        rule: &str,
+        ttl_s: u32,
+        now: Timestamp,
+    ) -> Result<usize, EnforceError> {
+        self.ledger.write(&Entry::Confirm {
+            rule: rule.to_owned(),
+        })?;
+        let ttl_s = ttl_s.min(crate::action::TTL_S_MAX);
+        let waiting: Vec<Block> = self
+            .blocks(now)
+            .filter(|block| block.rule == rule && !block.confirmed)
+            .cloned()
+            .collect();
+        for block in &waiting {
+            let until = now.plus_s(ttl_s.into());
+            self.ledger.write(&Entry::Add(Block {
+                until,
+                confirmed: true,
+                ..block.clone()
+            }))?;
+            if block.kind != Kind::DenyFile {
+                self.firewall.apply(&[Change::Put {
+                    measure: block.measure,
+                    net: block.net,
+                    ttl_s,
+                }])?;
+            }
+        }
+        Ok(waiting.len())
+    }
+
+    /// Ends a block.
+    pub fn undo(&mut self, id: BlockId, now: Timestamp) -> Result<Block, EnforceError> {
+        let block = self.blocks(now).find(|block| block.id == id).cloned();
+        let block = block.ok_or(EnforceError::NoBlock(id))?;
+        self.ledger.write(&Entry::Undo { id })?;
+        if block.kind != Kind::DenyFile {
+            self.firewall.apply(&[Change::Remove {
+                measure: block.measure,
+                net: block.net,
+            }])?;
+        }
+        Ok(block)
+    }
+
+    /// Ends all that was done for an incident.
+    pub fn undo_incident(
+        &mut self,
+        incident: &str,
+        now: Timestamp,
+    ) -> Result<Vec<Block>, EnforceError> {
+        let ids: Vec<BlockId> = self
+            .blocks(now)
+            .filter(|block| block.incident == incident)
+            .map(|block| block.id)
+            .collect();
+        ids.into_iter().map(|id| self.undo(id, now)).collect()
+    }
+
+    /// Makes the firewall what the ledger says. To be called at the start, and when somebody may
+    /// have changed the firewall.
+    pub fn reconcile(&mut self, now: Timestamp) -> Result<Reconciled, EnforceError> {
+        let held = self.firewall.held()?;
+        let mut changes = Vec::new();
+        let mut done = Reconciled::default();
+        let wanted: Vec<&Block> = self
+            .blocks(now)
+            .filter(|block| block.kind != Kind::DenyFile)
+            .collect();
+        for known in &held {
+            let same = |block: &&&Block| block.net == known.net && block.measure == known.measure;
+            if !wanted.iter().any(|block| same(&block)) {
+                changes.push(Change::Remove {
+                    measure: known.measure,
+                    net: known.net,
+                });
+                done.removed += 1;
+            }
+        }
+        for block in wanted {
+            let left = u32::try_from(block.until.seconds() - now.seconds())
+                .unwrap_or(1)
+                .max(1);
+            let there = held.iter().any(|known| {
+                known.net == block.net
+                    && known.measure == block.measure
+                    && known.left_s.abs_diff(left) <= 5
+            });
+            if !there {
+                changes.push(Change::Put {
+                    measure: block.measure,
+                    net: block.net,
+                    ttl_s: left,
+                });
+                done.restored += 1;
+            }
+        }
+        if !changes.is_empty() {
+            self.firewall.apply(&changes)?;
+        }
+        Ok(done)
+    }
+
+    /// What is blocked now.
+    pub fn blocks(&self, now: Timestamp) -> impl Iterator<Item = &Block> {
+        self.ledger.blocks().filter(move |block| block.until > now)
+    }
+
+    /// The firewall.
+    pub fn firewall(&mut self) -> &mut F {
+        &mut self.firewall
+    }
+}
+
+fn parts(action: &Action) -> Option<(Kind, Measure, IpNet, u32)> {
+    match *action {
+        Action::Log | Action::Alert => None,
+        Action::BlockIp { net, ttl_s } => Some((Kind::BlockIp, Measure::Block, net, ttl_s)),
+        Action::RateLimit {
+            net,
+            per_second,
+            ttl_s,
+        } => Some((Kind::RateLimit, Measure::Limit(per_second), net, ttl_s)),
+        Action::DenyFile { net, ttl_s } => Some((Kind::DenyFile, Measure::Block, net, ttl_s)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

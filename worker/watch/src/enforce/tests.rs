@@ -1,0 +1,291 @@
+use std::collections::BTreeMap;
+
+use super::*;
+
+/// Holds what it is told, as the kernel does; fails when it is told to.
+#[derive(Debug, Default)]
+struct InMemory {
+    held: BTreeMap<(Measure, IpNet), u32>,
+    broken: bool,
+}
+
+impl Firewall for InMemory {
+    fn apply(&mut self, changes: &[Change]) -> Result<(), FirewallError> {
+        if self.broken {
+            return Err(FirewallError::Refused("broken".to_owned()));
+        }
+        for change in changes {
+            match change {
+                Change::Put {
+                    measure,
+                    net,
+                    ttl_s,
+                } => self.held.insert((*measure, *net), *ttl_s),
+                Change::Remove { measure, net } => self.held.remove(&(*measure, *net)),
+            };
+        }
+        Ok(())
+    }
+
+    fn held(&mut self) -> Result<Vec<Held>, FirewallError> {
+        let held = self.held.iter();
+        Ok(held
+            .map(|(&(measure, net), &left_s)| Held {
+                measure,
+                net,
+                left_s,
+            })
+            .collect())
+    }
+}
+
+const NOW: Timestamp = Timestamp(1_750_000_000_000_000);
+
+fn block(net: &str, ttl_s: u32) -> Proposal {
+    Proposal {
+        action: Action::BlockIp {
+            net: net.parse().unwrap(),
+            ttl_s,
+        },
+        rule: "guessing".to_owned(),
+    }
+}
+
+fn live() -> Limits {
+    Limits {
+        dry_run: false,
+        ..Limits::default()
+    }
+}
+
+fn enforcer(path: &Path, limits: Limits) -> Enforcer<InMemory> {
+    let allow = AllowList::new(["192.0.2.0/24".parse().unwrap()]);
+    Enforcer::open(path, limits, allow, InMemory::default()).unwrap()
+}
+
+fn place() -> (tempfile::TempDir, std::path::PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("blocks.jsonl");
+    (dir, path)
+}
+
+#[test]
+fn nothing_is_done_unless_that_is_said() {
+    let (_dir, path) = place();
+    let mut dry = enforcer(&path, Limits::default());
+    assert_eq!(
+        dry.act(&block("8.8.8.8/32", 60), "1", NOW).unwrap(),
+        Done::DryRun
+    );
+    assert_eq!((dry.blocks(NOW).count(), dry.firewall().held.len()), (0, 0));
+}
+
+#[test]
+fn the_allow_list_always_wins() {
+    let (_dir, path) = place();
+    let mut enforcer = enforcer(&path, live());
+    for net in [
+        "192.0.2.1/32",
+        "192.0.0.0/16",
+        "127.0.0.1/32",
+        "10.0.0.1/32",
+        "::1/128",
+        "0.0.0.0/0",
+        "fe80::1/128",
+        "224.0.0.1/32",
+    ] {
+        let refused = enforcer.act(&block(net, 60), "1", NOW);
+        assert!(
+            matches!(refused, Err(EnforceError::Allowed { .. })),
+            "{net}: {refused:?}"
+        );
+    }
+    // Also when it grows later.
+    enforcer.act(&block("8.8.8.8/32", 60), "1", NOW).unwrap();
+    let grown = AllowList::new(["8.8.8.0/24".parse().unwrap()]);
+    assert_eq!(enforcer.allow(grown, NOW).unwrap(), 1);
+    assert!(enforcer.firewall().held.is_empty());
+}
+
+#[test]
+fn there_are_caps_per_minute_and_in_all() {
+    let (_dir, path) = place();
+    let mut enforcer = enforcer(
+        &path,
+        Limits {
+            per_minute: 3,
+            total: 5,
+            ..live()
+        },
+    );
+    let mut made = 0;
+    for n in 0..20 {
+        // Three each minute, until there are five.
+        let now = NOW.plus_s(n * 10);
+        let done = enforcer.act(&block(&format!("8.8.{n}.8/32"), 3_600), "1", now);
+        match done {
+            Ok(_) => made += 1,
+            Err(EnforceError::PerMinute(3)) => assert!(n < 9),
+            Err(EnforceError::Total(5)) => assert_eq!(made, 5),
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert_eq!(made, 5);
+}
+
+#[test]
+fn what_nobody_confirms_ends_soon() {
+    let (_dir, path) = place();
+    let mut enforcer = enforcer(&path, live());
+    enforcer.act(&block("8.8.8.8/32", 3_600), "1", NOW).unwrap();
+    let net: IpNet = "8.8.8.8/32".parse().unwrap();
+    // The kernel itself ends it, also if this process is gone.
+    assert_eq!(enforcer.firewall().held[&(Measure::Block, net)], 300);
+    assert_eq!(enforcer.blocks(NOW.plus_s(301)).count(), 0);
+    assert_eq!(
+        enforcer.confirm("guessing", 3_600, NOW.plus_s(10)).unwrap(),
+        1
+    );
+    assert_eq!(enforcer.firewall().held[&(Measure::Block, net)], 3_600);
+    assert_eq!(enforcer.blocks(NOW.plus_s(3_000)).count(), 1);
+    enforcer.act(&block("8.8.9.9/32", 1_800), "2", NOW).unwrap();
+    assert_eq!(
+        enforcer.firewall().held[&(Measure::Block, "8.8.9.9/32".parse().unwrap())],
+        1_800
+    );
+}
+
+#[test]
+fn the_same_again_changes_nothing_and_a_wider_one_takes_its_place() {
+    let (_dir, path) = place();
+    let mut enforcer = enforcer(
+        &path,
+        Limits {
+            unconfirmed_s: 86_400,
+            ..live()
+        },
+    );
+    let first = enforcer.act(&block("8.8.8.8/32", 3_600), "1", NOW).unwrap();
+    assert!(matches!(first, Done::Blocked(_)));
+    let again = enforcer.act(&block("8.8.8.8/32", 1_800), "2", NOW).unwrap();
+    assert!(matches!(again, Done::Already(_)));
+    enforcer.act(&block("8.8.8.0/24", 3_600), "3", NOW).unwrap();
+    assert_eq!(enforcer.firewall().held.len(), 1);
+    let narrow = enforcer.act(&block("8.8.8.9/32", 60), "4", NOW).unwrap();
+    assert!(matches!(narrow, Done::Already(_)));
+    assert_eq!(enforcer.blocks(NOW).count(), 1);
+}
+
+#[test]
+fn an_incident_can_be_undone() {
+    let (_dir, path) = place();
+    let mut enforcer = enforcer(&path, live());
+    enforcer.act(&block("8.8.8.8/32", 60), "7", NOW).unwrap();
+    enforcer.act(&block("8.8.9.9/32", 60), "7", NOW).unwrap();
+    enforcer.act(&block("8.8.1.1/32", 60), "8", NOW).unwrap();
+    assert_eq!(enforcer.undo_incident("7", NOW).unwrap().len(), 2);
+    assert_eq!(enforcer.firewall().held.len(), 1);
+    assert!(matches!(
+        enforcer.undo(BlockId(99), NOW),
+        Err(EnforceError::NoBlock(_))
+    ));
+}
+
+#[test]
+fn the_ledger_survives_and_the_firewall_becomes_what_it_says() {
+    let (_dir, path) = place();
+    let mut before = enforcer(&path, live());
+    before.act(&block("8.8.8.8/32", 300), "1", NOW).unwrap();
+    before.act(&block("8.8.9.9/32", 100), "1", NOW).unwrap();
+    before.confirm("guessing", 300, NOW).unwrap();
+    drop(before);
+    // Killed in the middle of a line.
+    let mut file = std::fs::OpenOptions::new()
+        .append(true)
+        .open(&path)
+        .unwrap();
+    io::Write::write_all(&mut file, b"{\"op\":\"add\",\"id\":3,\"ne").unwrap();
+    drop(file);
+    let mut after = enforcer(&path, live());
+    after
+        .firewall()
+        .held
+        .insert((Measure::Block, "9.9.9.9/32".parse().unwrap()), 50);
+    let later = NOW.plus_s(100);
+    assert_eq!(
+        after.reconcile(later).unwrap(),
+        Reconciled {
+            restored: 2,
+            removed: 1
+        }
+    );
+    assert_eq!(
+        after.firewall().held[&(Measure::Block, "8.8.8.8/32".parse().unwrap())],
+        200
+    );
+    assert_eq!(after.reconcile(later).unwrap(), Reconciled::default());
+    assert_eq!(
+        after.reconcile(NOW.plus_s(400)).unwrap(),
+        Reconciled {
+            restored: 0,
+            removed: 2
+        }
+    );
+    // A rule once confirmed stays so.
+    after.act(&block("8.8.7.7/32", 1_000), "1", later).unwrap();
+    assert_eq!(
+        after.firewall().held[&(Measure::Block, "8.8.7.7/32".parse().unwrap())],
+        1_000
+    );
+}
+
+#[test]
+fn a_firewall_that_fails_leaves_no_block_in_the_ledger() {
+    let (_dir, path) = place();
+    let mut enforcer = enforcer(&path, live());
+    enforcer.firewall().broken = true;
+    assert!(matches!(
+        enforcer.act(&block("8.8.8.8/32", 60), "1", NOW),
+        Err(EnforceError::Firewall(_))
+    ));
+    assert_eq!(enforcer.blocks(NOW).count(), 0);
+}
+
+#[test]
+fn a_ledger_has_one_owner_and_damage_is_said() {
+    let (_dir, path) = place();
+    let first = enforcer(&path, live());
+    let allow = AllowList::new([]);
+    assert!(Enforcer::open(&path, live(), allow.clone(), InMemory::default()).is_err());
+    drop(first);
+    std::fs::write(&path, "nonsense\n").unwrap();
+    let fault = Enforcer::open(&path, live(), allow, InMemory::default()).unwrap_err();
+    assert!(fault.to_string().contains("line 1 is damaged"), "{fault}");
+}
+
+#[test]
+fn deny_files_have_only_networks_in_them() {
+    let (_dir, path) = place();
+    let mut enforcer = enforcer(&path, live());
+    let action = Action::DenyFile {
+        net: "8.8.8.8/32".parse().unwrap(),
+        ttl_s: 60,
+    };
+    enforcer
+        .act(
+            &Proposal {
+                action,
+                rule: "x\ndeny all;".to_owned(),
+            },
+            "1",
+            NOW,
+        )
+        .unwrap();
+    enforcer.act(&block("8.8.1.1/32", 60), "1", NOW).unwrap();
+    let text = deny::render(deny::Reader::Nginx, enforcer.blocks(NOW));
+    assert_eq!(
+        text.lines().skip(1).collect::<Vec<_>>(),
+        ["deny 8.8.8.8/32;"]
+    );
+    assert_eq!(enforcer.firewall().held.len(), 1);
+}

@@ -1,0 +1,81 @@
+//! `journalctl -o json`: numbers are text, and text that is not UTF-8 is a list of bytes.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::message;
+use super::text::Text;
+use crate::event::{Event, Kind, Severity};
+use crate::time::Timestamp;
+
+pub(super) const KNOWN: &[&str] = &[
+    "__REALTIME_TIMESTAMP",
+    "MESSAGE",
+    "SYSLOG_IDENTIFIER",
+    "_COMM",
+    "_HOSTNAME",
+    "PRIORITY",
+];
+
+#[derive(Deserialize)]
+struct Journal<'a> {
+    #[serde(rename = "__REALTIME_TIMESTAMP", borrow)]
+    time: Option<Text<'a>>,
+    #[serde(rename = "MESSAGE", borrow)]
+    message: Field<'a>,
+    #[serde(rename = "SYSLOG_IDENTIFIER", borrow)]
+    identifier: Option<Field<'a>>,
+    #[serde(rename = "_COMM", borrow)]
+    comm: Option<Field<'a>>,
+    #[serde(rename = "_TRANSPORT", borrow)]
+    transport: Option<Field<'a>>,
+    #[serde(rename = "_HOSTNAME", borrow)]
+    host: Option<Field<'a>>,
+    #[serde(rename = "PRIORITY", borrow)]
+    priority: Option<Field<'a>>,
+}
+
+/// Text, bytes, a list of either where the field came more than once, or null where it was too
+/// long.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Field<'a>(#[serde(borrow)] &'a RawValue);
+
+impl<'a> Field<'a> {
+    fn text(&self) -> Cow<'a, str> {
+        let raw = self.0.get();
+        if let Ok(Text(text)) = serde_json::from_str(raw) {
+            return text;
+        }
+        if let Ok(bytes) = serde_json::from_str::<Vec<u8>>(raw) {
+            return Cow::Owned(String::from_utf8_lossy(&bytes).into_owned());
+        }
+        let many: Vec<Field<'a>> = serde_json::from_str(raw).unwrap_or_default();
+        many.first().map(Field::text).unwrap_or_default()
+    }
+}
+
+pub(super) fn read(line: &str) -> Option<Event<'_>> {
+    let journal: Journal<'_> = serde_json::from_str(line).ok()?;
+    let text = |field: Option<Field<'_>>| field.map(|field| field.text().into_owned());
+    let micros = journal.time.and_then(|time| time.0.parse().ok());
+    let kernel = text(journal.transport).is_some_and(|transport| transport == "kernel");
+    let program = match journal.identifier.or(journal.comm) {
+        _ if kernel => Cow::Borrowed("kernel"),
+        field => field.map(|field| field.text()).unwrap_or_default(),
+    };
+    let priority = text(journal.priority).and_then(|text| text.parse().ok());
+    let mut event = Event {
+        time: micros.map(Timestamp),
+        kind: Kind::Log,
+        severity: priority.map(Severity::of_syslog),
+        host: journal.host.map(|field| field.text()).unwrap_or_default(),
+        process: program,
+        message: journal.message.text(),
+        ..Event::default()
+    };
+    message::read(&mut event);
+    Some(event)
+}

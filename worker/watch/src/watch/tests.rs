@@ -1,0 +1,267 @@
+use jiff::tz::TimeZone;
+
+use super::*;
+use crate::event::Category;
+
+fn watch() -> Watch {
+    let clock = Clock::new(TimeZone::UTC, Timestamp(1_767_614_400_000_000));
+    Watch::new(clock, Thresholds::default(), Signatures::default())
+}
+
+fn feed(watch: &mut Watch, lines: impl IntoIterator<Item = String>) {
+    for (at, line) in lines.into_iter().enumerate() {
+        watch.line(
+            Place {
+                source: 0,
+                at: at as u64 + 1,
+            },
+            line.as_bytes(),
+        );
+    }
+}
+
+fn incidents(lines: impl IntoIterator<Item = String>) -> Vec<Incident> {
+    let mut watch = watch();
+    feed(&mut watch, lines);
+    watch.take_incidents(Severity::Low)
+}
+
+/// The incidents that lines make, each as `severity category actor rule`.
+#[track_caller]
+fn check(lines: impl IntoIterator<Item = String>, expected: &[&str]) {
+    let shown: Vec<String> = incidents(lines)
+        .iter()
+        .map(|incident| {
+            let actor = incident
+                .actor
+                .map_or_else(|| "-".to_owned(), |ip| ip.to_string());
+            format!(
+                "{} {} {actor} {}",
+                incident.severity, incident.category, incident.rules[0].rule
+            )
+        })
+        .collect();
+    assert_eq!(shown, expected);
+}
+
+fn time(second: usize) -> String {
+    format!(
+        "2025-06-01T10:{:02}:{:02}.000000+0000",
+        second / 60 % 60,
+        second % 60
+    )
+}
+
+fn flow(second: usize, from: &str, to: &str, port: usize, answered: bool) -> String {
+    let back = u8::from(answered);
+    format!(
+        r#"{{"timestamp":"{}","event_type":"flow","src_ip":"{from}","src_port":4000,"dest_ip":"{to}","dest_port":{port},"proto":"TCP","flow":{{"pkts_toserver":1,"pkts_toclient":{back},"bytes_toserver":60}}}}"#,
+        time(second)
+    )
+}
+
+fn sshd(second: usize, text: &str) -> String {
+    format!("{} h sshd[1]: {text}", time(second))
+}
+
+fn access(ip: &str, second: usize, url: &str, status: u16) -> String {
+    format!(
+        r#"{ip} - - [01/Jun/2025:10:{:02}:{:02} +0000] "GET {url} HTTP/1.1" {status} 1 "-" "Mozilla/5.0""#,
+        second / 60,
+        second % 60
+    )
+}
+
+#[test]
+fn guessing_is_one_incident_and_success_after_it_is_critical() {
+    let failed = |second| sshd(second, "Failed password for bob from 192.0.2.9 port 1 ssh2");
+    check((0..4).map(failed), &[]);
+    check(
+        (0..8).map(failed),
+        &["medium bruteforce 192.0.2.9 failed logins"],
+    );
+    check(
+        (0..40).map(failed),
+        &["high bruteforce 192.0.2.9 failed logins"],
+    );
+    check((0..40).map(|n| failed(n * 60 % 3_600)), &[]);
+    let success = sshd(70, "Accepted password for bob from 192.0.2.9 port 1 ssh2");
+    let all = (0..8).map(failed).chain([success.clone()]);
+    let found = incidents(all);
+    assert_eq!((found[0].severity, found.len()), (Severity::Critical, 1));
+    check([success], &[]);
+}
+
+#[test]
+fn guessing_from_many_places_is_seen_at_the_host() {
+    let lines = (0..150).map(|n| {
+        sshd(
+            n,
+            &format!("Failed password for bob from 198.51.100.{n} port 1 ssh2"),
+        )
+    });
+    check(
+        lines,
+        &["high bruteforce - failed logins from many sources"],
+    );
+}
+
+#[test]
+fn scans_are_what_is_in_vain() {
+    check(
+        (0..30).map(|n| flow(n, "192.0.2.1", "10.0.0.1", n + 1, false)),
+        &["medium recon 192.0.2.1 scan of ports"],
+    );
+    check(
+        (0..40).map(|n| flow(n, "192.0.2.1", &format!("10.0.0.{n}"), 22, false)),
+        &["medium recon 192.0.2.1 scan of hosts"],
+    );
+    check(
+        (0..60).map(|n| flow(n, "192.0.2.1", &format!("10.0.0.{n}"), n, true)),
+        &[],
+    );
+    check(
+        (0..30).map(|n| access("192.0.2.1", n, &format!("/x{n}"), 404)),
+        &["medium recon 192.0.2.1 search for pages"],
+    );
+    check(
+        (0..30).map(|n| access("192.0.2.1", n, &format!("/x{n}"), 200)),
+        &[],
+    );
+}
+
+#[test]
+fn floods_are_counted_by_source_and_by_destination() {
+    check(
+        (0..2_500).map(|_| flow(5, "192.0.2.1", "10.0.0.1", 80, true)),
+        &["high dos 192.0.2.1 flood of connections"],
+    );
+    let many = (0..25_000).map(|n| {
+        flow(
+            5,
+            &format!("192.0.{}.{}", n / 250, n % 250),
+            "10.0.0.1",
+            80,
+            true,
+        )
+    });
+    check(many, &["high dos - flood from many sources"]);
+}
+
+#[test]
+fn beacons_have_equal_intervals() {
+    check(
+        (0..20).map(|n| flow(n * 30, "10.0.0.7", "192.0.2.66", 443, true)),
+        &["medium malware 10.0.0.7 connections at equal intervals"],
+    );
+    check(
+        (0..20).map(|n| flow(n * 30 + n * n % 23, "10.0.0.7", "192.0.2.66", 443, true)),
+        &[],
+    );
+    check(
+        (0..20).map(|n| flow(n * 30, "192.0.2.66", "10.0.0.7", 443, true)),
+        &[],
+    );
+}
+
+#[test]
+fn requests_are_searched_for_attacks() {
+    check(
+        [access("192.0.2.1", 1, "/?q=%27%20union%20select%201", 200)],
+        &["high exploit 192.0.2.1 sql-injection"],
+    );
+    check([access("192.0.2.1", 1, "/", 200)], &[]);
+}
+
+#[test]
+fn a_million_lines_become_few_incidents() {
+    let alert = |n: usize| {
+        let time = time(n / 1_000);
+        let ip = n % 3;
+        format!(
+            r#"{{"timestamp":"{time}","event_type":"alert","src_ip":"192.0.2.{ip}","src_port":1,"dest_ip":"10.0.0.{}","dest_port":80,"proto":"TCP","alert":{{"action":"allowed","signature_id":1,"signature":"ET SCAN x","category":"Detection of a Network Scan","severity":2}}}}"#,
+            n % 200
+        )
+    };
+    let found = incidents((0..50_000).map(alert));
+    assert_eq!(found.len(), 3);
+    assert_eq!(
+        found.iter().map(|incident| incident.count).sum::<u64>(),
+        50_000
+    );
+    for incident in found {
+        assert!(incident.evidence.len() <= 8 && incident.peers.len() <= 8);
+        assert!(
+            incident
+                .evidence
+                .iter()
+                .enumerate()
+                .all(|(n, line)| line.id == format!("e{}", n + 1))
+        );
+    }
+}
+
+#[test]
+fn more_actors_than_fit_are_put_together() {
+    let line = |n: usize| {
+        sshd(
+            1,
+            &format!(
+                "Failed password for root from 10.{}.{}.9 port 1 ssh2",
+                n / 250,
+                n % 250
+            ),
+        )
+    };
+    let found = incidents((0..20_000).map(line));
+    assert!(found.len() <= 1_030, "{}", found.len());
+    let many = found.iter().max_by_key(|incident| incident.actors).unwrap();
+    assert!(many.actor.is_none() && many.category == Category::Bruteforce);
+    assert!(
+        (15_000..25_000).contains(&many.count) || many.actors > 10_000,
+        "{many:?}"
+    );
+}
+
+#[test]
+fn a_text_of_one_shape_is_told_once() {
+    let line = |n: usize| {
+        format!(
+            "{} h app[{n}]: worker {n} crashed at 0x{n:x} near 10.0.0.{n}",
+            time(n)
+        )
+    };
+    let found = incidents((0..50).map(line));
+    assert_eq!((found.len(), found[0].count, found[0].clear), (1, 1, false));
+}
+
+#[test]
+fn a_wrong_clock_does_not_stop_the_counters() {
+    let failed = |second| sshd(second, "Failed password for bob from 192.0.2.9 port 1 ssh2");
+    let mut lines: Vec<String> = (0..4).map(failed).collect();
+    lines.push("2099-01-01T00:00:00Z h sshd[1]: Connection closed by 192.0.2.1 port 1".to_owned());
+    lines.extend((4..8).map(failed));
+    check(lines, &["medium bruteforce 192.0.2.9 failed logins"]);
+    // The clock was wrong before, and is right from here on.
+    let mut lines: Vec<String> = (0..5)
+        .map(|_| "2099-01-01T00:00:00Z h app: x".to_owned())
+        .collect();
+    lines.extend((0..40).map(|n| failed(n * 70)));
+    let found = incidents(lines);
+    assert!(
+        found
+            .iter()
+            .all(|incident| incident.category != Category::Bruteforce
+                || incident.severity < Severity::High)
+    );
+}
+
+#[test]
+fn bad_lines_are_counted() {
+    let mut watch = watch();
+    let long = format!("{{\"a\":\"{}\"}}", "x".repeat(LINE_BYTES_MAX));
+    for line in [&b"\xff\xfe"[..], b"{", b"", long.as_bytes(), b"\0\0\0"] {
+        watch.line(Place::default(), line);
+    }
+    assert_eq!((watch.stats().lines, watch.stats().unreadable), (5, 3));
+}
