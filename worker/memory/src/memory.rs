@@ -15,7 +15,8 @@ use crate::embed::{Checked, EmbedKind, Embedder};
 use crate::error::{MemoryError, Result};
 use crate::filter::Filter;
 use crate::index::{Doc, Index};
-use crate::record::{Id, Kind, Payload, Record};
+use crate::ingest::IngestOptions;
+use crate::record::{Id, Kind, Namespace, Payload, Record};
 use crate::search::{self, Found, FoundBy, Hit, Warning};
 use crate::store::embedded::Embedded;
 use crate::store::{BATCH_MAX, Collection, Scored, Store, each_page};
@@ -126,6 +127,16 @@ impl Memory {
     #[must_use]
     pub fn embedder_name(&self) -> Option<&str> {
         self.embedder.as_ref().map(Checked::name)
+    }
+
+    /// How documents are ingested for the embedding model: in pieces that it reads to their end.
+    #[must_use]
+    pub fn ingest_options(&self, namespace: Namespace) -> IngestOptions {
+        let options = IngestOptions::new(namespace);
+        match &self.embedder {
+            Some(embedder) => options.for_model(embedder.model()),
+            None => options,
+        }
     }
 
     /// Whether the store has answered yet.
