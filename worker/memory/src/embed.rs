@@ -1,6 +1,21 @@
 //! From text to vectors: what an embedding model has to do, and the check of what it did.
+//!
+//! | file | what it owns |
+//! |---|---|
+//! | `bert.rs` | a model in this process, by candle |
+//! | `directory.rs` | what that model's directory says, checked |
+
+#[cfg(feature = "candle")]
+mod bert;
+#[cfg(feature = "candle")]
+mod directory;
 
 use std::sync::Arc;
+
+#[cfg(feature = "candle")]
+pub use self::bert::Bert;
+#[cfg(feature = "candle")]
+pub use self::directory::{BertOptions, OpenError, Pooling, Prompts};
 
 use crate::error::{MemoryError, Result};
 
@@ -31,6 +46,17 @@ pub trait Embedder: Send + Sync {
     fn dimensions(&self) -> usize;
     /// One vector for each text, in order.
     fn embed(&self, kind: EmbedKind, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedError>;
+
+    /// How many tokens of a text it reads; what is behind them says nothing to it. `None` if that
+    /// is not known.
+    fn tokens_max(&self) -> Option<usize> {
+        None
+    }
+
+    /// How many tokens a text has, roughly if it is longer than what it reads.
+    fn count_tokens(&self, text: &str) -> usize {
+        text.chars().count().div_ceil(4)
+    }
 }
 
 /// An embedding model whose vectors are checked and of unit length.
@@ -65,6 +91,10 @@ impl Checked {
             unit(vector, self.dimensions())?;
         }
         Ok(vectors)
+    }
+
+    pub(crate) fn model(&self) -> &Arc<dyn Embedder> {
+        &self.0
     }
 
     pub(crate) fn query(&self, text: &str) -> Result<Vec<f32>> {

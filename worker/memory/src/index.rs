@@ -1,12 +1,23 @@
 //! The words of all records of a collection, in memory: BM25, and what records are judged by
 //! without asking the store.
+//!
+//! | file | what it owns |
+//! |---|---|
+//! | `postings.rs` | which records have a word, in few bytes |
+//! | `kept.rs` | the index in a file, for the next start |
+
+mod kept;
+mod postings;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use jiff::Timestamp;
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
-use crate::filter::{Facets, Filter, Words};
+use self::postings::Postings;
+use crate::filter::{Face, Facets, Filter, Words};
 use crate::record::{Id, Kind, Namespace, Payload, Record, Status, digest};
 use crate::text;
 
@@ -17,6 +28,8 @@ const B: f32 = 0.75;
 const TITLE_WEIGHT: u32 = 2;
 /// The most different words of a query.
 const QUERY_WORDS_MAX: usize = 128;
+/// How many matches are collected before all but the best are forgotten.
+const KEPT_AT_ONCE: usize = 1024;
 /// How many bytes of payloads are copied here from a store that may be away.
 const COPIES_BYTES_MAX: usize = 256 << 20;
 
@@ -30,32 +43,48 @@ pub(crate) struct Match {
 }
 
 /// The words of one collection.
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 pub(crate) struct Index {
     facet_words: Words,
     docs: Vec<Doc>,
+    /// Of each record what a search looks at, close together.
+    seen: Vec<Seen>,
+    #[serde(skip)]
     by_id: HashMap<Id, u32>,
-    postings: HashMap<Box<str>, Vec<(u32, u32)>>,
+    postings: HashMap<Box<str>, Postings>,
     /// Of all documents that live.
     length: u64,
+    #[serde(skip)]
     copies: Option<Copies>,
+    /// How many records have changed since it was written to a file.
+    #[serde(skip)]
+    unkept: AtomicUsize,
 }
 
 /// What is known of a record without the store.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Doc {
+    #[serde(with = "id_bytes")]
     pub(crate) id: Id,
     pub(crate) bytes: u64,
+    #[serde(with = "jiff::fmt::serde::timestamp::microsecond::required")]
     pub(crate) created: Timestamp,
+    #[serde(with = "jiff::fmt::serde::timestamp::microsecond::optional")]
     pub(crate) expires: Option<Timestamp>,
     pub(crate) status: Status,
     pub(crate) usage_count: u64,
     pub(crate) success_rate: f32,
     pub(crate) kind: Kind,
     pub(crate) has_vector: bool,
-    facets: Facets,
-    length: u32,
     words_hash: [u8; 8],
+}
+
+/// What a search looks at of every record.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Seen {
+    facets: Facets,
+    /// In words.
+    length: u32,
     live: bool,
 }
 
@@ -66,7 +95,7 @@ struct Copies {
 }
 
 /// A word of a query, the numbers of the records that have it with how often, and its weight.
-type Term<'a> = (String, &'a [(u32, u32)], f32);
+type Term<'a> = (String, &'a Postings, f32);
 
 /// A record taken apart, which threads do side by side.
 struct Counted {
@@ -88,7 +117,17 @@ impl Index {
     }
 
     pub(crate) fn docs(&self) -> impl Iterator<Item = &Doc> {
-        self.docs.iter().filter(|doc| doc.live)
+        self.docs_and_seen().map(|(doc, _)| doc)
+    }
+
+    /// How many records have changed since it was kept in a file.
+    pub(crate) fn unkept(&self) -> usize {
+        self.unkept.load(Ordering::Relaxed)
+    }
+
+    fn docs_and_seen(&self) -> impl Iterator<Item = (&Doc, &Seen)> {
+        let all = self.docs.iter().zip(&self.seen);
+        all.filter(|(_, seen)| seen.live)
     }
 
     pub(crate) fn copy(&self, id: Id) -> Option<&Payload> {
@@ -104,8 +143,9 @@ impl Index {
         let Some(sieve) = self.facet_words.sieve(filter) else {
             return Vec::new();
         };
-        let passing = self.docs().filter(|doc| sieve.passes(&doc.facets));
-        let mut ids: Vec<Id> = passing.map(|doc| doc.id).collect();
+        let all = self.docs_and_seen();
+        let passing = all.filter(|(_, seen)| sieve.passes(&seen.facets));
+        let mut ids: Vec<Id> = passing.map(|(doc, _)| doc.id).collect();
         ids.sort_unstable();
         ids
     }
@@ -119,9 +159,10 @@ impl Index {
             return documents;
         };
         let sources = self.facet_words.by_number();
-        for doc in self.docs().filter(|doc| sieve.passes(&doc.facets)) {
+        let all = self.docs_and_seen();
+        for (doc, seen) in all.filter(|(_, seen)| sieve.passes(&seen.facets)) {
             let source = sources
-                .get(&doc.facets.source())
+                .get(&seen.facets.source())
                 .copied()
                 .unwrap_or_default();
             documents.entry(source.to_owned()).or_default().push(doc.id);
@@ -144,10 +185,12 @@ impl Index {
         for (record, (hash, counted)) in records.iter().zip(counted) {
             self.put_one(record, hash, counted);
         }
+        *self.unkept.get_mut() += records.len();
         self.shrink_if_due();
     }
 
     pub(crate) fn remove(&mut self, ids: &[Id]) {
+        *self.unkept.get_mut() += ids.len();
         for id in ids {
             if let Some(at) = self.by_id.remove(id) {
                 self.bury(at);
@@ -165,29 +208,73 @@ impl Index {
             return Vec::new();
         };
         let terms = self.terms(query);
-        let mut scores = vec![0.0_f32; self.docs.len()];
-        for (_, postings, idf) in &terms {
-            for (at, count) in *postings {
-                scores[*at as usize] += idf * self.weight(*at, *count);
+        let scores = self.scores(&terms);
+        let order = |one: &(f32, u32), other: &(f32, u32)| {
+            let ids = || {
+                self.docs[one.1 as usize]
+                    .id
+                    .cmp(&self.docs[other.1 as usize].id)
+            };
+            other.0.total_cmp(&one.0).then_with(ids)
+        };
+        // Those that can't be among the best are not looked at.
+        let (mut found, mut enough) = (Vec::with_capacity(2 * KEPT_AT_ONCE), 0.0);
+        for ((at, score), seen) in (0..).zip(scores).zip(&self.seen) {
+            if score <= 0.0 || score < enough || !seen.live || !sieve.passes(&seen.facets) {
+                continue;
+            }
+            found.push((score, at));
+            if found.len() >= k + KEPT_AT_ONCE {
+                let (_, last, _) = found.select_nth_unstable_by(k, order);
+                enough = last.0;
+                found.truncate(k);
             }
         }
-        let scored = scores
-            .into_iter()
-            .zip(&self.docs)
-            .filter(|(score, doc)| *score > 0.0 && doc.live && sieve.passes(&doc.facets));
-        let mut found: Vec<(f32, Id)> = scored.map(|(score, doc)| (score, doc.id)).collect();
-        let order = |one: &(f32, Id), other: &(f32, Id)| {
-            other.0.total_cmp(&one.0).then(one.1.cmp(&other.1))
-        };
-        if found.len() > k {
-            found.select_nth_unstable_by(k, order);
-            found.truncate(k);
-        }
         found.sort_unstable_by(order);
-        let explained = found.into_iter().map(|(score, id)| Match {
-            id,
-            score,
-            words: self.explain(id, &terms),
+        found.truncate(k);
+        self.explained(&found, &terms)
+    }
+
+    /// BM25 of every record, by its number.
+    fn scores(&self, terms: &[Term<'_>]) -> Vec<f32> {
+        let mut scores = vec![0.0_f32; self.seen.len()];
+        let weigh = self.weigh();
+        for (_, postings, idf) in terms {
+            for (at, count) in postings.iter() {
+                let at = at as usize;
+                scores[at] += idf * weigh(self.seen[at].length, count);
+            }
+        }
+        scores
+    }
+
+    /// With the words that decided most.
+    fn explained(&self, found: &[(f32, u32)], terms: &[Term<'_>]) -> Vec<Match> {
+        let mut order: Vec<usize> = (0..found.len()).collect();
+        order.sort_unstable_by_key(|which| found[*which].1);
+        let mut words: Vec<Vec<(f32, &str)>> = vec![Vec::new(); found.len()];
+        let weigh = self.weigh();
+        for (word, postings, idf) in terms {
+            let mut rest = order.iter().peekable();
+            for (at, count) in postings.iter() {
+                while rest.next_if(|which| found[**which].1 < at).is_some() {}
+                match rest.peek() {
+                    Some(which) if found[**which].1 == at => {
+                        let share = idf * weigh(self.seen[at as usize].length, count);
+                        words[**which].push((share, word.as_str()));
+                    }
+                    Some(_) => {}
+                    None => break,
+                }
+            }
+        }
+        let explained = found.iter().zip(words).map(|((score, at), mut words)| {
+            words.sort_by(|one, other| other.0.total_cmp(&one.0));
+            Match {
+                id: self.docs[*at as usize].id,
+                score: *score,
+                words: words.into_iter().map(|(_, word)| word.to_owned()).collect(),
+            }
         });
         explained.collect()
     }
@@ -199,7 +286,7 @@ impl Index {
             vector,
         } = record;
         let old = self.by_id.get(id).copied();
-        let mut doc = Doc {
+        let doc = Doc {
             id: *id,
             bytes: bytes(payload) + 4 * vector.as_ref().map_or(0, Vec::len) as u64,
             created: payload.created,
@@ -209,14 +296,17 @@ impl Index {
             success_rate: payload.success_rate,
             kind: payload.kind,
             has_vector: vector.is_some(),
-            facets: self.facet_words.facets(payload),
-            length: 0,
             words_hash,
+        };
+        let mut seen = Seen {
+            facets: self.facet_words.facets(&Face::of(payload)),
+            length: 0,
             live: true,
         };
         match (counted, old) {
             (None, Some(at)) => {
-                doc.length = self.docs[at as usize].length;
+                seen.length = self.seen[at as usize].length;
+                self.seen[at as usize] = seen;
                 self.docs[at as usize] = doc;
             }
             (counted, old) => {
@@ -224,15 +314,19 @@ impl Index {
                     self.bury(at);
                 }
                 let Counted { words, length } = counted.unwrap_or_else(|| count(payload));
-                doc.length = length;
+                seen.length = length;
                 self.length += u64::from(length);
                 let at = u32::try_from(self.docs.len()).unwrap_or(u32::MAX);
                 self.docs.push(doc);
+                self.seen.push(seen);
                 self.by_id.insert(*id, at);
                 for (word, count) in words {
                     match self.postings.get_mut(word.as_str()) {
-                        Some(postings) => postings.push((at, count)),
-                        None => drop(self.postings.insert(word.into(), vec![(at, count)])),
+                        Some(postings) => postings.push(at, count),
+                        None => {
+                            let first = Postings::from_iter([(at, count)]);
+                            self.postings.insert(word.into(), first);
+                        }
                     }
                 }
             }
@@ -243,9 +337,9 @@ impl Index {
     }
 
     fn bury(&mut self, at: u32) {
-        let doc = &mut self.docs[at as usize];
-        doc.live = false;
-        self.length -= u64::from(doc.length);
+        let seen = &mut self.seen[at as usize];
+        seen.live = false;
+        self.length -= u64::from(seen.length);
     }
 
     /// The words of a query that any record has, with their weights.
@@ -258,7 +352,7 @@ impl Index {
         });
         let term = |word: String| {
             let postings = self.postings.get(word.as_str())?;
-            Some((word, postings.as_slice(), self.idf(postings.len())))
+            Some((word, postings, self.idf(postings.len())))
         };
         words.into_iter().filter_map(term).collect()
     }
@@ -268,25 +362,14 @@ impl Index {
         (1.0 + (all - having + 0.5) / (having + 0.5)).ln()
     }
 
-    fn weight(&self, at: u32, count: u32) -> f32 {
+    /// What a word counts in a record of a length that has it so often.
+    fn weigh(&self) -> impl Fn(u32, u32) -> f32 {
         let average = self.length as f32 / self.by_id.len().max(1) as f32;
-        let length = self.docs[at as usize].length as f32 / average.max(1.0);
-        let count = count as f32;
-        count * (K1 + 1.0) / (count + K1 * (1.0 - B + B * length))
-    }
-
-    fn explain(&self, id: Id, terms: &[Term<'_>]) -> Vec<String> {
-        let Some(at) = self.by_id.get(&id) else {
-            return Vec::new();
-        };
-        let share = |(word, postings, idf): &Term<'_>| {
-            // Records get their numbers in order, and so do postings.
-            let posting = postings.binary_search_by_key(at, |(at, _)| *at).ok()?;
-            Some((idf * self.weight(*at, postings[posting].1), word.clone()))
-        };
-        let mut words: Vec<(f32, String)> = terms.iter().filter_map(share).collect();
-        words.sort_by(|one, other| other.0.total_cmp(&one.0));
-        words.into_iter().map(|(_, word)| word).collect()
+        let (own, by_length) = (K1 * (1.0 - B), K1 * B / average.max(1.0));
+        move |length, count| {
+            let count = count as f32;
+            count * (K1 + 1.0) / (count + own + by_length * length as f32)
+        }
     }
 
     /// Forgets the dead once they are most.
@@ -296,16 +379,20 @@ impl Index {
         }
         let mut places = vec![None; self.docs.len()];
         let mut next = 0;
-        for (place, doc) in places.iter_mut().zip(&self.docs) {
-            if doc.live {
+        for (place, seen) in places.iter_mut().zip(&self.seen) {
+            if seen.live {
                 *place = Some(next);
                 next += 1;
             }
         }
-        self.docs.retain(|doc| doc.live);
+        let mut live = self.seen.iter().map(|seen| seen.live);
+        self.docs.retain(|_| live.next() == Some(true));
+        self.seen.retain(|seen| seen.live);
         self.postings.retain(|_, postings| {
-            postings.retain_mut(|(at, _)| places[*at as usize].map(|place| *at = place).is_some());
-            !postings.is_empty()
+            let left = postings.iter();
+            let left = left.filter_map(|(at, count)| Some((places[at as usize]?, count)));
+            *postings = left.collect();
+            postings.len() > 0
         });
         for (at, doc) in (0..).zip(&self.docs) {
             self.by_id.insert(doc.id, at);
@@ -371,6 +458,21 @@ fn count(payload: &Payload) -> Counted {
         add(text.map_or("", String::as_str), 1);
     }
     counted
+}
+
+/// An id is text for people, and bytes in a file of ours.
+mod id_bytes {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::record::Id;
+
+    pub(super) fn serialize<S: Serializer>(id: &Id, serializer: S) -> Result<S::Ok, S::Error> {
+        id.to_bytes().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Id, D::Error> {
+        Deserialize::deserialize(deserializer).map(Id::from_bytes)
+    }
 }
 
 /// Changes when the words do, and not when a record is only counted as used.

@@ -30,6 +30,7 @@ use serde::Serialize;
 
 use self::read::Document;
 pub use self::walk::{Skip, Skipped};
+use crate::embed::Embedder;
 use crate::error::{MemoryError, Result, invalid};
 use crate::knowledge::Entry;
 use crate::memory::Memory;
@@ -109,6 +110,8 @@ fn all_lossy<S: serde::Serializer>(
     serializer.collect_seq(paths.iter().map(|path| path.display().to_string()))
 }
 
+/// How much of what a model reads is kept for a piece's title.
+const TITLE_TOKENS: usize = 32;
 /// How many files are read before their pieces are stored.
 const FILES_AT_ONCE: usize = 64;
 /// And how many bytes of files.
@@ -133,6 +136,20 @@ impl IngestOptions {
             depth_max: 16,
             files_max: 100_000,
         }
+    }
+
+    /// Pieces no longer than the model reads, with room for their titles, counted as it counts.
+    #[must_use]
+    pub fn for_model(mut self, model: &Arc<dyn Embedder>) -> Self {
+        let Some(tokens_max) = model.tokens_max() else {
+            return self;
+        };
+        let room = tokens_max.saturating_sub(TITLE_TOKENS).max(16);
+        self.chunk_tokens = self.chunk_tokens.min(room);
+        self.overlap_tokens = self.overlap_tokens.min(self.chunk_tokens / 8);
+        let model = Arc::clone(model);
+        self.tokens = Arc::new(move |text| model.count_tokens(text));
+        self
     }
 
     fn check(&self) -> Result<()> {

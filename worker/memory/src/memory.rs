@@ -3,6 +3,8 @@
 //! A store in this process is always there. A server may be away: then the memory opens all the
 //! same, finds what it has by the words that it knows, and says so.
 
+mod words;
+
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -15,10 +17,11 @@ use crate::embed::{Checked, EmbedKind, Embedder};
 use crate::error::{MemoryError, Result};
 use crate::filter::Filter;
 use crate::index::{Doc, Index};
-use crate::record::{Id, Kind, Payload, Record};
+use crate::ingest::IngestOptions;
+use crate::record::{Id, Kind, Namespace, Payload, Record};
 use crate::search::{self, Found, FoundBy, Hit, Warning};
 use crate::store::embedded::Embedded;
-use crate::store::{BATCH_MAX, Collection, Scored, Store, each_page};
+use crate::store::{BATCH_MAX, Collection, Scored, Store};
 
 /// How many texts an embedding model gets at once.
 pub(crate) const EMBED_BATCH: usize = 64;
@@ -133,6 +136,16 @@ impl Memory {
     #[must_use]
     pub fn embedder_name(&self) -> Option<&str> {
         self.embedder.as_ref().map(Checked::name)
+    }
+
+    /// How documents are ingested for the embedding model: in pieces that it reads to their end.
+    #[must_use]
+    pub fn ingest_options(&self, namespace: Namespace) -> IngestOptions {
+        let options = IngestOptions::new(namespace);
+        match &self.embedder {
+            Some(embedder) => options.for_model(embedder.model()),
+            None => options,
+        }
     }
 
     /// Whether the store has answered yet.
@@ -306,6 +319,7 @@ impl Memory {
             self.store.upsert(collection, records)?;
             self.index_mut(collection).put(records);
         }
+        self.keep_if_due(collection);
         Ok(())
     }
 
@@ -382,15 +396,8 @@ impl Memory {
         let dimensions = self.embedder.as_ref().map(Checked::dimensions);
         for collection in Collection::ALL {
             self.store.prepare(collection, dimensions)?;
-            let mut index = match self.store.is_local() {
-                true => Index::default(),
-                false => Index::with_copies(),
-            };
-            each_page(&*self.store, collection, true, |records| {
-                index.put(&records);
-                Ok(())
-            })?;
-            *self.index_mut(collection) = index;
+            let index = self.read_index(collection)?;
+            self.set_index(collection, index);
         }
         self.ready.store(true, Ordering::Release);
         Ok(())

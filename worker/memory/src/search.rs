@@ -46,6 +46,8 @@ pub struct Hit {
     pub found_by: FoundBy,
     /// The cosine, if its meaning was compared.
     pub similarity: Option<f32>,
+    /// How well its words fit (BM25), if it has any of the query.
+    pub bm25: Option<f32>,
     /// Its words of the query, those that decided most first.
     pub words: Vec<String>,
     /// Why it is here, for a person.
@@ -90,7 +92,7 @@ pub struct Found {
 #[derive(Default)]
 struct Ranks {
     vector: Option<(usize, f32)>,
-    text: Option<(usize, Vec<String>)>,
+    text: Option<(usize, f32, Vec<String>)>,
 }
 
 /// Refuses what nobody can answer.
@@ -127,7 +129,7 @@ pub(crate) fn fuse(
         ranks.entry(scored.record.id).or_default().vector = Some((rank, scored.score));
     }
     for (rank, found) in (1..).zip(matches) {
-        ranks.entry(found.id).or_default().text = Some((rank, found.words));
+        ranks.entry(found.id).or_default().text = Some((rank, found.score, found.words));
     }
     let hit = |(id, ranks): (Id, Ranks)| Some(judge(id, payloads.get(&id)?.clone(), ranks, now));
     let mut hits: Vec<Hit> = ranks.into_iter().filter_map(hit).collect();
@@ -149,7 +151,7 @@ fn judge(id: Id, payload: Payload, ranks: Ranks, now: Timestamp) -> Hit {
         score += reciprocal(rank);
         why.push(format!("number {rank} by meaning (cosine {cosine:.2})"));
     }
-    if let Some((rank, words)) = &ranks.text {
+    if let Some((rank, _, words)) = &ranks.text {
         score += reciprocal(*rank);
         let words = words
             .iter()
@@ -176,7 +178,8 @@ fn judge(id: Id, payload: Payload, ranks: Ranks, now: Timestamp) -> Hit {
             _ => FoundBy::Text,
         },
         similarity: ranks.vector.map(|(_, cosine)| cosine),
-        words: ranks.text.map(|(_, words)| words).unwrap_or_default(),
+        bm25: ranks.text.as_ref().map(|(_, score, _)| *score),
+        words: ranks.text.map(|(_, _, words)| words).unwrap_or_default(),
         why: why.join("; "),
     }
 }

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `embedded.rs` | the store in a directory of ours: one writer, exact search |
 //! | `log.rs` | its file: frames that are whole or not there, repair, compaction |
+//! | `table.rs` | what it has in memory of each record |
+//! | `vectors.rs` | vectors in a quarter of their size, and the few that must be read whole |
 //! | `server.rs` | a Qdrant server: deadlines, and leaving it alone while it is down |
 //! | `points.rs` | records, filters and answers in Qdrant's words |
 //! | `breaker.rs` | when something that fails is asked again |
@@ -15,8 +17,12 @@ mod log;
 mod points;
 #[cfg(feature = "server")]
 pub mod server;
+mod table;
+mod vectors;
 
+use std::collections::HashMap;
 use std::fmt;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +30,9 @@ pub use self::breaker::Breaker;
 use crate::error::Result;
 use crate::filter::Filter;
 use crate::record::{Id, Record};
+
+/// Tells what a record says from what it said before: a checksum.
+pub type Stamp = u32;
 
 /// The most records in one call.
 pub const BATCH_MAX: usize = 4096;
@@ -93,6 +102,13 @@ pub trait Store: Send + Sync {
 
     /// Gives the space of removed records back.
     fn compact(&self) -> Result<()>;
+
+    /// Where what is known about a collection may be kept between two runs, and what tells whether
+    /// it still fits: the stamps of all records. `None` if the store is elsewhere.
+    fn beside(&self, collection: Collection) -> Option<(PathBuf, HashMap<Id, Stamp>)> {
+        let _ = collection;
+        None
+    }
 }
 
 impl Collection {

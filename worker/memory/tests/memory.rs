@@ -597,3 +597,46 @@ fn kinds_have_their_collections() {
         .unwrap();
     assert_eq!(texts(&found), ["likes short answers"]);
 }
+
+#[test]
+fn words_are_kept_for_the_next_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("fazai_kb.words");
+    let numbers: Vec<Record> = (0..600)
+        .map(|n| {
+            let entry = note("a", &format!("entry number{n} about disks"));
+            let id = Id::of(&entry.namespace, &n.to_string());
+            let mut record = common::record("a", n, None);
+            (record.id, record.payload.text) = (id, entry.text);
+            record
+        })
+        .collect();
+    let store = Embedded::open(directory.path()).unwrap();
+    store
+        .upsert(Collection::Knowledge, &numbers[..590])
+        .unwrap();
+    drop(store);
+    let search = |expected: usize| {
+        let memory = Memory::open(Options::new(directory.path()), None).unwrap();
+        assert_eq!(
+            memory.stats(Collection::Knowledge).unwrap().records,
+            expected
+        );
+        let found = memory.search("number42", 5, &filter("a")).unwrap();
+        assert_eq!(texts(&found), ["entry number42 about disks"]);
+        let new = memory.search("number595", 5, &filter("a")).unwrap();
+        assert_eq!(new.hits.len(), usize::from(expected > 595));
+    };
+    search(590);
+    let kept = std::fs::read(&path).unwrap();
+    // What was written since, by a process that had no time to keep it, is found as well.
+    let store = Embedded::open(directory.path()).unwrap();
+    store.upsert(Collection::Knowledge, &numbers).unwrap();
+    drop(store);
+    search(600);
+    std::fs::write(&path, &kept[..kept.len() / 2]).unwrap();
+    search(600);
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    search(600);
+}

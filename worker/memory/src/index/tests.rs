@@ -1,5 +1,6 @@
 use super::*;
 use crate::knowledge::Entry;
+use crate::store::Stamp;
 
 fn record(namespace: &str, text: &str) -> Record {
     let namespace = Namespace::new(namespace).unwrap();
@@ -96,4 +97,67 @@ fn copies_stay_within_their_limit() {
         index.copies.as_ref().unwrap().bytes,
         COPIES_BYTES_MAX - "some text".len()
     );
+}
+
+fn numbered(count: usize) -> Vec<Record> {
+    let one = |n: usize| record("a", &format!("word{} number{n} common", n % 7));
+    (0..count).map(one).collect()
+}
+
+fn stamps(records: &[Record], stamp: Stamp) -> HashMap<Id, Stamp> {
+    records.iter().map(|record| (record.id, stamp)).collect()
+}
+
+#[test]
+fn an_index_that_was_kept_is_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("words");
+    let records = numbered(300);
+    let mut index = Index::default();
+    index.put(&records);
+    index.remove(&[records[7].id]);
+    assert_eq!(index.unkept(), 301);
+    index.keep(&path, &stamps(&records, 5)).unwrap();
+    assert_eq!(index.unkept(), 0);
+
+    // The second has changed since, the third is gone, and the others are as they were.
+    let mut now = stamps(&records, 5);
+    now.insert(records[1].id, 6);
+    now.remove(&records[2].id);
+    let kept = Index::kept(&path, &now).unwrap();
+    assert_eq!((kept.len(), kept.docs().count()), (297, 297));
+    for gone in [1, 2, 7] {
+        assert!(kept.doc(records[gone].id).is_none());
+        index.remove(&[records[gone].id]);
+    }
+    assert_eq!(kept.length, index.length);
+    for query in ["word3 common", "number17", "number1", "number7"] {
+        let found = kept.search(query, 50, &filter("a"));
+        assert_eq!(found, index.search(query, 50, &filter("a")), "{query}");
+    }
+    assert_eq!(kept.select(&filter("a")), index.select(&filter("a")));
+}
+
+#[test]
+fn a_kept_index_that_is_damaged_is_thrown_away() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("words");
+    let (mut index, records) = (Index::default(), numbered(30));
+    let all = stamps(&records, 5);
+    assert!(Index::kept(&path, &all).is_none());
+    index.put(&records);
+    index.keep(&path, &all).unwrap();
+    let good = std::fs::read(&path).unwrap();
+    for at in (0..good.len()).step_by(97) {
+        let mut bad = good.clone();
+        bad[at] ^= 0x10;
+        std::fs::write(&path, &bad).unwrap();
+        assert!(Index::kept(&path, &all).is_none(), "{at}");
+        std::fs::write(&path, &good[..at]).unwrap();
+        assert!(Index::kept(&path, &all).is_none(), "{at}");
+    }
+    std::fs::write(&path, &good).unwrap();
+    assert_eq!(Index::kept(&path, &all).unwrap().len(), 30);
+    let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&path).unwrap());
+    assert_eq!(mode & 0o777, 0o600);
 }

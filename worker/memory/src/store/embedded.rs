@@ -1,23 +1,25 @@
 //! The store in a directory of ours: no server, one writer, exact search.
 //!
-//! Vectors and what is filtered by are in memory; payloads stay in the file, and are read when they
-//! are found. A search compares with every vector that passes the filter, on all processors: so it
-//! is exact, needs no building, and takes milliseconds for tens of thousands of records.
+//! Small copies of the vectors and what is filtered by are in memory; payloads and whole vectors
+//! stay in the file, and are read when they may be what is looked for. A search compares with every
+//! vector that passes the filter, on all processors: so it is exact, needs no building, and takes
+//! milliseconds for tens of thousands of records.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::fs::{DirBuilder, File, TryLockError};
-use std::ops::Bound;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use rayon::prelude::*;
 
 use super::log::{self, Batch, Frame, Log, Place};
-use super::{BATCH_MAX, Collection, Scored, Store};
+use super::table::Table;
+use super::vectors::{Coded, dot};
+use super::{BATCH_MAX, Collection, Scored, Stamp, Store};
 use crate::embed;
 use crate::error::{MemoryError, Result, invalid, io};
-use crate::filter::{Facets, Filter, Words};
+use crate::filter::{Face, Filter};
 use crate::record::{Id, Record};
 
 /// The embedded store. One process has its directory at a time.
@@ -36,27 +38,6 @@ struct Shelf {
     directory: PathBuf,
 }
 
-#[derive(Default)]
-struct Table {
-    file: Option<Arc<File>>,
-    dimensions: Option<usize>,
-    words: Words,
-    slots: Vec<Slot>,
-    by_id: BTreeMap<Id, usize>,
-    /// Slot after slot; zero where there is none.
-    vectors: Vec<f32>,
-    live_bytes: u64,
-}
-
-struct Slot {
-    id: Id,
-    place: Place,
-    facets: Facets,
-    has_vector: bool,
-}
-
-/// How many slots one thread compares before it takes more.
-const SLOTS_PER_TASK: usize = 1024;
 /// A log with more that is dead than this, and than what lives, is written anew.
 const DEAD_BYTES_MAX: u64 = 32 << 20;
 
@@ -98,7 +79,7 @@ impl Store for Embedded {
     fn prepare(&self, collection: Collection, dimensions: Option<usize>) -> Result<Option<usize>> {
         let shelf = self.shelf(collection);
         let mut log = shelf.log();
-        let found = shelf.table().dimensions;
+        let found = shelf.table().dimensions();
         match (found, dimensions) {
             (Some(found), Some(wanted)) if found != wanted => Err(MemoryError::Dimensions {
                 collection,
@@ -121,7 +102,7 @@ impl Store for Embedded {
         check_batch(records.len())?;
         let shelf = self.shelf(collection);
         let mut log = shelf.log();
-        let dimensions = shelf.table().dimensions;
+        let dimensions = shelf.table().dimensions();
         let (mut batch, mut whole) = (Batch::default(), Vec::with_capacity(records.len()));
         for record in records {
             let record = checked(record, dimensions)?;
@@ -129,9 +110,13 @@ impl Store for Embedded {
             whole.push(record);
         }
         let places = log.append(&batch)?;
+        let code = |record: &Record| record.vector.as_deref().map(Coded::of);
+        let coded: Vec<Option<Coded>> = whole.par_iter().map(code).collect();
+        let places = places.into_iter().zip(batch.stamps());
         let mut table = shelf.table_mut();
-        for (place, record) in places.into_iter().zip(&whole) {
-            table.put(place, record);
+        for ((record, vector), (place, stamp)) in whole.iter().zip(&coded).zip(places) {
+            let face = Face::of(&record.payload);
+            table.put(record.id, place, stamp, &face, vector.as_ref());
         }
         drop(table);
         shelf.compact_if_due(&mut log)
@@ -141,8 +126,7 @@ impl Store for Embedded {
         check_batch(ids.len())?;
         let shelf = self.shelf(collection);
         let table = shelf.table();
-        let slots = ids.iter().filter_map(|id| table.by_id.get(id));
-        let places: Vec<Place> = slots.map(|slot| table.slots[*slot].place).collect();
+        let places = table.places_of(ids);
         let file = table.file.clone();
         drop(table);
         shelf.read(file.as_deref(), &places)
@@ -173,29 +157,26 @@ impl Store for Embedded {
         check_batch(k)?;
         let shelf = self.shelf(collection);
         let table = shelf.table();
-        let Some(dimensions) = table.dimensions else {
+        let Some(dimensions) = table.dimensions() else {
             return Ok(Vec::new());
         };
         let mut vector = vector.to_vec();
         embed::unit(&mut vector, dimensions)?;
-        let best = table.nearest(&vector, k, filter);
-        let places: Vec<Place> = best
-            .iter()
-            .map(|(_, slot)| table.slots[*slot].place)
-            .collect();
+        let candidates = table.candidates(&vector, k, filter);
         let file = table.file.clone();
         drop(table);
+        let best = shelf.best(file.as_deref(), &vector, candidates, k)?;
+        let (scores, places): (Vec<f32>, Vec<Place>) = best.into_iter().unzip();
         let records = shelf.read(file.as_deref(), &places)?;
-        let scored = records
-            .into_iter()
-            .zip(best)
-            .map(|(record, (score, _))| Scored {
-                record: Record {
-                    vector: None,
-                    ..record
-                },
-                score,
-            });
+        let without = |record: Record| Record {
+            vector: None,
+            ..record
+        };
+        let scored = records.into_iter().zip(scores);
+        let scored = scored.map(|(record, score)| Scored {
+            record: without(record),
+            score,
+        });
         Ok(scored.collect())
     }
 
@@ -209,9 +190,7 @@ impl Store for Embedded {
         check_batch(limit)?;
         let shelf = self.shelf(collection);
         let table = shelf.table();
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let slots = table.by_id.range((from, Bound::Unbounded)).take(limit);
-        let places: Vec<Place> = slots.map(|(_, slot)| table.slots[*slot].place).collect();
+        let places = table.places_after(after, limit);
         let file = table.file.clone();
         drop(table);
         let mut records = shelf.read(file.as_deref(), &places)?;
@@ -222,13 +201,19 @@ impl Store for Embedded {
     }
 
     fn count(&self, collection: Collection) -> Result<usize> {
-        Ok(self.shelf(collection).table().slots.len())
+        Ok(self.shelf(collection).table().len())
     }
 
     fn compact(&self) -> Result<()> {
         self.shelves
             .iter()
             .try_for_each(|shelf| shelf.compact(&mut shelf.log()))
+    }
+
+    fn beside(&self, collection: Collection) -> Option<(PathBuf, HashMap<Id, Stamp>)> {
+        let path = self.directory.join(format!("{collection}.words"));
+        let stamps = self.shelf(collection).table().stamps().collect();
+        Some((path, stamps))
     }
 }
 
@@ -238,15 +223,19 @@ impl Shelf {
         let path = directory.join(format!("{collection}.log"));
         let mut wrong = None;
         let log = Log::open(&path, |place, frame| match frame {
-            Frame::Put(record) => match checked(&record, table.dimensions) {
-                Ok(record) => table.put(place, &record),
-                Err(error) => wrong = Some(error),
-            },
+            Frame::Put(brief) => {
+                let found = brief.vector.as_ref().map(Coded::dimensions);
+                if found.is_some() && found != table.dimensions() {
+                    wrong = Some(format!("a vector of {found:?} dimensions"));
+                } else {
+                    let (id, stamp, vector) = (brief.id, brief.stamp, brief.vector.as_ref());
+                    table.put(id, place, stamp, &brief.face, vector);
+                }
+            }
             Frame::Remove(id) => table.remove(id),
             Frame::Dimensions(dimensions) => table.set_dimensions(dimensions),
         })?;
-        if let Some(wrong) = wrong {
-            let what = wrong.to_string();
+        if let Some(what) = wrong {
             return Err(MemoryError::Damaged { path, what });
         }
         table.file = Some(log.file());
@@ -287,6 +276,33 @@ impl Shelf {
         records.map_err(io(&self.directory))
     }
 
+    /// The `k` of the candidates that are nearest, by their whole vectors, with their scores.
+    fn best(
+        &self,
+        file: Option<&File>,
+        vector: &[f32],
+        candidates: Vec<(Id, Place)>,
+        k: usize,
+    ) -> Result<Vec<(f32, Place)>> {
+        let Some(file) = file else {
+            return Ok(Vec::new());
+        };
+        let score = |(id, place): (Id, Place)| {
+            let other = log::read_vector(file, place)?;
+            Ok((dot(vector, &other), id, place))
+        };
+        let scored: std::io::Result<Vec<(f32, Id, Place)>> = if candidates.len() < 64 {
+            candidates.into_iter().map(score).collect()
+        } else {
+            candidates.into_par_iter().map(score).collect()
+        };
+        let mut scored = scored.map_err(io(&self.directory))?;
+        scored.sort_unstable_by(|one, other| other.0.total_cmp(&one.0).then(one.1.cmp(&other.1)));
+        scored.truncate(k);
+        let best = scored.into_iter().map(|(score, _, place)| (score, place));
+        Ok(best.collect())
+    }
+
     fn compact_if_due(&self, log: &mut Log) -> Result<()> {
         let live = self.table().live_bytes;
         if log.end().saturating_sub(live) > live.max(DEAD_BYTES_MAX) {
@@ -298,111 +314,16 @@ impl Shelf {
     fn compact(&self, log: &mut Log) -> Result<()> {
         let table = self.table();
         let mut first = Batch::default();
-        if let Some(dimensions) = table.dimensions {
+        if let Some(dimensions) = table.dimensions() {
             first.dimensions(dimensions)?;
         }
-        let kept: Vec<Place> = table.slots.iter().map(|slot| slot.place).collect();
+        let kept = table.places();
         drop(table);
         let places = log.rewrite(&first, &kept)?;
         let mut table = self.table_mut();
-        for (slot, place) in table.slots.iter_mut().zip(places) {
-            slot.place = place;
-        }
+        table.set_places(places);
         table.file = Some(log.file());
         Ok(())
-    }
-}
-
-impl Table {
-    fn set_dimensions(&mut self, dimensions: usize) {
-        self.dimensions = Some(dimensions);
-        self.vectors.resize(self.slots.len() * dimensions, 0.0);
-    }
-
-    fn put(&mut self, place: Place, record: &Record) {
-        let slot = Slot {
-            id: record.id,
-            place,
-            facets: self.words.facets(&record.payload),
-            has_vector: record.vector.is_some(),
-        };
-        self.live_bytes += u64::from(place.bytes);
-        let dimensions = self.dimensions.unwrap_or(0);
-        let at = match self.by_id.get(&record.id) {
-            Some(at) => {
-                self.live_bytes -= u64::from(self.slots[*at].place.bytes);
-                self.slots[*at] = slot;
-                *at
-            }
-            None => {
-                self.by_id.insert(record.id, self.slots.len());
-                self.slots.push(slot);
-                self.vectors.resize(self.slots.len() * dimensions, 0.0);
-                self.slots.len() - 1
-            }
-        };
-        if let Some(vector) = &record.vector {
-            self.vectors[at * dimensions..][..dimensions].copy_from_slice(vector);
-        }
-    }
-
-    /// The last slot moves to where the removed one was, so that there are no holes.
-    fn remove(&mut self, id: Id) {
-        let Some(at) = self.by_id.remove(&id) else {
-            return;
-        };
-        let removed = self.slots.swap_remove(at);
-        self.live_bytes -= u64::from(removed.place.bytes);
-        let dimensions = self.dimensions.unwrap_or(0);
-        let last = self.slots.len();
-        self.vectors
-            .copy_within(last * dimensions.., at * dimensions);
-        self.vectors.truncate(last * dimensions);
-        if let Some(moved) = self.slots.get(at) {
-            self.by_id.insert(moved.id, at);
-        }
-    }
-
-    /// The best scores with their slots.
-    fn nearest(&self, vector: &[f32], k: usize, filter: &Filter) -> Vec<(f32, usize)> {
-        let Some(sieve) = self.words.sieve(filter) else {
-            return Vec::new();
-        };
-        let tasks = self
-            .slots
-            .par_chunks(SLOTS_PER_TASK)
-            .zip(self.vectors.par_chunks(SLOTS_PER_TASK * vector.len()))
-            .enumerate();
-        let best = tasks.map(|(task, (slots, vectors))| {
-            let each = slots
-                .iter()
-                .zip(vectors.chunks_exact(vector.len()))
-                .enumerate();
-            let passing = each
-                .filter(|(_, (slot, _))| slot.has_vector && sieve.passes(&slot.facets))
-                .map(|(at, (_, other))| (dot(vector, other), task * SLOTS_PER_TASK + at));
-            let mut best: Vec<(f32, usize)> = passing.collect();
-            self.keep(&mut best, k);
-            best
-        });
-        best.reduce(Vec::new, |mut one, other| {
-            one.extend(other);
-            self.keep(&mut one, k);
-            one
-        })
-    }
-
-    /// Keeps the `k` best, the best first.
-    fn keep(&self, scores: &mut Vec<(f32, usize)>, k: usize) {
-        let order = |one: &(f32, usize), other: &(f32, usize)| {
-            let ids = || self.slots[one.1].id.cmp(&self.slots[other.1].id);
-            other.0.total_cmp(&one.0).then_with(ids)
-        };
-        if scores.len() > k {
-            scores.select_nth_unstable_by(k, order);
-            scores.truncate(k);
-        }
-        scores.sort_unstable_by(order);
     }
 }
 
@@ -426,24 +347,6 @@ pub(super) fn check_batch(records: usize) -> Result<()> {
         return Err(invalid("batch", why));
     }
     Ok(())
-}
-
-/// Sixteen sums at once, which the compiler turns into vector instructions.
-fn dot(one: &[f32], other: &[f32]) -> f32 {
-    let (ones, one_rest) = one.as_chunks::<16>();
-    let (others, other_rest) = other.as_chunks::<16>();
-    let mut sums = [0.0; 16];
-    for (one, other) in ones.iter().zip(others) {
-        for at in 0..16 {
-            sums[at] += one[at] * other[at];
-        }
-    }
-    let rest: f32 = one_rest
-        .iter()
-        .zip(other_rest)
-        .map(|(one, other)| one * other)
-        .sum();
-    sums.iter().sum::<f32>() + rest
 }
 
 fn lock(directory: &Path) -> Result<File> {

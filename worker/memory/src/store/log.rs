@@ -12,8 +12,12 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use super::Stamp;
+use super::vectors::Coded;
+use crate::embed;
 use crate::error::{MemoryError, Result, io};
-use crate::record::{Id, Payload, Record};
+use crate::filter::Face;
+use crate::record::{Id, Record};
 
 /// What every file begins with.
 const MAGIC: &[u8; 8] = b"FAZMEM1\n";
@@ -35,10 +39,18 @@ pub(super) struct Place {
 }
 
 /// What a frame says.
-pub(super) enum Frame {
-    Put(Box<Record>),
+pub(super) enum Frame<'a> {
+    Put(Box<Brief<'a>>),
     Remove(Id),
     Dimensions(usize),
+}
+
+/// What is kept in memory of a record.
+pub(super) struct Brief<'a> {
+    pub(super) id: Id,
+    pub(super) stamp: Stamp,
+    pub(super) face: Face<'a>,
+    pub(super) vector: Option<Coded>,
 }
 
 /// Frames that are to be written together.
@@ -46,6 +58,7 @@ pub(super) enum Frame {
 pub(super) struct Batch {
     bytes: Vec<u8>,
     lengths: Vec<u32>,
+    stamps: Vec<Stamp>,
 }
 
 /// The file, open for appending.
@@ -86,6 +99,11 @@ impl Batch {
         self.push(&body)
     }
 
+    /// What tells the frames' contents apart.
+    pub(super) fn stamps(&self) -> impl Iterator<Item = Stamp> {
+        self.stamps.iter().copied()
+    }
+
     fn push(&mut self, body: &[u8]) -> Result<()> {
         let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
         if body.len() > BODY_BYTES_MAX {
@@ -94,7 +112,9 @@ impl Batch {
         }
         let before = self.bytes.len();
         self.bytes.extend(length.to_le_bytes());
-        self.bytes.extend(crc32fast::hash(body).to_le_bytes());
+        let crc = crc32fast::hash(body);
+        self.bytes.extend(crc.to_le_bytes());
+        self.stamps.push(crc);
         self.bytes.extend(body);
         let frame = self.bytes.len() - before;
         self.lengths.push(u32::try_from(frame).unwrap_or(u32::MAX));
@@ -104,7 +124,7 @@ impl Batch {
 
 impl Log {
     /// Opens a log or begins one, and hands over every frame in order.
-    pub(super) fn open(path: &Path, mut each: impl FnMut(Place, Frame)) -> Result<Self> {
+    pub(super) fn open(path: &Path, mut each: impl FnMut(Place, Frame<'_>)) -> Result<Self> {
         let file = open_file(path)?;
         let bytes = file.metadata().map_err(io(path))?.len();
         let mut log = Self {
@@ -199,7 +219,7 @@ impl Log {
     }
 
     /// Reads all whole frames, and answers where they end.
-    fn replay(&self, each: &mut impl FnMut(Place, Frame)) -> Result<u64> {
+    fn replay(&self, each: &mut impl FnMut(Place, Frame<'_>)) -> Result<u64> {
         let mut reader = BufReader::with_capacity(1 << 20, &*self.file);
         reader.seek(SeekFrom::Start(0)).map_err(io(&self.path))?;
         let mut magic = [0; MAGIC.len()];
@@ -210,7 +230,7 @@ impl Log {
         let mut offset = MAGIC.len() as u64;
         loop {
             let (bodies, whole) = read_block(&mut reader).map_err(io(&self.path))?;
-            let frames: Vec<Option<Frame>> = bodies
+            let frames: Vec<Option<Frame<'_>>> = bodies
                 .par_iter()
                 .map(|(crc, body)| decode(*crc, body))
                 .collect();
@@ -269,14 +289,36 @@ impl Log {
 
 /// Reads the record of a place.
 pub(super) fn read(file: &File, place: Place) -> std::io::Result<Record> {
+    let frame = read_frame(file, place)?;
+    let (id, vector, json) = parts(&frame[HEAD_BYTES..]).ok_or_else(wrong)?;
+    Ok(Record {
+        id,
+        vector: (!vector.is_empty()).then(|| floats(vector)),
+        payload: serde_json::from_slice(json).map_err(|_| wrong())?,
+    })
+}
+
+/// Reads the vector of a place.
+pub(super) fn read_vector(file: &File, place: Place) -> std::io::Result<Vec<f32>> {
+    let frame = read_frame(file, place)?;
+    let (_, vector, _) = parts(&frame[HEAD_BYTES..]).ok_or_else(wrong)?;
+    Ok(floats(vector))
+}
+
+/// A frame that is whole.
+fn read_frame(file: &File, place: Place) -> std::io::Result<Vec<u8>> {
     let mut frame = vec![0; place.bytes as usize];
     file.read_exact_at(&mut frame, place.offset)?;
-    let body = frame.get(HEAD_BYTES..).unwrap_or_default();
     let crc = frame.get(4..HEAD_BYTES).and_then(|crc| crc.try_into().ok());
-    match decode(crc.map_or(0, u32::from_le_bytes), body) {
-        Some(Frame::Put(record)) => Ok(*record),
-        _ => Err(std::io::Error::other("a record is not what was written")),
+    let is_whole = |crc| frame.get(HEAD_BYTES..).map(crc32fast::hash) == Some(crc);
+    match crc.map(u32::from_le_bytes).is_some_and(is_whole) {
+        true => Ok(frame),
+        false => Err(wrong()),
     }
+}
+
+fn wrong() -> std::io::Error {
+    std::io::Error::other("a record is not what was written")
 }
 
 type Bodies = Vec<(u32, Vec<u8>)>;
@@ -315,36 +357,49 @@ fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize> {
     Ok(filled)
 }
 
-fn decode(crc: u32, body: &[u8]) -> Option<Frame> {
+fn decode(crc: u32, body: &[u8]) -> Option<Frame<'_>> {
     if crc32fast::hash(body) != crc {
         return None;
     }
     let (what, rest) = body.split_first()?;
-    if *what == DIMENSIONS {
-        return Some(Frame::Dimensions(number(rest)?));
+    match *what {
+        DIMENSIONS => Some(Frame::Dimensions(number(rest)?)),
+        REMOVE => Some(Frame::Remove(Id::from_bytes(
+            rest.get(..16)?.try_into().ok()?,
+        ))),
+        _ => {
+            let (id, vector, json) = parts(body)?;
+            let code = |bytes| {
+                let mut vector = floats(bytes);
+                let dimensions = vector.len();
+                embed::unit(&mut vector, dimensions).ok()?;
+                Some(Coded::of(&vector))
+            };
+            Some(Frame::Put(Box::new(Brief {
+                id,
+                stamp: crc,
+                face: serde_json::from_slice(json).ok()?,
+                vector: match vector.is_empty() {
+                    true => None,
+                    false => Some(code(vector)?),
+                },
+            })))
+        }
     }
+}
+
+/// The id, the vector and the payload of a body that adds a record.
+fn parts(body: &[u8]) -> Option<(Id, &[u8], &[u8])> {
+    let rest = body.strip_prefix(&[PUT])?;
     let (id, rest) = rest.split_at_checked(16)?;
-    let id = Id::from_bytes(id.try_into().ok()?);
-    if *what == REMOVE {
-        return Some(Frame::Remove(id));
-    }
     let (dimensions, rest) = rest.split_at_checked(4)?;
     let (vector, json) = rest.split_at_checked(number(dimensions)?.checked_mul(4)?)?;
-    let vector: Vec<f32> = vector
-        .as_chunks()
-        .0
-        .iter()
-        .map(|bytes| f32::from_le_bytes(*bytes))
-        .collect();
-    let payload: Payload = serde_json::from_slice(json).ok()?;
-    let vector = (!vector.is_empty()).then_some(vector);
-    (*what == PUT).then(|| {
-        Frame::Put(Box::new(Record {
-            id,
-            payload,
-            vector,
-        }))
-    })
+    Some((Id::from_bytes(id.try_into().ok()?), vector, json))
+}
+
+fn floats(bytes: &[u8]) -> Vec<f32> {
+    let numbers = bytes.as_chunks().0.iter();
+    numbers.map(|bytes| f32::from_le_bytes(*bytes)).collect()
 }
 
 fn number(bytes: &[u8]) -> Option<usize> {
