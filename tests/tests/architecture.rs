@@ -80,6 +80,17 @@ fn arrows_point_one_way() {
         &["fazai-models", "fazai-protocol", "fazai-tools", "fazai"],
     );
     check(
+        "fazai-cloud",
+        &["reqwest", "sse-stream"],
+        &[
+            "fazai-memory",
+            "fazai-models",
+            "fazai-protocol",
+            "fazai-tools",
+            "fazai",
+        ],
+    );
+    check(
         "fazai",
         &["fazai-models", "fazai-protocol", "fazai-modhost"],
         &["fazai-tests"],
@@ -127,6 +138,7 @@ fn unsafe_code_stays_at_the_c_border() {
         "protocol/src",
         "models/src",
         "worker/src",
+        "worker/cloud/src",
         "native-mods/host/src",
         "native-mods/sdk/src",
         "tools/src",
