@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::attempt::Attempt;
 use crate::budget::{Amount, Reservation, Warning};
 use crate::cache::{Cache, CacheKey};
-use crate::cloud::Provider;
+use crate::endpoint::Provider;
 use crate::error::Failure;
 use crate::prices::Price;
 use crate::redact::{Counts, Restorer};

@@ -3,23 +3,21 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use jiff::Timestamp;
-use rand::Rng;
 use serde::Serialize;
 
 use crate::answer::{Answer, Finished, Live, Piece, Seen};
 use crate::attempt::Attempt;
-use crate::breaker::{Breaker, State};
 use crate::budget::{Amount, BudgetError, Ledger};
 use crate::cache::{Cache, CacheKey};
+use crate::endpoint::{Provider, lock};
 use crate::error::{CloudError, Failure, FailureKind};
-use crate::http::Http;
-use crate::keys::{Key, Picked, Ring};
+use crate::keys::Picked;
 use crate::prices::{Price, Prices};
 use crate::provider::{Auth, prepare};
 use crate::redact::{Counts, Marks, Redactor};
@@ -78,28 +76,12 @@ pub struct DryRun {
     pub nanos_max: Option<u64>,
 }
 
-/// One provider and how it stands.
-pub(crate) struct Provider {
-    pub(crate) settings: ProviderSettings,
-    http: Http,
-    ring: Mutex<(Option<Instant>, Ring)>,
-    breaker: Mutex<Breaker>,
-}
-
 /// Why one provider gave no answer.
 enum Missed {
     Failed(Failure),
     Budget(BudgetError),
 }
 
-/// Keys are read again after this time, so that new ones are taken without a restart.
-const KEYS_AGE_MAX: Duration = Duration::from_secs(300);
-/// A key that was not accepted rests so long.
-const UNAUTHORIZED_REST: Duration = Duration::from_secs(60);
-/// A key that had too many requests rests so long, if the provider does not say how long.
-const RATE_LIMITED_REST: Duration = Duration::from_secs(20);
-/// The first pause before another try; it doubles, and chance makes it up to a half longer or shorter.
-const BACKOFF: Duration = Duration::from_millis(200);
 /// Whoever would have to wait longer goes to the next provider.
 const PAUSES_MAX: Duration = Duration::from_secs(5);
 
@@ -129,12 +111,7 @@ impl Cloud {
         let prices = settings.prices.as_deref().map(Prices::load).transpose()?;
         let provider = |provider: &ProviderSettings| {
             provider.check()?;
-            Ok(Arc::new(Provider {
-                http: Http::new(provider)?,
-                settings: provider.clone(),
-                ring: Mutex::default(),
-                breaker: Mutex::default(),
-            }))
+            Ok(Arc::new(Provider::new(provider)?))
         };
         let providers: Result<_, CloudError> = settings.providers.iter().map(provider).collect();
         let age_max = Duration::from_secs(settings.cache_age_s_max);
@@ -510,138 +487,4 @@ fn most(input_tokens: u64, request: &Request) -> Usage {
         cached_tokens: 0,
         estimated: true,
     }
-}
-
-impl Provider {
-    /// What speaks against it now.
-    fn trouble(&self, now: Instant) -> Option<Trouble> {
-        if let State::Open(left) = lock(&self.breaker).state(now) {
-            return Some(Trouble::Resting(left));
-        }
-        if self.settings.kind.needs_key() && self.settings.keys.is_empty() {
-            let name = &self.settings.name;
-            let why = format!("has no key; set api_key_file in [cloud.{name}]");
-            return Some(Trouble::Broken(why));
-        }
-        lock(&self.ring).1.rest_left(now).map(Trouble::Resting)
-    }
-
-    /// Takes a failure in the middle of an answer into account.
-    pub(crate) fn report(&self, failure: &Failure) {
-        if failure.kind.is_outage() {
-            lock(&self.breaker).failed(Instant::now(), failure.retry_after);
-        }
-    }
-
-    fn enter(&self) -> Result<Entered<'_>, Failure> {
-        match lock(&self.breaker).enter(Instant::now()) {
-            Ok(()) => Ok(Entered(Some(&self.breaker))),
-            Err(left) => Err(Failure {
-                retry_after: Some(left),
-                ..Failure::new(
-                    &self.settings.name,
-                    FailureKind::Open,
-                    format!(
-                        "it failed too often and is left alone for {} s",
-                        left.as_secs().max(1)
-                    ),
-                )
-            }),
-        }
-    }
-
-    /// A key that does not rest; none: it wants no key.
-    async fn pick(&self) -> Result<Option<Picked>, Failure> {
-        let fail = |why: String| Failure::new(&self.settings.name, FailureKind::NoKey, why);
-        if self.settings.keys.is_empty() {
-            return match self.settings.kind.needs_key() {
-                true => Err(fail(format!(
-                    "set api_key_file in [cloud.{}]",
-                    self.settings.name
-                ))),
-                false => Ok(None),
-            };
-        }
-        let now = Instant::now();
-        let read_at = lock(&self.ring).0;
-        if read_at.is_none_or(|at| now.duration_since(at) > KEYS_AGE_MAX) {
-            let sources = self.settings.keys.clone();
-            let reading = tokio::task::spawn_blocking(move || {
-                let keys: Result<Vec<Vec<Key>>, CloudError> =
-                    sources.iter().map(crate::keys::KeySource::read).collect();
-                keys
-            });
-            let read = reading.await.map_err(|fault| fail(fault.to_string()))?;
-            let keys = read.map_err(|fault| fail(fault.to_string()))?.concat();
-            let mut ring = lock(&self.ring);
-            let fresh = std::mem::take(&mut ring.1).renewed(keys);
-            *ring = (Some(now), fresh);
-        }
-        lock(&self.ring)
-            .1
-            .pick(now)
-            .map(Some)
-            .map_err(|left| Failure {
-                retry_after: Some(left),
-                ..fail(format!("all its keys rest for {} s", left.as_secs().max(1)))
-            })
-    }
-
-    /// How long to wait before another try; none: another try is of no use.
-    fn pause(&self, failure: &Failure, picked: Option<&Picked>, tries: u32) -> Option<Duration> {
-        if !failure.kind.retry_here() {
-            return None;
-        }
-        let now = Instant::now();
-        let rest = match failure.kind {
-            FailureKind::RateLimited => Some(failure.retry_after.unwrap_or(RATE_LIMITED_REST)),
-            FailureKind::Unauthorized => Some(UNAUTHORIZED_REST),
-            _ => None,
-        };
-        if let Some(rest) = rest {
-            let ring = &mut lock(&self.ring).1;
-            // Without a key there is nothing that could rest, and nothing else to try.
-            ring.cool(picked?.index, now + rest);
-            // Another key at once, or the first that will be ready.
-            return Some(ring.rest_left(now).unwrap_or_default());
-        }
-        let doubled = BACKOFF.saturating_mul(1 << (tries - 1).min(6));
-        let chance = rand::rng().random_range(0.5..1.5);
-        Some(
-            doubled
-                .mul_f64(chance)
-                .max(failure.retry_after.unwrap_or_default()),
-        )
-    }
-}
-
-/// A try that the breaker let through. One that nobody tells about was cancelled.
-struct Entered<'a>(Option<&'a Mutex<Breaker>>);
-
-impl Entered<'_> {
-    fn succeeded(&mut self) {
-        if let Some(breaker) = self.0.take() {
-            lock(breaker).succeeded();
-        }
-    }
-
-    fn failed(&mut self, failure: &Failure) {
-        if failure.kind.is_outage()
-            && let Some(breaker) = self.0.take()
-        {
-            lock(breaker).failed(Instant::now(), failure.retry_after);
-        }
-    }
-}
-
-impl Drop for Entered<'_> {
-    fn drop(&mut self) {
-        if let Some(breaker) = self.0 {
-            lock(breaker).unknown();
-        }
-    }
-}
-
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,6 +4,7 @@
 //! | file | what it owns |
 //! |---|---|
 //! | `cloud.rs` | [`Cloud`], what a worker opens: providers in their order, until one answers |
+//! | `endpoint.rs` | one of them: its connections, its keys, its breaker |
 //! | `route.rs` | the pure decision: local, cloud, wait or refuse, with every reason |
 //! | `request.rs` | what is asked and what comes back, without any provider's words |
 //! | `settings.rs` | providers, limits and times, as plain data |
@@ -28,6 +29,7 @@ pub mod breaker;
 pub mod budget;
 pub mod cache;
 mod cloud;
+mod endpoint;
 pub mod error;
 mod frames;
 mod http;

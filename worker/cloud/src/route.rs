@@ -65,12 +65,6 @@ impl Cause {
             Self::LocalFailed => "local_failed",
         }
     }
-
-    /// Whether the local model can't answer at all, so that waiting is of no use.
-    #[must_use]
-    pub fn is_hard(self) -> bool {
-        matches!(self, Self::NotLoaded | Self::TooLong | Self::LocalFailed)
-    }
 }
 
 impl Default for Causes {
@@ -137,11 +131,22 @@ pub struct Asked {
     pub tokens: u64,
 }
 
-/// How the local model stands; none: nothing speaks against it.
+/// How the local model stands.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Local {
-    /// What speaks against it, with the numbers.
-    pub troubles: Vec<(Cause, String)>,
+    /// What speaks against it.
+    pub troubles: Vec<Against>,
+}
+
+/// Something that speaks against the local model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Against {
+    /// What kind of thing.
+    pub cause: Cause,
+    /// In words, with the numbers.
+    pub detail: String,
+    /// Whether the local model can't answer at all, and not just worse or later.
+    pub fatal: bool,
 }
 
 /// How one provider stands.
@@ -218,17 +223,17 @@ pub struct Route {
 #[must_use]
 pub fn decide(asked: &Asked, local: &Local, candidates: &[Candidate], rules: &Rules) -> Route {
     let mut reasons = Vec::new();
-    for (cause, detail) in &local.troubles {
+    for Against { cause, detail, .. } in &local.troubles {
         reasons.push(format!("local: {}: {detail}", cause.as_str()));
     }
     if local.troubles.is_empty() {
         reasons.push("local: nothing speaks against it".to_owned());
     }
-    let hard = local.troubles.iter().find(|(cause, _)| cause.is_hard());
+    let hard = local.troubles.iter().find(|against| against.fatal);
     let stays = match hard {
         None => Decision::Local,
-        Some((_, detail)) => Decision::Refuse {
-            reason: format!("the local model can't answer: {detail}"),
+        Some(against) => Decision::Refuse {
+            reason: format!("the local model can't answer: {}", against.detail),
         },
     };
     let route = |decision, reasons| Route { decision, reasons };
@@ -286,12 +291,17 @@ fn kept(asked: &Asked, rules: &Rules) -> Option<&'static str> {
     }
 }
 
-/// The first cause to leave that holds and is allowed; one that can't wait goes first.
+/// The first cause to leave that holds and is allowed; a fatal one goes first.
 fn leaving(asked: &Asked, local: &Local, rules: &Rules) -> Option<Cause> {
-    let better = asked.better.then_some(Cause::Quality);
-    let holding = local.troubles.iter().map(|(cause, _)| *cause).chain(better);
-    let allowed = holding.filter(|cause| rules.causes.has(*cause));
-    allowed.min_by_key(|cause| !cause.is_hard())
+    let better = asked.better.then_some((false, Cause::Quality));
+    let troubles = local.troubles.iter();
+    let holding = troubles
+        .map(|against| (against.fatal, against.cause))
+        .chain(better);
+    let allowed = holding.filter(|(_, cause)| rules.causes.has(*cause));
+    allowed
+        .min_by_key(|(fatal, _)| !fatal)
+        .map(|(_, cause)| cause)
 }
 
 impl Candidate {

@@ -13,6 +13,8 @@ use fazai_cloud::redact::{Counts, Kind as Secret};
 use fazai_cloud::route::Trouble;
 use fazai_cloud::{BudgetError, CloudError, FailureKind, Gate, Label, Request, Settings, Who};
 use server::*;
+#[cfg(feature = "tls")]
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[tokio::test]
 async fn each_status_is_what_it_is() {
@@ -126,12 +128,25 @@ async fn nobody_there_is_told_by_name() {
 #[cfg(feature = "tls")]
 #[tokio::test]
 async fn bad_tls_gets_no_key() {
-    let server = Server::always(answers("Hi")).await;
-    let url = server.url.replace("http:", "https:");
+    // Whatever comes, it is answered with what is no TLS.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    let server = tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let mut came = vec![0; 4096];
+        let count = socket.read(&mut came).await.unwrap();
+        socket
+            .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            .await
+            .unwrap();
+        came.truncate(count);
+        came
+    });
     let bench = Bench::new(vec![keyed("a", &url, &["sk-secret"])]);
     let failure = bench.failure(&question("hello")).await;
     assert_eq!(failure.kind, FailureKind::Unreachable, "{failure}");
-    assert!(server.requests().is_empty());
+    let came = String::from_utf8_lossy(&server.await.unwrap()).into_owned();
+    assert!(!came.contains("secret") && !came.contains("POST"), "{came}");
 }
 
 #[cfg(not(feature = "tls"))]

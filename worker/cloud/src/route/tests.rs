@@ -32,6 +32,10 @@ fn candidate() -> impl Strategy<Value = Candidate> {
         })
 }
 
+fn troubles() -> impl Strategy<Value = Vec<(Cause, bool)>> {
+    prop::collection::vec((prop::sample::select(&Cause::ALL[..]), any::<bool>()), 0..4)
+}
+
 fn causes() -> impl Strategy<Value = Vec<Cause>> {
     prop::collection::vec(prop::sample::select(&Cause::ALL[..]), 0..4)
 }
@@ -47,12 +51,15 @@ fn asked() -> impl Strategy<Value = Asked> {
     )
 }
 
-fn local(causes: Vec<Cause>) -> Local {
-    let troubles = causes
-        .into_iter()
-        .map(|cause| (cause, "it is so".to_owned()))
-        .collect();
-    Local { troubles }
+fn local(troubles: Vec<(Cause, bool)>) -> Local {
+    let against = |(cause, fatal)| Against {
+        cause,
+        detail: "it is so".to_owned(),
+        fatal,
+    };
+    Local {
+        troubles: troubles.into_iter().map(against).collect(),
+    }
 }
 
 proptest! {
@@ -61,7 +68,7 @@ proptest! {
     #[test]
     fn every_decision_keeps_the_rules(
         asked in asked(),
-        troubles in causes(),
+        troubles in troubles(),
         candidates in prop::collection::vec(candidate(), 0..4),
         allow in any::<bool>(),
         allowed in causes(),
@@ -70,14 +77,14 @@ proptest! {
         let rules = Rules { allow, causes: allowed.into_iter().collect() };
         let route = decide(&asked, &local, &candidates, &rules);
         let may_leave = asked.label != Label::Private && asked.allow.unwrap_or(allow);
-        let hard = local.troubles.iter().any(|(cause, _)| cause.is_hard());
+        let hard = local.troubles.iter().any(|against| against.fatal);
         prop_assert!(!route.reasons.is_empty());
         match &route.decision {
             Decision::Cloud { providers, cause } => {
                 prop_assert!(may_leave, "nothing leaves that may not");
                 prop_assert!(rules.causes.has(*cause), "only for a cause that is allowed");
                 let holds = *cause == Cause::Quality && asked.better
-                    || local.troubles.iter().any(|(holding, _)| holding == cause);
+                    || local.troubles.iter().any(|against| against.cause == *cause);
                 prop_assert!(holds, "only for a cause that holds");
                 prop_assert!(!providers.is_empty());
                 let fits = |c: &&Candidate| c.trouble.is_none()
@@ -114,16 +121,15 @@ const OPEN: fn() -> Rules = || Rules {
 
 #[test]
 fn each_cause_can_be_turned_off() {
-    for cause in Cause::ALL {
-        let local = if cause == Cause::Quality {
-            Local::default()
-        } else {
-            local(vec![cause])
-        };
+    for (cause, fatal) in Cause::ALL
+        .into_iter()
+        .flat_map(|cause| [(cause, false), (cause, true)])
+    {
         let asked = Asked {
             better: cause == Cause::Quality,
             ..Asked::default()
         };
+        let local = local(vec![(cause, fatal)]);
         let route = decide(&asked, &local, &[ready("a")], &OPEN());
         let providers = vec!["a".to_owned()];
         assert_eq!(route.decision, Decision::Cloud { providers, cause });
@@ -136,9 +142,10 @@ fn each_cause_can_be_turned_off() {
             causes: others,
         };
         let route = decide(&asked, &local, &[ready("a")], &rules);
-        match cause.is_hard() {
-            true => assert!(matches!(route.decision, Decision::Refuse { .. })),
-            false => assert_eq!(route.decision, Decision::Local),
+        if fatal {
+            assert!(matches!(route.decision, Decision::Refuse { .. }));
+        } else {
+            assert_eq!(route.decision, Decision::Local);
         }
     }
 }
@@ -184,7 +191,12 @@ fn every_provider_gets_its_reason() {
         tokens: 11,
         ..Asked::default()
     };
-    let route = decide(&asked, &local(vec![Cause::NotLoaded]), &candidates, &OPEN());
+    let route = decide(
+        &asked,
+        &local(vec![(Cause::NotLoaded, true)]),
+        &candidates,
+        &OPEN(),
+    );
     assert_eq!(route.decision, Decision::Wait { wait_ms: 7000 });
     let text = route.reasons.join("\n");
     for part in [
