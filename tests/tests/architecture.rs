@@ -87,6 +87,13 @@ fn arrows_point_one_way() {
             "fazai-protocol",
             "fazai-tools",
             "tokio",
+        "fazai-cloud",
+        &["reqwest", "sse-stream"],
+        &[
+            "fazai-memory",
+            "fazai-models",
+            "fazai-protocol",
+            "fazai-tools",
             "fazai",
         ],
     );
@@ -138,6 +145,7 @@ fn unsafe_code_stays_at_the_c_border() {
         "protocol/src",
         "models/src",
         "worker/src",
+        "worker/cloud/src",
         "native-mods/host/src",
         "native-mods/sdk/src",
         "tools/src",

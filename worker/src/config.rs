@@ -224,6 +224,8 @@ pub struct MemorySettings {
     pub server_key_file: Option<PathBuf>,
     /// The most records of a collection.
     pub records_max: usize,
+    /// The directory of the embedding model; empty: `minilm` in the models' directory, if there.
+    pub embedding_model: PathBuf,
     /// Where `kb gc` begins to remove what is of least use, in bytes of records.
     pub bytes_high: u64,
     /// Where it ends.
@@ -350,6 +352,7 @@ impl Default for Settings {
                 server_tls: false,
                 server_key_file: None,
                 records_max: 1_000_000,
+                embedding_model: PathBuf::new(),
                 bytes_high: 1 << 30,
                 bytes_low: 800 << 20,
                 personalities: place("/etc/fazai/personalities", "personalities"),

@@ -1,9 +1,12 @@
 //! What this worker remembers: where that is, and whose it is.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+#[cfg(feature = "candle")]
+use fazai_memory::embed::{Bert, BertOptions};
 use fazai_memory::store::Store;
-use fazai_memory::{Backend, Filter, Memory, MemoryError, Namespace, Options};
+use fazai_memory::{Backend, Embedder, Filter, Memory, MemoryError, Namespace, Options};
 use tokio::sync::watch;
 
 use crate::config::{MemorySettings, Settings};
@@ -42,7 +45,8 @@ impl Remembering {
             return Ok(Arc::clone(memory));
         }
         let settings = Arc::clone(&self.settings.borrow());
-        let memory = Arc::new(Memory::open(options(&settings.memory)?, None)?);
+        let embedder = embedder(&settings)?;
+        let memory = Arc::new(Memory::open(options(&settings.memory)?, embedder)?);
         *opened = Some(Arc::clone(&memory));
         Ok(memory)
     }
@@ -72,6 +76,31 @@ fn options(settings: &MemorySettings) -> Result<Options, MemoryFault> {
         options.backend = server(address, settings)?;
     }
     Ok(options)
+}
+
+/// The embedding model, if one is named or has its place.
+fn embedder(settings: &Settings) -> Result<Option<Arc<dyn Embedder>>, MemoryFault> {
+    let usual = settings.model.dir.join("minilm");
+    let named = &settings.memory.embedding_model;
+    match (named.as_os_str().is_empty(), usual.is_dir()) {
+        (true, false) => Ok(None),
+        (true, true) => bert(&usual),
+        (false, _) => bert(named),
+    }
+}
+
+#[cfg(feature = "candle")]
+fn bert(dir: &Path) -> Result<Option<Arc<dyn Embedder>>, MemoryFault> {
+    let opened = Bert::open(dir, &BertOptions::default());
+    let bert =
+        opened.map_err(|fault| MemoryFault::Settings(format!("embedding_model: {fault}")))?;
+    Ok(Some(Arc::new(bert)))
+}
+
+#[cfg(not(feature = "candle"))]
+fn bert(_: &Path) -> Result<Option<Arc<dyn Embedder>>, MemoryFault> {
+    let fault = "embedding_model needs a build with the feature `candle`";
+    Err(MemoryFault::Settings(fault.to_owned()))
 }
 
 #[cfg(feature = "qdrant")]

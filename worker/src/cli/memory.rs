@@ -20,6 +20,8 @@ pub(crate) enum Memory {
     Export(Export),
     /// Add the records of such a file; with an embedding model their vectors are made anew
     Import(File),
+    /// Make vectors for the records that have none, with the embedding model
+    Embed(Embed),
     /// Copy all records from the directory to the server, or back
     Migrate(Migrate),
 }
@@ -62,6 +64,16 @@ pub(crate) struct Migrate {
     worker: Worker,
 }
 
+/// Make vectors for the records that have none
+#[derive(Debug, Args)]
+pub(crate) struct Embed {
+    /// JSON, also on a terminal
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    worker: Worker,
+}
+
 /// Where records are.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Place {
@@ -79,6 +91,7 @@ impl Memory {
                 ask(&export.worker, kb(wish.trim()), export.json)
             }
             Self::Import(file) => file.run(),
+            Self::Embed(embed) => ask(&embed.worker, kb("embed"), embed.json),
             Self::Migrate(migrate) => {
                 let to = match migrate.to {
                     Place::Server => "server",

@@ -222,6 +222,8 @@ keys! {
             |s, v| s.memory.server_key_file = optional(v).map(|v| path(&v)).transpose()?, show_option(s.memory.server_key_file.as_ref().map(|path| path.display().to_string()).as_ref());
         "records_max", "The most records of a collection.":
             |s, v| s.memory.records_max = number(v, 1, 100_000_000)?, s.memory.records_max;
+        "embedding_model", "The directory of a sentence-transformers model such as all-MiniLM-L6-v2, by which records are found by meaning too; empty: `minilm` in [model] dir, if it is there, and otherwise words alone.":
+            |s, v| s.memory.embedding_model = optional_path(v)?, s.memory.embedding_model.display();
         "bytes_high", "From which size of all records `fazai kb gc` removes those of least use.":
             |s, v| s.memory.bytes_high = bytes(v)?, s.memory.bytes_high;
         "bytes_low", "Down to which size it does.":

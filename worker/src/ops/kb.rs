@@ -3,7 +3,7 @@
 mod keep;
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -91,6 +91,7 @@ pub(super) async fn answer(context: &Context, call: KbCall) -> Done {
         ["show", id] => show(context, id).await,
         ["rm", id] => remove(context, id).await,
         ["gc"] => keep::gc(context).await,
+        ["embed"] => keep::embed(context).await,
         ["export"] => keep::export(context, None).await,
         ["export", path] => keep::export(context, Some(path)).await,
         ["import", path] => keep::import(context, path).await,
@@ -101,7 +102,7 @@ pub(super) async fn answer(context: &Context, call: KbCall) -> Done {
             let message = format!("{head:?} is not understood");
             let error = WireError::new(ErrorCode::InvalidRequest, message);
             Err(error.with_hint(
-                "input is stats, add PATH, show ID, rm ID, gc, export, export PATH, import PATH, \
+                "input is stats, add PATH, show ID, rm ID, gc, embed, export, export PATH, import PATH, \
                  migrate to server or migrate to directory",
             ))
         }
@@ -167,11 +168,10 @@ async fn ingest(context: &Context, path: PathBuf, call: &KbCall) -> Result<Done,
     let _quota = context.quota()?;
     let namespace = memory::namespace(context.user, !call.params.private);
     let namespace = namespace.map_err(|fault| errors::from_memory(&fault.into()))?;
-    let mut options = IngestOptions::new(namespace);
-    options.tags.clone_from(&call.params.tags);
+    let tags = call.params.tags.clone();
     // What lies below a directory is judged by itself: passwords are not for everybody to find.
     let (worker, user) = (context.worker.clone(), context.user);
-    options.may_read = Arc::new(move |path| {
+    let may_read = Arc::new(move |path: &Path| {
         let read = Action::ReadFile { path: path.into() };
         let decided = worker.shared.acting.decide(user, &read);
         decided.is_ok_and(|decision| decision.verdict == Verdict::Allow)
@@ -185,6 +185,11 @@ async fn ingest(context: &Context, path: PathBuf, call: &KbCall) -> Result<Done,
     let (told, stopped) = (Arc::clone(&files), context.stopped.clone());
     let work = context.remember(move |memory| {
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        let options = IngestOptions {
+            tags,
+            may_read,
+            ..memory.ingest_options(namespace)
+        };
         let report = memory.ingest(&path, &options, &mut |progress| {
             told[0].store(count(progress.files_done), Ordering::Relaxed);
             told[1].store(count(progress.files_total), Ordering::Relaxed);

@@ -30,6 +30,22 @@ pub(super) async fn gc(context: &Context) -> Result<Done, WireError> {
     Ok(context.done_with(text, json!(report)))
 }
 
+/// Vectors for the records that have none: what was added without an embedding model.
+pub(super) async fn embed(context: &Context) -> Result<Done, WireError> {
+    check(context)?;
+    let stopped = context.stopped.clone();
+    let embedded = work(context, [write()], move |memory| {
+        if memory.embedder_name().is_none() {
+            let why = "there is no embedding model: see embedding_model in the settings";
+            return Err(MemoryFault::Settings(why.to_owned()));
+        }
+        Ok(memory.embed_missing(&|_| !stopped.is_cancelled())?)
+    });
+    let embedded = embedded.await?;
+    let text = format!("{embedded} records are found by meaning now too");
+    Ok(context.done_with(text, json!({ "records": embedded })))
+}
+
 /// Everything as lines of JSON, into a file that is not there yet: one beside the memory, or one
 /// elsewhere, if the policy allows to write that.
 pub(super) async fn export(context: &Context, path: Option<&str>) -> Result<Done, WireError> {

@@ -1,0 +1,490 @@
+//! [`Cloud`], what a worker opens: providers in their order, until one answers.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::answer::{Answer, Finished, Live, Piece, Seen};
+use crate::attempt::Attempt;
+use crate::budget::{Amount, BudgetError, Ledger};
+use crate::cache::{Cache, CacheKey};
+use crate::endpoint::{Provider, lock};
+use crate::error::{CloudError, Failure, FailureKind};
+use crate::keys::Picked;
+use crate::prices::{Price, Prices};
+use crate::provider::{Auth, prepare};
+use crate::redact::{Counts, Marks, Redactor};
+use crate::request::{Event, Label, Request, Usage};
+use crate::route::{Candidate, Trouble};
+use crate::schema::{Schema, repair};
+use crate::settings::{ProviderSettings, Settings};
+
+/// All providers, and what was spent on them.
+pub struct Cloud {
+    settings: Settings,
+    redactor: Redactor,
+    ledger: Arc<Ledger>,
+    prices: Prices,
+    cache: Arc<Mutex<Cache>>,
+    providers: Vec<Arc<Provider>>,
+}
+
+/// Whom a request is from.
+#[derive(Clone, Copy)]
+pub struct Who<'a> {
+    /// Who pays.
+    pub user: &'a str,
+    /// How confidential it is.
+    pub label: Label,
+    /// Who has to agree before anything is sent.
+    pub gate: &'a dyn Gate,
+}
+
+/// Asked before a request is sent to a provider.
+pub trait Gate: Send + Sync {
+    /// Answers with `Ok` if the request may go there; otherwise why not.
+    fn pass<'a>(
+        &'a self,
+        provider: &'a str,
+        redacted: &'a Counts,
+    ) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>>;
+}
+
+/// What would be sent, to the byte.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DryRun {
+    /// To whom.
+    pub provider: String,
+    /// Where to.
+    pub url: String,
+    /// With which headers; a key is shown as `[KEY]`.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: String,
+    /// What was taken out, by kind.
+    pub redacted: Counts,
+    /// About how many tokens that are, rather too many.
+    pub input_tokens_estimate: u64,
+    /// What it can cost at most, in billionths of a dollar; none: there is no price.
+    pub nanos_max: Option<u64>,
+}
+
+/// Why one provider gave no answer.
+enum Missed {
+    Failed(Failure),
+    Budget(BudgetError),
+}
+
+/// Whoever would have to wait longer goes to the next provider.
+const PAUSES_MAX: Duration = Duration::from_secs(5);
+
+impl Cloud {
+    /// Opens the budget and reads the prices. Blocks.
+    ///
+    /// # Errors
+    /// [`CloudError`] if a file or a setting can't be used.
+    pub fn open(settings: Settings) -> Result<Self, CloudError> {
+        let ledger = Ledger::open(&settings.budget_dir, Timestamp::now())?;
+        Self::with_ledger(settings, ledger)
+    }
+
+    /// The same with other settings, and the budget as it stands.
+    ///
+    /// # Errors
+    /// [`CloudError`] if a file or a setting can't be used.
+    pub fn reopened(&self, settings: Settings) -> Result<Self, CloudError> {
+        if settings.budget_dir == self.settings.budget_dir {
+            Self::with_ledger(settings, Arc::clone(&self.ledger))
+        } else {
+            Self::open(settings)
+        }
+    }
+
+    fn with_ledger(settings: Settings, ledger: Arc<Ledger>) -> Result<Self, CloudError> {
+        let prices = settings.prices.as_deref().map(Prices::load).transpose()?;
+        let provider = |provider: &ProviderSettings| {
+            provider.check()?;
+            Ok(Arc::new(Provider::new(provider)?))
+        };
+        let providers: Result<_, CloudError> = settings.providers.iter().map(provider).collect();
+        let age_max = Duration::from_secs(settings.cache_age_s_max);
+        Ok(Self {
+            redactor: Redactor::new(&settings.redact)?,
+            ledger,
+            prices: prices.unwrap_or_default(),
+            cache: Arc::new(Mutex::new(Cache::new(settings.cache_bytes_max, age_max))),
+            providers: providers?,
+            settings,
+        })
+    }
+
+    /// What it was opened with.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// What was spent.
+    #[must_use]
+    pub fn ledger(&self) -> &Arc<Ledger> {
+        &self.ledger
+    }
+
+    /// How each provider stands for this request of this user, in order.
+    #[must_use]
+    pub fn candidates(&self, request: &Request, user: &str) -> Vec<Candidate> {
+        let (now, input) = (Instant::now(), request.input_estimate());
+        let candidate = |provider: &Arc<Provider>| Candidate {
+            name: provider.settings.name.clone(),
+            label_max: provider.settings.label_max,
+            context_tokens: provider.settings.context_tokens,
+            trouble: provider.trouble(now).or_else(|| {
+                let fits = self.worst(provider, input, request).and_then(|worst| {
+                    let limits = &self.settings.limits;
+                    Ok(self.ledger.check(user, worst, limits, Timestamp::now())?)
+                });
+                fits.err().map(|fault| Trouble::Budget(fault.to_string()))
+            }),
+        };
+        self.providers.iter().map(candidate).collect()
+    }
+
+    /// What would be sent to this provider; none: there is no such provider.
+    #[must_use]
+    pub fn dry_run(&self, provider: &str, request: &Request) -> Option<DryRun> {
+        let provider = self.find(provider)?;
+        let (clean, marks) = self.redactor.request(request);
+        let prepared = prepare(&provider.settings, &clean);
+        let mut headers: Vec<(String, String)> = prepared
+            .headers
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.clone()))
+            .collect();
+        if !provider.settings.keys.is_empty() {
+            headers.push(match prepared.auth {
+                Auth::Bearer => ("authorization".to_owned(), "Bearer [KEY]".to_owned()),
+                Auth::Header(name) => (name.to_owned(), "[KEY]".to_owned()),
+            });
+        }
+        let input = clean.input_estimate();
+        Some(DryRun {
+            provider: provider.settings.name.clone(),
+            url: prepared.url.to_string(),
+            headers,
+            body: String::from_utf8_lossy(&prepared.body).into_owned(),
+            redacted: marks.counts().clone(),
+            input_tokens_estimate: input,
+            nanos_max: self
+                .price(provider)
+                .map(|price| price.nanos(&most(input, request))),
+        })
+    }
+
+    /// Asks these providers in their order, until one begins to answer. Dropping the future, or
+    /// later the answer, closes every connection at once.
+    ///
+    /// # Errors
+    /// [`CloudError::Failed`] with every failure, or the budget's refusal if that was the only one.
+    pub async fn ask(
+        &self,
+        providers: &[String],
+        request: &Request,
+        who: Who<'_>,
+    ) -> Result<Answer, CloudError> {
+        let key = (self.settings.cache_bytes_max > 0)
+            .then(|| CacheKey::of(providers, request, who.user, who.label))
+            .flatten();
+        if let Some(key) = &key
+            && let Some((text, mut finished)) = lock(&self.cache).get(key, Instant::now())
+        {
+            finished.provenance.from_cache = true;
+            finished.usage = Usage::default();
+            finished.nanos = Some(0);
+            return Ok(Answer::whole(VecDeque::from([Piece::Text(text)]), finished));
+        }
+        match &request.schema {
+            None => self.first(providers, request, who, key).await,
+            Some(schema) => {
+                let schema = Schema::new(schema)?;
+                self.fitting(providers, request, who, &schema).await
+            }
+        }
+    }
+
+    /// An answer that fits a schema. It is shown when it is whole, since it may have to be repaired.
+    async fn fitting(
+        &self,
+        providers: &[String],
+        request: &Request,
+        who: Who<'_>,
+        schema: &Schema,
+    ) -> Result<Answer, CloudError> {
+        let mut asked = request.clone();
+        let mut before: Option<Finished> = None;
+        let mut failures = Vec::new();
+        for _ in 0..2 {
+            let mut answer = self.first(providers, &asked, who, None).await?;
+            failures.append(&mut answer.failures);
+            let (mut text, mut others) = (String::new(), VecDeque::new());
+            loop {
+                match answer.next().await {
+                    Ok(Some(Piece::Text(piece))) => text.push_str(&piece),
+                    Ok(Some(piece)) => others.push_back(piece),
+                    Ok(None) => break,
+                    Err(failure) => {
+                        failures.push(failure);
+                        return Err(CloudError::Failed(failures));
+                    }
+                }
+            }
+            let mut finished = answer.finished();
+            if let Some(before) = before.take() {
+                finished.usage = finished.usage.plus(before.usage);
+                finished.nanos = finished
+                    .nanos
+                    .zip(before.nanos)
+                    .map(|(a, b)| a.saturating_add(b));
+            }
+            match schema.check(&text) {
+                Ok(json) => {
+                    others.push_back(Piece::Text(json.to_owned()));
+                    let mut whole = Answer::whole(others, finished);
+                    whole.failures = failures;
+                    whole.redacted = answer.redacted;
+                    whole.warnings = answer.warnings;
+                    return Ok(whole);
+                }
+                Err(mistakes) => {
+                    let name = &finished.provenance.provider;
+                    let why = format!("the answer does not fit the schema: {mistakes}");
+                    failures.push(Failure::new(name, FailureKind::BadAnswer, why));
+                    asked = repair(request, &text, &mistakes);
+                    before = Some(finished);
+                }
+            }
+        }
+        Err(CloudError::Failed(failures))
+    }
+
+    /// The answer of the first provider that begins one.
+    async fn first(
+        &self,
+        names: &[String],
+        request: &Request,
+        who: Who<'_>,
+        key: Option<CacheKey>,
+    ) -> Result<Answer, CloudError> {
+        let (clean, marks) = self.redactor.request(request);
+        let mut left = names.iter().filter_map(|name| self.find(name));
+        let mut next = left.next();
+        let mut running = FuturesUnordered::new();
+        let (mut failures, mut refused) = (Vec::new(), None);
+        let hedge = self.settings.hedge_ms.map(Duration::from_millis);
+        loop {
+            if running.is_empty() {
+                match next.take() {
+                    Some(provider) => running.push(self.begin(provider, &clean, &marks, who)),
+                    None if failures.is_empty() => {
+                        return Err(refused.map_or(CloudError::NoProvider, CloudError::Budget));
+                    }
+                    None => return Err(CloudError::Failed(failures)),
+                }
+                next = left.next();
+            }
+            let patience = async {
+                match hedge.filter(|_| next.is_some()) {
+                    Some(hedge) => tokio::time::sleep(hedge).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                Some(begun) = running.next() => match begun {
+                    Ok(mut live) => {
+                        live.keep = key.map(|key| (Arc::clone(&self.cache), key, String::new()));
+                        if let Some((.., whole)) = &mut live.keep {
+                            whole.extend(live.waiting.iter().filter_map(|piece| match piece {
+                                Piece::Text(text) => Some(text.as_str()),
+                                _ => None,
+                            }));
+                        }
+                        return Ok(Answer::live(*live, marks.counts().clone(), failures));
+                    }
+                    Err(Missed::Failed(failure)) => failures.push(failure),
+                    Err(Missed::Budget(fault)) => refused = Some(fault),
+                },
+                () = patience => {
+                    if let Some(provider) = next.take() {
+                        running.push(self.begin(provider, &clean, &marks, who));
+                        next = left.next();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Asks one provider until it begins to answer, several times if that may help.
+    async fn begin(
+        &self,
+        provider: &Arc<Provider>,
+        request: &Request,
+        marks: &Marks,
+        who: Who<'_>,
+    ) -> Result<Box<Live>, Missed> {
+        let name = &provider.settings.name;
+        let worst = self
+            .worst(provider, request.input_estimate(), request)
+            .map_err(Missed::Budget)?;
+        let mut entered = provider.enter().map_err(Missed::Failed)?;
+        if let Err(why) = who.gate.pass(name, marks.counts()).await {
+            return Err(Missed::Failed(Failure::new(name, FailureKind::Denied, why)));
+        }
+        let mut pauses = Duration::ZERO;
+        let mut tries = 0;
+        loop {
+            let picked = provider.pick().await.map_err(Missed::Failed)?;
+            let failure = match self
+                .once(provider, request, marks, who, worst, picked.as_ref())
+                .await?
+            {
+                Ok(live) => {
+                    entered.succeeded();
+                    return Ok(live);
+                }
+                Err(failure) => failure,
+            };
+            tries += 1;
+            let pause = provider.pause(&failure, picked.as_ref(), tries);
+            match pause.filter(|pause| pauses + *pause <= PAUSES_MAX) {
+                Some(pause) if tries <= provider.settings.retries_max => {
+                    pauses += pause;
+                    tokio::time::sleep(pause).await;
+                }
+                _ => {
+                    entered.failed(&failure);
+                    return Err(Missed::Failed(failure));
+                }
+            }
+        }
+    }
+
+    /// Asks one provider once.
+    async fn once(
+        &self,
+        provider: &Arc<Provider>,
+        request: &Request,
+        marks: &Marks,
+        who: Who<'_>,
+        worst: Amount,
+        picked: Option<&Picked>,
+    ) -> Result<Result<Box<Live>, Failure>, Missed> {
+        let limits = &self.settings.limits;
+        let reservation = self
+            .ledger
+            .reserve(who.user, worst, limits, Timestamp::now());
+        let reservation = reservation.map_err(Missed::Budget)?;
+        // The disk gets it while the request is on its way.
+        let ledger = Arc::clone(&self.ledger);
+        tokio::task::spawn_blocking(move || ledger.sync());
+        let key = picked.map(|picked| picked.key.clone());
+        let beginning = Attempt::begin(&provider.http, &provider.settings, request, key);
+        let mut live = match beginning.await {
+            Ok(attempt) => Box::new(Live {
+                provider: Arc::clone(provider),
+                attempt,
+                reservation,
+                // Inside of JSON a secret has to be quoted.
+                restorer: match request.schema {
+                    Some(_) => marks.json_restorer(),
+                    None => marks.restorer(),
+                },
+                price: self.price(provider).cloned(),
+                input_estimate: request.input_estimate(),
+                max_tokens: request.max_tokens,
+                seen: Seen::default(),
+                waiting: VecDeque::new(),
+                keep: None,
+                over: false,
+                failed: None,
+            }),
+            Err(failure) => {
+                let mut reservation = reservation;
+                if failure.kind.may_cost() {
+                    reservation.so_far(self.cost(
+                        provider,
+                        Usage {
+                            input_tokens: request.input_estimate(),
+                            estimated: true,
+                            ..Usage::default()
+                        },
+                    ));
+                }
+                return Ok(Err(failure));
+            }
+        };
+        // From here on the prompt is being read, and paid for.
+        live.take(Event::Usage(crate::request::Reported::default()));
+        loop {
+            match live.attempt.next().await {
+                Ok(Some(event)) => live.take(event),
+                Ok(None) => {
+                    // An answer may be empty, if it is whole.
+                    return Ok(Ok(live));
+                }
+                Err(failure) => return Ok(Err(failure)),
+            }
+            if !live.waiting.is_empty() {
+                return Ok(Ok(live));
+            }
+        }
+    }
+
+    fn find(&self, name: &str) -> Option<&Arc<Provider>> {
+        self.providers
+            .iter()
+            .find(|provider| provider.settings.name == name)
+    }
+
+    fn price(&self, provider: &Provider) -> Option<&Price> {
+        self.prices
+            .find(&provider.settings.name, &provider.settings.model)
+    }
+
+    fn cost(&self, provider: &Provider, usage: Usage) -> Amount {
+        Amount {
+            tokens: usage.input_tokens.saturating_add(usage.output_tokens),
+            nanos: self.price(provider).map_or(0, |price| price.nanos(&usage)),
+        }
+    }
+
+    /// The most that a request can take.
+    fn worst(
+        &self,
+        provider: &Provider,
+        input: u64,
+        request: &Request,
+    ) -> Result<Amount, BudgetError> {
+        if self.settings.limits.in_money() && self.price(provider).is_none() {
+            return Err(BudgetError::NoPrice {
+                provider: provider.settings.name.clone(),
+                model: provider.settings.model.clone(),
+            });
+        }
+        Ok(self.cost(provider, most(input, request)))
+    }
+}
+
+fn most(input_tokens: u64, request: &Request) -> Usage {
+    Usage {
+        input_tokens,
+        output_tokens: u64::from(request.max_tokens),
+        cached_tokens: 0,
+        estimated: true,
+    }
+}
