@@ -87,6 +87,10 @@ fn arrows_point_one_way() {
             "fazai-protocol",
             "fazai-tools",
             "tokio",
+            "fazai",
+        ],
+    );
+    check(
         "fazai-cloud",
         &["reqwest", "sse-stream"],
         &[
