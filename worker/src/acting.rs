@@ -7,6 +7,7 @@ use std::time::Duration;
 use fazai_tools::{
     Action, ApprovalError, Approvals, Approvers, AuditError, AuditLog, AuditOptions, Caller,
     Decision, Gate, GateError, GroupLimits, Groups, OwnFiles, Passage, Permit, Policy, Request,
+    real_path,
 };
 use tokio::sync::watch;
 use tracing::{error, info};
@@ -181,7 +182,7 @@ fn open_groups(settings: &PolicySettings) -> Result<Arc<Groups>, String> {
 }
 
 /// What belongs to the worker, wherever the settings put it.
-fn own_files(settings: &Settings) -> OwnFiles {
+pub(crate) fn own_files(settings: &Settings) -> OwnFiles {
     OwnFiles {
         secret: secrets(settings),
         kept: with_real([&settings.tools.dir, &settings.modules.dir]),
@@ -202,8 +203,9 @@ pub(crate) fn secrets(settings: &Settings) -> Vec<PathBuf> {
 /// Paths as the settings have them, and where they lead.
 fn with_real<const N: usize>(paths: [&PathBuf; N]) -> Vec<PathBuf> {
     let named = paths.into_iter().filter(|path| path.is_absolute());
+    // What is not there yet is made later, behind the same links.
     named
-        .flat_map(|path| [Some(path.clone()), path.canonicalize().ok()])
+        .flat_map(|path| [Some(path.clone()), real_path(path)])
         .flatten()
         .collect()
 }
