@@ -11,6 +11,7 @@
 mod commands;
 mod files;
 
+use crate::reach::{Place, Reach};
 use crate::shell::{Access, Command, Script, Word, touches};
 
 /// A pattern that matched.
@@ -22,30 +23,41 @@ pub struct Blocked {
     pub reason: &'static str,
 }
 
-/// One command and the paths that it touches, resolved.
-struct Seen<'a> {
-    command: &'a Command,
-    touched: Vec<(Word, Access)>,
+/// One command and the places that it touches.
+pub(crate) struct Seen<'a> {
+    pub(crate) command: &'a Command,
+    pub(crate) touched: Vec<(Access, Vec<Place>)>,
 }
 
 /// The first pattern that a script matches, if it runs in this directory.
 #[must_use]
 pub fn blocked(script: &Script, cwd: &str) -> Option<Blocked> {
+    let reach = Reach::of_script(None, script, cwd);
+    // Where it is unknown, the root is the directory in which it does the most harm.
+    let reach = if reach.is_whole {
+        reach
+    } else {
+        Reach::of_path(None)
+    };
+    blocked_commands(script, &seen(script, &reach))
+}
+
+/// The commands of a script, with the places that they touch.
+pub(crate) fn seen<'a>(script: &'a Script, reach: &Reach<'_>) -> Vec<Seen<'a>> {
+    let commands = script.commands.iter();
+    commands.map(|command| Seen::new(command, reach)).collect()
+}
+
+/// The first pattern that a script matches, by its commands and the places that they touch.
+pub(crate) fn blocked_commands(script: &Script, seen: &[Seen<'_>]) -> Option<Blocked> {
     if script.fork_bomb {
         return Some(Blocked {
             name: "fork-bomb",
             reason: "it is a function that starts itself without end",
         });
     }
-    // Where it is unknown, the root is the directory in which it does the most harm.
-    let directories = script.directories(cwd).unwrap_or_else(|| vec!["/".into()]);
-    let seen: Vec<Seen<'_>> = script
-        .commands
-        .iter()
-        .map(|command| Seen::new(command, &directories))
-        .collect();
     let one = seen.iter().find_map(Seen::blocked);
-    one.or_else(|| leak(&seen))
+    one.or_else(|| leak(seen))
 }
 
 /// The pattern that writing to this path matches, if any; for actions that are no commands.
@@ -58,10 +70,10 @@ pub fn blocked_write(path: &str) -> Option<Blocked> {
 fn leak(seen: &[Seen<'_>]) -> Option<Blocked> {
     let secret = seen
         .iter()
-        .flat_map(|seen| &seen.touched)
-        .any(|(path, access)| match access {
+        .flat_map(Seen::paths)
+        .any(|(access, path)| match access {
             Access::ReadTree => files::holds_secret(path),
-            Access::Read | Access::Write | Access::Mention => files::is_secret(path),
+            _ => files::is_secret(path),
         });
     let network = seen.iter().any(|seen| commands::sends(seen.command));
     (secret && network).then_some(Blocked {
@@ -71,15 +83,22 @@ fn leak(seen: &[Seen<'_>]) -> Option<Blocked> {
 }
 
 impl<'a> Seen<'a> {
-    fn new(command: &'a Command, directories: &[String]) -> Self {
-        let touched = touches(command).into_iter().flat_map(|touch| {
-            let paths = touch.path.paths(directories, touch.access);
-            paths.into_iter().map(move |path| (path, touch.access))
-        });
+    fn new(command: &'a Command, reach: &Reach<'_>) -> Self {
+        let touched = touches(command).into_iter();
+        let touched = touched.map(|touch| (touch.access, reach.places(&touch.path, touch.access)));
         Self {
             command,
             touched: touched.collect(),
         }
+    }
+
+    /// Each form of each path.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = (Access, &Word)> {
+        let touched = self.touched.iter();
+        touched.flat_map(|(access, places)| {
+            let forms = places.iter().flat_map(Place::forms);
+            forms.map(|path| (*access, path))
+        })
     }
 
     fn blocked(&self) -> Option<Blocked> {
@@ -87,11 +106,8 @@ impl<'a> Seen<'a> {
     }
 
     fn written(&self) -> impl Iterator<Item = &Word> {
-        let written = self
-            .touched
-            .iter()
-            .filter(|(_, access)| *access == Access::Write);
-        written.map(|(path, _)| path)
+        let written = self.paths().filter(|(access, _)| access.writes());
+        written.map(|(_, path)| path)
     }
 
     /// Whether it changes a directory of the system as a whole.

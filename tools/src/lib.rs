@@ -7,6 +7,8 @@
 //! | `action.rs`, `caller.rs` | what is to be done, and on whose behalf, as data |
 //! | `shell.rs`, `shell/` | a command text becomes the commands that it would run |
 //! | `path.rs` | paths as text: resolved and compared without looking at the disk |
+//! | `disk.rs` | what a judgement asks the disk: links, names in a directory, homes |
+//! | `reach.rs` | where the words of a command lead: as they are written, and on the disk |
 //! | `blocked.rs`, `blocked/` | patterns that no profile opens |
 //! | `policy.rs`, `policy/` | `policy.toml`, its profiles, and the decision |
 //! | `approval.rs` | questions to people, their deadlines and answers |
@@ -25,9 +27,11 @@ mod approval;
 mod audit;
 mod blocked;
 mod caller;
+mod disk;
 mod gate;
 mod path;
 mod policy;
+mod reach;
 mod run;
 mod shell;
 
@@ -42,6 +46,7 @@ pub use self::audit::{
 };
 pub use self::blocked::{Blocked, blocked, blocked_write};
 pub use self::caller::{Caller, User};
+pub use self::disk::{Disk, Machine, Name, real_path};
 pub use self::gate::{Gate, GateError, Outcome, Passage, Permit, Request};
 pub use self::policy::{
     Decision, OwnFiles, POLICY_BYTES_MAX, Policy, PolicyError, READY_PROFILES, RealPath, Risk,

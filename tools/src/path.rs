@@ -34,6 +34,23 @@ pub(crate) fn lexical(cwd: &str, path: &str) -> String {
     format!("{root}/{}", parts.join("/"))
 }
 
+/// Whether a path goes up from a `~` in front: where that is, its text doesn't say.
+#[must_use]
+pub(crate) fn leaves_home(path: &str) -> bool {
+    let mut depth = 0_usize;
+    let mut names = path.split('/').skip(1);
+    path.starts_with('~')
+        && names.any(|name| {
+            let leaves = name == ".." && depth == 0;
+            match name {
+                ".." => depth = depth.saturating_sub(1),
+                "" | "." => {}
+                _ => depth += 1,
+            }
+            leaves
+        })
+}
+
 /// Whether some path that a shell finds by the first pattern also matches the second, which is one
 /// of a policy. Too often yes rather than no: a class such as `[a-z]` counts as any letter.
 #[must_use]
@@ -54,7 +71,8 @@ pub(crate) fn overlap(shell: &str, policy: &str) -> bool {
 }
 
 /// The same for one name.
-fn names_overlap(shell: &str, policy: &str) -> bool {
+#[must_use]
+pub(crate) fn names_overlap(shell: &str, policy: &str) -> bool {
     // What a shell calls `*` has no dot in front.
     if shell.starts_with(['*', '?', '[']) && policy.starts_with('.') {
         return false;
@@ -157,6 +175,19 @@ mod tests {
             (".", "/work"),
         ] {
             assert_eq!(lexical("/work", path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn going_up_from_a_home_is_found() {
+        for (path, expected) in [
+            ("~/..", true),
+            ("~root/x/../../etc", true),
+            ("~/x/..", false),
+            ("~/.//x/../y", false),
+            ("/a/../..", false),
+        ] {
+            assert_eq!(leaves_home(path), expected, "{path}");
         }
     }
 

@@ -6,7 +6,7 @@
 //! | `rule.rs` | one rule: what it matches |
 //! | `judge.rs` | all rules of a profile against one action |
 //!
-//! Nothing here reads a file or a clock. The order is always the same: the blocked patterns, then
+//! Nothing here reads a file or a clock, but for what a [`Disk`] tells. The order is always the same: the blocked patterns, then
 //! the rules that deny, then those that ask, then those that allow, then [`Profile::otherwise`].
 //! So a profile that extends another can forbid more, or allow more of what was only unnamed, but
 //! never allow what the other denies.
@@ -16,7 +16,7 @@ mod judge;
 mod rule;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use jiff::civil::DateTime;
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,7 @@ use self::judge::Judge;
 use self::rule::{Rule, Who};
 use crate::action::Action;
 use crate::caller::Caller;
+use crate::disk::Disk;
 
 /// Whether something may be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -70,12 +71,22 @@ pub struct Decision {
 /// For a file that is yet to be made, the answer is its real directory with its name.
 pub type RealPath = Box<dyn Fn(&Path) -> Option<PathBuf> + Send + Sync>;
 
+/// A disk of which only the links are known.
+struct OnlyLinks(RealPath);
+
+impl Disk for OnlyLinks {
+    fn real(&self, path: &Path) -> Option<PathBuf> {
+        let goes_up = path.components().any(|name| name == Component::ParentDir);
+        (self.0)(path).or_else(|| (!goes_up).then(|| path.to_owned()))
+    }
+}
+
 /// A whole `policy.toml`, checked.
 pub struct Policy {
     profiles: BTreeMap<String, Profile>,
     assignments: Vec<(Who, String)>,
     default_profile: Option<String>,
-    real_path: Option<RealPath>,
+    disk: Option<Box<dyn Disk>>,
     own: OwnFiles,
 }
 
@@ -117,9 +128,16 @@ impl Policy {
 
     /// Judges paths also by where they lead on the disk.
     #[must_use]
-    pub fn with_real_path(mut self, real_path: RealPath) -> Self {
-        self.real_path = Some(real_path);
+    pub fn with_disk(mut self, disk: impl Disk + 'static) -> Self {
+        self.disk = Some(Box::new(disk));
         self
+    }
+
+    /// Judges paths also by where they lead, with no other look at the disk: what patterns find and
+    /// where homes are is not known.
+    #[must_use]
+    pub fn with_real_path(self, real_path: RealPath) -> Self {
+        self.with_disk(OnlyLinks(real_path))
     }
 
     /// Protects what belongs to the worker itself, whatever the rules say.
@@ -204,7 +222,7 @@ impl Policy {
             profile,
             caller,
             now,
-            real_path: self.real_path.as_ref(),
+            disk: self.disk.as_deref(),
             own: &self.own,
         };
         judge.action(action)

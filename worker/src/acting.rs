@@ -7,6 +7,7 @@ use std::time::Duration;
 use fazai_tools::{
     Action, ApprovalError, Approvals, Approvers, AuditError, AuditLog, AuditOptions, Caller,
     Decision, Gate, GateError, GroupLimits, Groups, OwnFiles, Passage, Permit, Policy, Request,
+    real_path,
 };
 use tokio::sync::watch;
 use tracing::{error, info};
@@ -211,8 +212,9 @@ pub(crate) fn secrets(settings: &Settings) -> Vec<PathBuf> {
 /// Paths as the settings have them, and where they lead.
 fn with_real<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) -> Vec<PathBuf> {
     let named = paths.into_iter().filter(|path| path.is_absolute());
+    // What is not there yet is made later, behind the same links.
     named
-        .flat_map(|path| [Some(path.clone()), path.canonicalize().ok()])
+        .flat_map(|path| [Some(path.clone()), real_path(path)])
         .flatten()
         .collect()
 }

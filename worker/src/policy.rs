@@ -5,10 +5,10 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use fazai_tools::{Caller, Policy, PolicyError, User};
+use fazai_tools::{Caller, Machine, OwnFiles, Policy, PolicyError, User};
 use rustix::process::{getgroups, getuid};
 
-use crate::config::PolicySettings;
+use crate::config::{PolicySettings, Settings};
 
 /// Why a policy can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -44,10 +44,16 @@ pub fn load(settings: &PolicySettings) -> Result<Policy, PolicyFault> {
     match fs::symlink_metadata(path) {
         Err(fault) if fault.kind() == io::ErrorKind::NotFound => {
             let own = getuid().as_raw();
-            Ok(Policy::ready_for(&settings.profile, own).with_real_path(Box::new(real_path)))
+            Ok(Policy::ready_for(&settings.profile, own).with_disk(Machine))
         }
         _ => read(path),
     }
+}
+
+/// What belongs to the worker itself, wherever its settings put it: no policy opens that.
+#[must_use]
+pub fn own_files(settings: &Settings) -> OwnFiles {
+    crate::acting::own_files(settings)
 }
 
 /// Reads one policy file.
@@ -68,22 +74,13 @@ pub fn read(path: &Path) -> Result<Policy, PolicyFault> {
         path: path.to_owned(),
         fault,
     })?;
-    Ok(policy.with_real_path(Box::new(real_path)))
+    Ok(policy.with_disk(Machine))
 }
 
 /// Whether nobody but root and the worker's own user can change a file.
 pub(crate) fn is_ours_alone(about: &fs::Metadata) -> bool {
     let ours = about.uid() == 0 || about.uid() == getuid().as_raw();
     ours && about.mode() & 0o022 == 0
-}
-
-/// Where a path leads through links: of a file that is yet to be made, its directory does.
-fn real_path(path: &Path) -> Option<PathBuf> {
-    if let Ok(real) = path.canonicalize() {
-        return Some(real);
-    }
-    let parent = path.parent()?.canonicalize().ok()?;
-    Some(parent.join(path.file_name()?))
 }
 
 /// A user of this machine, as the policy knows one.

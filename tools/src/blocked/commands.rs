@@ -1,8 +1,9 @@
 //! The blocked patterns that look at one command.
 
+use rustix::process::{getpgrp, getpid, getppid, getsid};
+
 use super::{Blocked, Seen, files};
-use crate::path::lexical;
-use crate::shell::{Command, Word};
+use crate::shell::{Access, Command, Word};
 
 /// A pattern: its name, its reason, and what it looks for.
 type Pattern = (&'static str, &'static str, fn(&Seen<'_>) -> bool);
@@ -37,6 +38,11 @@ const PATTERNS: &[Pattern] = &[
         "kill-all",
         "it ends every process, or the first one",
         kills_all,
+    ),
+    (
+        "end-worker",
+        "it ends or signals the worker, which records what is done",
+        signals_worker,
     ),
     (
         "audit",
@@ -182,10 +188,17 @@ fn sets_uid(seen: &Seen<'_>) -> bool {
 
 fn moves_system(seen: &Seen<'_>) -> bool {
     // The target may well be such a directory: `mv file /etc`.
-    let target = seen.command.args.last().map(Word::text).unwrap_or_default();
-    let into_system = files::is_system(&Word::Literal(lexical("/", target)));
-    let system = seen.written().filter(|path| files::is_system(path)).count();
-    seen.command.name() == "mv" && system > usize::from(into_system)
+    let moves = |(access, path)| access == Access::WriteTree && files::is_system(path);
+    seen.command.name() == "mv" && seen.paths().any(moves)
+}
+
+/// The words of `kill` that may be processes: the first that begins with a dash is the signal.
+fn kill_targets<'a>(seen: &Seen<'a>) -> Vec<&'a str> {
+    let args: Vec<&str> = seen.command.args.iter().map(Word::text).collect();
+    let signal_first = args
+        .first()
+        .is_some_and(|arg| arg.starts_with('-') && *arg != "--");
+    args[usize::from(signal_first && args.len() > 1)..].to_vec()
 }
 
 fn kills_all(seen: &Seen<'_>) -> bool {
@@ -193,11 +206,7 @@ fn kills_all(seen: &Seen<'_>) -> bool {
     match seen.command.name() {
         "killall5" => true,
         "kill" => {
-            // The first word that begins with a dash is the signal.
-            let signal_first = args
-                .first()
-                .is_some_and(|arg| arg.starts_with('-') && *arg != "--");
-            let targets = &args[usize::from(signal_first && args.len() > 1)..];
+            let targets = kill_targets(seen);
             let numbers = targets
                 .iter()
                 .filter_map(|target| target.parse::<i64>().ok());
@@ -211,6 +220,34 @@ fn kills_all(seen: &Seen<'_>) -> bool {
             .any(|arg| matches!(*arg, "init" | "systemd" | ".*" | ".")),
         _ => false,
     }
+}
+
+fn signals_worker(seen: &Seen<'_>) -> bool {
+    let ours = |text: &str| text.contains("fazai");
+    match seen.command.name() {
+        // A negative number is a group of processes.
+        "kill" | "skill" => kill_targets(seen).iter().any(|target| {
+            let number = target.trim_start_matches(['-', '+']).parse();
+            ours(target) || number.is_ok_and(is_of_worker)
+        }),
+        // A part of a name is enough for them.
+        "pkill" | "killall" => seen.command.args.iter().map(Word::text).any(|arg| {
+            ours(arg) || (!arg.is_empty() && !arg.starts_with('-') && "fazai".contains(arg))
+        }),
+        _ => false,
+    }
+}
+
+/// Whether a number is that of this process, the one that started it, or the group of either.
+fn is_of_worker(number: u32) -> bool {
+    let ours = [
+        Some(getpid()),
+        getppid(),
+        Some(getpgrp()),
+        getsid(None).ok(),
+    ];
+    let mut ours = ours.into_iter().flatten();
+    number > 1 && ours.any(|pid| u32::try_from(pid.as_raw_nonzero().get()) == Ok(number))
 }
 
 fn stops_audit(seen: &Seen<'_>) -> bool {

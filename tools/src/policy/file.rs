@@ -116,7 +116,7 @@ pub(super) fn load(text: &str) -> Result<Policy, PolicyError> {
         profiles,
         assignments,
         default_profile: file.default_profile,
-        real_path: None,
+        disk: None,
         own: OwnFiles::default(),
     })
 }

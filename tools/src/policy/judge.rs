@@ -5,19 +5,21 @@ use std::path::{Path, PathBuf};
 use jiff::civil::DateTime;
 
 use super::rule::Rule;
-use super::{Decision, OwnFiles, Profile, RealPath, Risk, Verdict};
+use super::{Decision, OwnFiles, Profile, Risk, Verdict};
 use crate::action::{Action, Exec, Kind, ToolCall};
-use crate::blocked::{Blocked, blocked, blocked_write};
+use crate::blocked::{Blocked, Seen, blocked, blocked_commands, blocked_write, seen};
 use crate::caller::Caller;
-use crate::path::{lexical, overlap};
-use crate::shell::{Access, Command, Script, Touch, Word, harmless_variable, touches};
+use crate::disk::Disk;
+use crate::path::overlap;
+use crate::reach::{Place, Reach};
+use crate::shell::{Access, Command, Script, Word, harmless_variable};
 
 /// One question to a profile.
 pub(super) struct Judge<'a> {
     pub(super) profile: &'a Profile,
     pub(super) caller: &'a Caller,
     pub(super) now: DateTime,
-    pub(super) real_path: Option<&'a RealPath>,
+    pub(super) disk: Option<&'a dyn Disk>,
     pub(super) own: &'a OwnFiles,
 }
 
@@ -30,6 +32,12 @@ const NO_FILES: &[&str] = &[
     "/dev/tty",
     "/dev/zero",
 ];
+
+/// Why nobody touches the worker's own files.
+const OWN: Blocked = Blocked {
+    name: "own-files",
+    reason: "it belongs to the worker, or holds what does: its record, policy, memory or tools",
+};
 
 impl Judge<'_> {
     pub(super) fn action(&self, action: &Action) -> Decision {
@@ -85,7 +93,16 @@ impl Judge<'_> {
             Ok(script) => script,
             Err(refused) => return deny("refused", &refused.to_string()),
         };
-        if let Some(found) = blocked(&script, cwd) {
+        let reach = Reach::of_script(self.disk, &script, cwd);
+        let touched = seen(&script, &reach);
+        let found = if reach.is_whole {
+            blocked_commands(&script, &touched)
+        } else {
+            // Where it is unknown, the root is the directory in which it does the most harm.
+            let root = seen(&script, &Reach::of_path(self.disk));
+            blocked_commands(&script, &touched).or_else(|| blocked_commands(&script, &root))
+        };
+        if let Some(found) = found {
             return by_pattern(found);
         }
         let opaque = script
@@ -95,74 +112,64 @@ impl Judge<'_> {
         let variables = exec.env.keys().filter(|name| !harmless_variable(name));
         let variables =
             variables.map(|name| self.opaque("a variable that programs may obey", name));
-        let directories = script.directories(cwd);
-        let nowhere = directories
-            .is_none()
-            .then(|| self.opaque("a directory that only the shell knows", "cd"));
-        let directories = directories.unwrap_or_else(|| vec![cwd.into()]);
+        let nowhere =
+            (!reach.is_whole).then(|| self.opaque("a directory that only the shell knows", "cd"));
         // Of equals the last is named: before it come the shell and the wrappers.
-        let commands = script
-            .commands
-            .iter()
-            .rev()
-            .map(|command| self.command(command, &directories));
+        let commands = touched.iter().rev().map(|seen| self.command(seen));
         let all = commands.chain(opaque).chain(variables).chain(nowhere);
         strictest(all).unwrap_or_else(|| deny("refused", "there is no command"))
     }
 
     /// A command is as bad as its worst part.
-    fn command(&self, command: &Command, directories: &[String]) -> Decision {
-        let touched = touches(command);
-        let program = self.program(command, &touched, directories);
+    fn command(&self, seen: &Seen<'_>) -> Decision {
+        let program = self.program(seen.command, seen);
         let loose = program.1.is_some_and(|rule| rule.unknown_args);
-        let files = touched
-            .iter()
-            .filter_map(|touch| self.touch(touch, directories, loose));
+        let files = seen.touched.iter().flat_map(|(access, places)| {
+            let decisions = places.iter().map(|place| self.touch(place, *access, loose));
+            decisions.flatten()
+        });
         strictest(std::iter::once(program.0).chain(files))
             .unwrap_or_else(|| deny("refused", "there is no command"))
     }
 
-    fn program(
-        &self,
-        command: &Command,
-        touched: &[Touch],
-        directories: &[String],
-    ) -> (Decision, Option<&Rule>) {
+    fn program(&self, command: &Command, seen: &Seen<'_>) -> (Decision, Option<&Rule>) {
         if command.program == ":" {
             // Nothing but redirections, whose files are judged by themselves.
             return (allow("no-program", "nothing is run"), None);
         }
         let what = command.display();
         let rule = self.first(Kind::Exec, |rule| {
-            rule.command(command) && exec_paths(rule, touched, directories)
+            rule.command(command) && exec_paths(rule, seen)
         });
         (self.decision(rule, Kind::Exec, &what), rule)
     }
 
-    /// What the rules say about a file that a command touches, if anything.
-    fn touch(&self, touch: &Touch, directories: &[String], loose: bool) -> Option<Decision> {
-        let kind = if touch.access == Access::Write {
+    /// What the rules say about a place that a command touches, if anything.
+    fn touch(&self, place: &Place, access: Access, loose: bool) -> Option<Decision> {
+        let kind = if access.writes() {
             Kind::WriteFile
         } else {
             Kind::ReadFile
         };
-        let decisions = touch
-            .path
-            .paths(directories, touch.access)
-            .into_iter()
-            .filter_map(|path| match (&path, touch.access) {
-                (Word::Literal(text), _) if NO_FILES.contains(&text.as_str()) => None,
-                (Word::Unknown { prefix, .. }, _) if prefix.starts_with("/dev/fd/") => None,
-                (Word::Unknown { .. }, Access::Mention | Access::ReadTree) => None,
-                (Word::Unknown { .. }, Access::Read) if loose => None,
-                (Word::Unknown { text, .. }, _) => {
-                    Some(self.opaque("a file that only the shell knows", text))
-                }
-                (_, Access::Mention) => self.forbidden(kind, &path),
-                (_, Access::ReadTree) => self.forbidden_below(kind, &path),
-                _ => Some(self.path(kind, &path)),
-            });
-        strictest(decisions)
+        let written = &place.written;
+        match (written, access) {
+            (Word::Literal(text), _) if NO_FILES.contains(&text.as_str()) => return None,
+            (Word::Unknown { prefix, .. }, _) if prefix.starts_with("/dev/fd/") => return None,
+            (Word::Unknown { .. }, Access::Mention | Access::ReadTree) => return None,
+            (Word::Unknown { .. }, Access::Read) if loose => return None,
+            (Word::Unknown { text, .. }, _) => {
+                return Some(self.opaque("a file that only the shell knows", text));
+            }
+            _ => {}
+        }
+        let unclear = place.unclear.map(|why| self.opaque(why, written.text()));
+        let decisions = place.forms().filter_map(|path| match access {
+            Access::Mention => self.forbidden(kind, path),
+            Access::ReadTree => self.forbidden_below(kind, path),
+            Access::WriteTree if self.owns_below(kind, path) => Some(by_pattern(OWN)),
+            Access::Read | Access::Write | Access::WriteTree => Some(self.path(kind, path)),
+        });
+        strictest(decisions.chain(unclear))
     }
 
     /// A file that is named for an action of its own.
@@ -176,59 +183,68 @@ impl Judge<'_> {
                 "the path has control characters; rename the file",
             );
         }
-        let found = (kind == Kind::WriteFile)
-            .then(|| blocked_write(text))
-            .flatten();
-        match found {
-            Some(found) => by_pattern(found),
-            None => self.path(kind, &Word::Literal(lexical("/", text))),
+        let word = Word::Literal(text.into());
+        let access = match kind {
+            Kind::WriteFile => Access::Write,
+            _ => Access::Read,
+        };
+        let places = Reach::of_path(self.disk).places(&word, access);
+        let found = places.iter().flat_map(Place::forms).find_map(|path| {
+            let writes = kind == Kind::WriteFile;
+            writes.then(|| blocked_write(path.text())).flatten()
+        });
+        if let Some(found) = found {
+            return by_pattern(found);
         }
+        let forms = places.iter().flat_map(Place::forms);
+        let unclear = places.iter().filter_map(|place| place.unclear);
+        let decisions = forms
+            .map(|path| self.path(kind, path))
+            .chain(unclear.map(|why| self.opaque(why, text)));
+        strictest(decisions).unwrap_or_else(|| deny("refused", "there is no path"))
     }
 
-    /// What belongs to the worker is none of anybody's, whatever the rules say.
-    fn own(&self, kind: Kind, path: &Word) -> Option<Decision> {
-        let is_in = |own: &PathBuf| match path {
+    /// Whether a path is one of the worker's own, which are none of anybody's, whatever the rules
+    /// say.
+    fn owns(&self, kind: Kind, path: &Word) -> bool {
+        self.own_files(kind).any(|own| match path {
             Word::Literal(text) => Path::new(text).starts_with(own),
             Word::Glob(text) => own
                 .to_str()
                 .is_some_and(|own| overlap(text, own) || overlap(text, &format!("{own}/**"))),
             Word::Unknown { .. } => false,
-        };
-        let writes = kind == Kind::WriteFile;
-        let hit = self.own.secret.iter().any(is_in) || (writes && self.own.kept.iter().any(is_in));
-        hit.then(|| {
-            by_pattern(Blocked {
-                name: "own-files",
-                reason: "it belongs to the worker: its record, policy, memory or tools",
-            })
         })
     }
 
-    /// A path as it is written, and where it leads.
-    fn path(&self, kind: Kind, path: &Word) -> Decision {
-        if let Some(no) = self.own(kind, path) {
-            return no;
-        }
-        let written = self.decision(self.first(kind, |rule| rule.path(path)), kind, path.text());
-        let Some(real) = self.real(path) else {
-            return written;
-        };
-        if let Some(no) = self.own(kind, &real) {
-            return no;
-        }
-        if kind == Kind::WriteFile
-            && let Some(found) = blocked_write(real.text())
-        {
-            return by_pattern(found);
-        }
-        let led = self.decision(self.first(kind, |rule| rule.path(&real)), kind, real.text());
-        strictest([written, led]).unwrap_or_else(|| deny("refused", "there is no path"))
+    /// Whether one of them is below a path, or is it.
+    fn owns_below(&self, kind: Kind, path: &Word) -> bool {
+        let above = self.own_files(kind).any(|own| match path {
+            Word::Literal(text) => own.starts_with(text),
+            Word::Glob(text) => own
+                .ancestors()
+                .filter_map(Path::to_str)
+                .any(|above| overlap(text, above)),
+            Word::Unknown { .. } => false,
+        });
+        above || self.owns(kind, path)
     }
 
-    fn real(&self, path: &Word) -> Option<Word> {
-        let real: PathBuf = self.real_path?(Path::new(path.literal()?))?;
-        let text = real.to_str()?.to_owned();
-        (text != path.text()).then_some(Word::Literal(text))
+    /// What of the worker's nobody may touch in this way.
+    fn own_files(&self, kind: Kind) -> impl Iterator<Item = &PathBuf> {
+        let kept = self
+            .own
+            .kept
+            .iter()
+            .filter(move |_| kind == Kind::WriteFile);
+        self.own.secret.iter().chain(kept)
+    }
+
+    /// One form of a path that is opened.
+    fn path(&self, kind: Kind, path: &Word) -> Decision {
+        if self.owns(kind, path) {
+            return by_pattern(OWN);
+        }
+        self.decision(self.first(kind, |rule| rule.path(path)), kind, path.text())
     }
 
     /// A rule that denies or asks for a word, in case that it is a path.
@@ -238,22 +254,21 @@ impl Judge<'_> {
         {
             return Some(self.opaque(found.reason, path.text()));
         }
-        let strict = |rule: &Rule, path: &Word| {
+        if self.owns(Kind::WriteFile, path) {
+            return Some(by_pattern(OWN));
+        }
+        let strict = |rule: &Rule| {
             rule.decision != Verdict::Allow && rule.paths.is_some() && rule.path(path)
         };
-        let real = self.real(path);
-        let own = |path: &Word| self.own(Kind::WriteFile, path);
-        if let Some(no) = own(path).or_else(|| real.as_ref().and_then(own)) {
-            return Some(no);
-        }
-        let rule = self.first(kind, |rule| {
-            strict(rule, path) || real.as_ref().is_some_and(|real| strict(rule, real))
-        })?;
+        let rule = self.first(kind, strict)?;
         Some(self.decision(Some(rule), kind, path.text()))
     }
 
     /// A rule that denies or asks for something below a directory.
     fn forbidden_below(&self, kind: Kind, path: &Word) -> Option<Decision> {
+        if self.owns_below(kind, path) {
+            return Some(by_pattern(OWN));
+        }
         let rule = self.first(kind, |rule| {
             rule.decision != Verdict::Allow && rule.below(path)
         })?;
@@ -362,16 +377,17 @@ impl Judge<'_> {
 
 /// A rule for programs with paths is about commands that touch only these, if it allows, or one of
 /// them, if it denies or asks.
-fn exec_paths(rule: &Rule, touched: &[Touch], directories: &[String]) -> bool {
+fn exec_paths(rule: &Rule, seen: &Seen<'_>) -> bool {
     if rule.paths.is_none() {
         return true;
     }
-    let mut paths = touched
-        .iter()
-        .flat_map(|touch| touch.path.paths(directories, touch.access));
+    let mut places = seen.touched.iter().flat_map(|(_, places)| places);
+    let mut paths = seen.paths().map(|(_, path)| path);
     match rule.decision {
-        Verdict::Allow => paths.all(|path| rule.path(&path)),
-        Verdict::Ask | Verdict::Deny => paths.any(|path| rule.path(&path)),
+        Verdict::Allow => {
+            places.all(|place| place.unclear.is_none()) && paths.all(|path| rule.path(path))
+        }
+        Verdict::Ask | Verdict::Deny => paths.any(|path| rule.path(path)),
     }
 }
 

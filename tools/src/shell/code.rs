@@ -781,10 +781,34 @@ pub(super) fn reason(command: &Command) -> Option<&'static str> {
     if name == "tar" && command.args.iter().map(Word::text).any(names_a_machine) {
         return Some("an archive on another machine");
     }
+    if names_are_in_a_file(command) {
+        return Some("files whose names are in another file");
+    }
     if name == "ip" && !ip_only_shows(command) {
         return Some("a verb of ip that is not known to only show");
     }
     option_that_runs(command)
+}
+
+/// Programs that open the files of a list in a file, by an option that begins so. It may be
+/// shortened, and what is in the list is not looked at.
+const LISTS: &[(&[&str], &str)] = &[
+    (
+        &[
+            "xz", "unxz", "xzcat", "lzma", "unlzma", "lzcat", "zstd", "unzstd", "zstdcat",
+            "zstdmt", "pzstd", "wc", "du", "sort", "rsync",
+        ],
+        "--fi",
+    ),
+    (&["find"], "-files0"),
+];
+
+fn names_are_in_a_file(command: &Command) -> bool {
+    let lists = LISTS
+        .iter()
+        .filter(|(names, _)| names.contains(&command.name()));
+    let mut starts = lists.map(|(_, start)| start);
+    starts.any(|start| command.args.iter().any(|arg| arg.text().starts_with(start)))
 }
 
 /// tar reaches `machine:path` by a program that it starts.

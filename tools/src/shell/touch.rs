@@ -1,7 +1,6 @@
 //! Which files a command opens, by what is known of its program.
 
 use super::{Command, Script, Word};
-use crate::path::lexical;
 
 /// A file that a command may touch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,8 +20,18 @@ pub enum Access {
     ReadTree,
     /// It is created, changed, moved or deleted.
     Write,
+    /// As [`Self::Write`], and so may be what is below it: it is moved, replaced, or its rights are.
+    WriteTree,
     /// The word may be a path, and it is not known what the program does with it.
     Mention,
+}
+
+impl Access {
+    /// Whether something is changed.
+    #[must_use]
+    pub fn writes(self) -> bool {
+        matches!(self, Self::Write | Self::WriteTree)
+    }
 }
 
 /// Programs that read the files they name, with the letters of their options that take a value
@@ -199,7 +208,12 @@ pub fn touches(command: &Command) -> Vec<Touch> {
     by_program(command, &mut touches);
     outputs(command, &mut touches);
     if reads_trees(command) {
-        let read = touches.iter().filter(|touch| touch.access != Access::Write);
+        // Of tar it is known which words are files; what it goes to before is no tree that it reads.
+        let only_files = command.name() == "tar";
+        let read = touches.iter().filter(|touch| match touch.access {
+            Access::Mention => !only_files,
+            access => !access.writes(),
+        });
         let trees: Vec<Word> = read.map(|touch| touch.path.clone()).collect();
         add(&mut touches, Access::ReadTree, &trees);
     }
@@ -211,7 +225,10 @@ pub fn touches(command: &Command) -> Vec<Touch> {
 /// judges that as well.
 #[must_use]
 pub fn files_of(script: &Script) -> Vec<(Access, String)> {
-    let touched: Vec<Touch> = script.commands.iter().flat_map(touches).collect();
+    let mut touched: Vec<Touch> = script.commands.iter().flat_map(touches).collect();
+    // A tree that is written is told as the file that people see.
+    let trees = touched.iter_mut().filter(|touch| touch.access.writes());
+    trees.for_each(|touch| touch.access = Access::Write);
     let has = |access: Access, text: &str| {
         let mut all = touched.iter();
         all.any(|touch| touch.access == access && touch.path.text() == text)
@@ -225,7 +242,7 @@ pub fn files_of(script: &Script) -> Vec<(Access, String)> {
             Access::Write if is_in_another(text, &touch.path, |dir| has(Access::Write, dir)) => {
                 continue;
             }
-            Access::Write => Access::Write,
+            Access::Write | Access::WriteTree => Access::Write,
             Access::ReadTree | Access::Mention => continue,
         };
         let names_none = matches!(text, "" | "-" | "...") || text.starts_with("<(");
@@ -261,7 +278,10 @@ fn reads_trees(command: &Command) -> bool {
             .any(|start| text.starts_with(start))
     });
     match command.name() {
-        "tar" | "zip" | "rsync" | "rg" => true,
+        "tar" | "bsdtar" | "star" | "pax" | "zip" | "7z" | "7za" | "7zr" | "rar" | "rsync"
+        | "rg" | "ag" | "ack" | "ugrep" | "rclone" | "borg" | "restic" | "duplicity"
+        | "mksquashfs" | "genisoimage" | "mkisofs" | "xorriso" | "unison" => true,
+        "gzip" | "zstd" => long || clusters.any(|text| text.contains('r')),
         "cp" | "scp" | "diff" => long || clusters.any(|text| text.contains(['r', 'R', 'a'])),
         // `-d recurse` as well.
         "grep" | "egrep" | "fgrep" | "zgrep" => {
@@ -297,7 +317,12 @@ fn by_program(command: &Command, touches: &mut Vec<Touch>) {
     } else if let Some((values, skip)) = find(WRITERS) {
         let (files, others) = split(&command.args, values, skip_for_mode(command, skip));
         add(touches, Access::Mention, others);
-        add(touches, Access::Write, files);
+        add(touches, written_by(command), files);
+        if name == "patch" {
+            // Which files it changes is in what it reads.
+            let places = or_here(values_of(&command.args, 'd', "--directory"));
+            add(touches, Access::WriteTree, &places);
+        }
     } else if let Some((values, skip)) = find(READERS) {
         let (files, others) = split(&command.args, values, skip_for(command, skip));
         let (files, later) = files.split_at(start_points(command).min(files.len()));
@@ -307,10 +332,27 @@ fn by_program(command: &Command, touches: &mut Vec<Touch>) {
             others.iter().chain(later).copied(),
         );
         add(touches, Access::Read, files.iter().copied());
+        if files.is_empty() && reads_trees(command) {
+            // Without a place to search, they search where they are.
+            add(touches, Access::Read, &or_here(Vec::new()));
+        }
         by_words(command, touches);
     } else {
         add(touches, Access::Mention, &command.args);
         by_words(command, touches);
+    }
+}
+
+/// What a program of [`WRITERS`] does with the files it names: some change a directory as well.
+fn written_by(command: &Command) -> Access {
+    let recursive = |text: &str| text.starts_with("--rec") || is_cluster_with(text, 'r');
+    match command.name() {
+        "rm" | "rmdir" | "unlink" | "shred" | "srm" | "chmod" | "chown" | "chgrp" | "chattr"
+        | "setfacl" | "chcon" => Access::WriteTree,
+        "gzip" | "gunzip" | "zstd" if command.args.iter().map(Word::text).any(recursive) => {
+            Access::WriteTree
+        }
+        _ => Access::Write,
     }
 }
 
@@ -383,14 +425,15 @@ fn copied(command: &Command, files: &[&Word], touches: &mut Vec<Touch>) {
     // What is moved is gone where it was, and what has a second name can be written by that.
     let gives_away = command.name() == "mv" || makes_hard_links(command);
     let access = if gives_away {
-        Access::Write
+        Access::WriteTree
     } else {
         Access::Read
     };
     let all_are_sources = targets.len() > 1;
     let sources = &files[..files.len().saturating_sub(usize::from(!all_are_sources))];
     add(touches, access, sources.iter().copied());
-    add(touches, Access::Write, &targets);
+    let (target, copy) = written_by_copy(command, sources);
+    add(touches, target, &targets);
     // Some take a suffix for a part of the path.
     let suffixes = values_of(&command.args, 'S', "--suffix").into_iter();
     let paths = suffixes.filter(|suffix| suffix.text().contains('/'));
@@ -401,7 +444,43 @@ fn copied(command: &Command, files: &[&Word], touches: &mut Vec<Touch>) {
     );
     for target in targets.iter().filter_map(Word::literal) {
         let inside = sources.iter().map(|source| inside(target, source));
-        add(touches, Access::Write, &inside.collect::<Vec<_>>());
+        add(touches, copy, &inside.collect::<Vec<_>>());
+    }
+}
+
+/// What becomes of the target of a program of [`COPIERS`], and of what is made in it.
+fn written_by_copy(command: &Command, sources: &[&Word]) -> (Access, Access) {
+    let has = |letters: &[char], long: &[&str]| {
+        command.args.iter().map(Word::text).any(|text| {
+            let cluster =
+                text.starts_with('-') && !text.starts_with("--") && text.contains(letters);
+            cluster || long.iter().any(|long| text.starts_with(long))
+        })
+    };
+    let all_of_it = |word: &&Word| match word {
+        Word::Literal(text) => text == "." || text.ends_with("/.") || text.ends_with(".."),
+        Word::Glob(_) => false,
+        Word::Unknown { .. } => true,
+    };
+    let all = sources.iter().any(all_of_it);
+    let whole = has(&['T'], &["--no-t"]);
+    let tree = |is_tree: bool| {
+        if is_tree {
+            Access::WriteTree
+        } else {
+            Access::Write
+        }
+    };
+    match command.name() {
+        "mv" => (tree(whole || has(&[], &["--ex"])), Access::WriteTree),
+        "ln" => (tree(whole || has(&['n'], &["--no-d"])), Access::Write),
+        "install" => (tree(whole || has(&['d'], &["--dir"])), Access::Write),
+        "rsync" => (Access::WriteTree, Access::WriteTree),
+        "cp" | "scp" => {
+            let trees = has(&['r', 'R', 'a'], &["--rec", "--arc"]);
+            (tree(trees && (whole || all)), tree(trees))
+        }
+        _ => (Access::Write, Access::Write),
     }
 }
 
@@ -481,7 +560,10 @@ fn outputs(command: &Command, touches: &mut Vec<Touch>) {
         true => values_of(args, '\0', name),
         false => exact(name),
     });
-    let words: Vec<Word> = by_letter.chain(by_name).flatten().collect();
+    let mut words: Vec<Word> = by_letter.chain(by_name).flatten().collect();
+    if command.name() == "csplit" {
+        words = or(words, "xx").iter().map(prefix).collect();
+    }
     add(touches, Access::Write, &words);
 }
 
@@ -493,6 +575,7 @@ fn by_words(command: &Command, touches: &mut Vec<Touch>) {
         let values = args.iter().filter_map(|arg| arg.text().strip_prefix(name));
         values.map(|value| Word::Literal(value.into())).collect()
     };
+    let mut trees = Vec::new();
     let (reads, writes): (Vec<Word>, Vec<Word>) = match command.name() {
         "dd" => (after("if="), after("of=")),
         "git"
@@ -506,26 +589,34 @@ fn by_words(command: &Command, touches: &mut Vec<Touch>) {
             (Vec::new(), files("ef", skip_for(command, 1)).collect())
         }
         "sed" => (files("ef", skip_for(command, 1)).collect(), Vec::new()),
-        "tar" => tar(command),
+        "tar" => tar(command, &mut trees),
         // Their second file is what they write.
-        "uniq" | "xxd" | "split" | "csplit" => {
+        "uniq" | "xxd" | "split" => {
             let files: Vec<Word> = files("fswlcabCn", 0).collect();
             let (reads, writes) = files.split_at(files.len().min(1));
-            (reads.to_vec(), writes.to_vec())
+            let writes = match command.name() {
+                "split" => or(writes.to_vec(), "x").iter().map(prefix).collect(),
+                _ => writes.to_vec(),
+            };
+            (reads.to_vec(), writes)
         }
+        // What comes after the file says where it is split.
+        "csplit" => (files("fbn", 0).take(1).collect(), Vec::new()),
         "unzip" => {
             let only_looks = |arg: &Word| matches!(arg.text(), "-l" | "-t" | "-v" | "-Z");
-            let writes = match args.iter().any(only_looks) {
-                true => Vec::new(),
-                false => or_here(values_of(args, 'd', "")),
-            };
-            (files("dPx", 0).take(1).collect(), writes)
+            if !args.iter().any(only_looks) {
+                trees.extend(or_here(values_of(args, 'd', "")));
+            }
+            (files("dPx", 0).take(1).collect(), Vec::new())
         }
         "zip" => {
             let files: Vec<Word> = files("bntP", 0).collect();
             let moves = |text: &str| text.starts_with("--mo") || is_cluster_with(text, 'm');
             match args.iter().map(Word::text).any(moves) {
-                true => (Vec::new(), files),
+                true => {
+                    trees.extend(files);
+                    (Vec::new(), Vec::new())
+                }
                 false => {
                     let (archive, reads) = files.split_at(files.len().min(1));
                     (reads.to_vec(), archive.to_vec())
@@ -536,6 +627,7 @@ fn by_words(command: &Command, touches: &mut Vec<Touch>) {
     };
     add(touches, Access::Read, &reads);
     add(touches, Access::Write, &writes);
+    add(touches, Access::WriteTree, &trees);
 }
 
 fn is_cluster_with(text: &str, letter: char) -> bool {
@@ -552,10 +644,23 @@ fn changes_in_place(args: &[Word]) -> bool {
 }
 
 fn or_here(words: Vec<Word>) -> Vec<Word> {
+    or(words, ".")
+}
+
+/// The words, or if there are none, this one.
+fn or(words: Vec<Word>, otherwise: &str) -> Vec<Word> {
     if words.is_empty() {
-        vec![Word::Literal(".".into())]
+        vec![Word::Literal(otherwise.into())]
     } else {
         words
+    }
+}
+
+/// All files whose names begin with a word.
+fn prefix(word: &Word) -> Word {
+    match word {
+        Word::Literal(text) | Word::Glob(text) => Word::Glob(format!("{text}*")),
+        Word::Unknown { .. } => word.clone(),
     }
 }
 
@@ -576,8 +681,9 @@ fn spelled_out(command: &Command) -> Option<Vec<Word>> {
     Some(words.into_iter().chain(rest).collect())
 }
 
-/// What tar reads and writes, besides what its options in [`OUTPUTS`] say.
-fn tar(command: &Command) -> (Vec<Word>, Vec<Word>) {
+/// What tar reads and writes, and the trees that it writes, besides what its options in [`OUTPUTS`]
+/// say.
+fn tar(command: &Command, trees: &mut Vec<Word>) -> (Vec<Word>, Vec<Word>) {
     let spelled = spelled_out(command);
     let args = spelled.as_deref().unwrap_or(&command.args);
     let (files, options) = split(args, TAR_VALUES, 0);
@@ -594,12 +700,24 @@ fn tar(command: &Command) -> (Vec<Word>, Vec<Word>) {
         let mut texts = options.iter().map(|word| word.text());
         texts.any(|text| text.len() > 4 && names.iter().any(|name| name.starts_with(text)))
     };
-    let files = files.into_iter().cloned().collect();
+    let places = tar_places(args);
+    let added = values_of(args, '\0', "--add-file");
+    let files: Vec<Word> = files
+        .into_iter()
+        .chain(&added)
+        .flat_map(|file| {
+            let inside = places.iter().map(|place| below(place, file));
+            std::iter::once(file.clone())
+                .chain(inside)
+                .collect::<Vec<_>>()
+        })
+        .collect();
     let archives = values_of(args, 'f', "--file");
     if letters.contains('x') || long(&["--extract", "--get"]) {
-        let mut places = values_of(args, 'C', "--directory");
+        let mut places = places;
         places.extend(values_of(args, '\0', "--one-top-level"));
-        return (archives, or_here(places));
+        trees.extend(or_here(places));
+        return (archives, Vec::new());
     }
     let changes = letters.contains(['c', 'r', 'u', 'A'])
         || long(&[
@@ -613,70 +731,30 @@ fn tar(command: &Command) -> (Vec<Word>, Vec<Word>) {
     if !changes && (letters.contains(['t', 'd']) || long(&["--list", "--diff", "--compare"])) {
         return (archives, Vec::new());
     }
+    if long(&["--remove-files"]) {
+        trees.extend(files.iter().cloned());
+    }
     (files, or_here(archives))
 }
 
-impl Word {
-    /// Every path that the word may mean for a program, in each of the directories: itself, and
-    /// what stands after `=`, `@`, `:` or an option's letter.
-    pub(crate) fn paths(&self, directories: &[String], access: Access) -> Vec<Self> {
-        let text = match self {
-            Self::Literal(text) | Self::Glob(text) => text,
-            Self::Unknown { .. } => return vec![self.clone()],
-        };
-        let mut texts = vec![text.as_str()];
-        if access == Access::Mention {
-            texts.extend(
-                text.match_indices(['=', '@', ':'])
-                    .map(|(at, _)| &text[at + 1..]),
-            );
-            texts.extend(
-                text.find(['/', '~'])
-                    .filter(|_| text.starts_with('-'))
-                    .map(|at| &text[at..]),
-            );
-        }
-        let resolved = texts
-            .iter()
-            .flat_map(|text| directories.iter().map(|cwd| lexical(cwd, text)));
-        resolved
-            .map(|path| match self {
-                Self::Glob(_) => Self::Glob(path),
-                Self::Literal(_) | Self::Unknown { .. } => Self::Literal(path),
-            })
-            .collect()
+/// The directories that tar goes to: each may be meant from the one before.
+fn tar_places(args: &[Word]) -> Vec<Word> {
+    let mut places: Vec<Word> = Vec::new();
+    for place in values_of(args, 'C', "--directory") {
+        let from_last = places.last().map(|last| below(last, &place));
+        places.extend(from_last.into_iter().chain([place]));
     }
+    places
 }
 
-impl Script {
-    /// The directories that commands may run in: where the script starts and where it goes by
-    /// `cd`. `None` if it goes somewhere unknown.
-    pub(crate) fn directories(&self, cwd: &str) -> Option<Vec<String>> {
-        let mut directories = vec![lexical("/", cwd)];
-        let moves = self
-            .commands
-            .iter()
-            .filter(|command| matches!(command.name(), "cd" | "pushd" | "popd"));
-        for command in moves {
-            let target = command
-                .args
-                .iter()
-                .find(|arg| !matches!(arg.text(), "--" | "-P" | "-L"));
-            let target = match target {
-                None => "~",
-                Some(target) => target.literal().filter(|text| !text.starts_with('-'))?,
-            };
-            let reached: Vec<String> = directories
-                .iter()
-                .map(|from| lexical(from, target))
-                .collect();
-            directories.extend(reached);
-            directories.sort();
-            directories.dedup();
-            if directories.len() > super::NESTING_MAX {
-                return None;
-            }
+/// A path in a directory, if it does not begin at the root.
+fn below(directory: &Word, path: &Word) -> Word {
+    match (directory, path) {
+        (_, Word::Literal(text) | Word::Glob(text)) if text.starts_with('/') => path.clone(),
+        (Word::Literal(from), Word::Literal(text)) => Word::Literal(format!("{from}/{text}")),
+        (Word::Literal(from) | Word::Glob(from), Word::Literal(text) | Word::Glob(text)) => {
+            Word::Glob(format!("{from}/{text}"))
         }
-        Some(directories)
+        _ => unknown(path),
     }
 }

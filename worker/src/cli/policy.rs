@@ -99,10 +99,13 @@ impl Policy {
 
 impl Judge {
     fn rules(&self) -> anyhow::Result<Rules> {
-        Ok(match &self.policy {
+        // The worker denies what is its own whatever the policy says.
+        let settings = self.settings.load()?;
+        let rules = match &self.policy {
             Some(path) => policy::read(path)?,
-            None => policy::load(&self.settings.load()?.policy)?,
-        })
+            None => policy::load(&settings.policy)?,
+        };
+        Ok(rules.with_own_files(policy::own_files(&settings)))
     }
 
     fn caller(&self) -> Caller {
@@ -171,22 +174,23 @@ impl Judged {
         let mut text = String::new();
         let mut runs = Vec::new();
         for command in &script.commands {
-            let _ = writeln!(text, "runs      {}", command.display());
+            let _ = writeln!(text, "runs       {}", command.display());
             let mut files = Vec::new();
             for touch in touches(command) {
                 let how = match touch.access {
                     Access::Read => "reads",
                     Access::ReadTree => "reads all",
                     Access::Write => "writes",
+                    Access::WriteTree => "writes all",
                     Access::Mention => "names",
                 };
-                let _ = writeln!(text, "{how:<9} {}", touch.path.text());
+                let _ = writeln!(text, "{how:<10} {}", touch.path.text());
                 files.push(json!({ "access": how, "path": touch.path.text() }));
             }
             runs.push(json!({ "command": command.display(), "files": files }));
         }
         for part in &script.opaque {
-            let _ = writeln!(text, "unclear   {} ({})", part.text, part.reason);
+            let _ = writeln!(text, "unclear    {} ({})", part.text, part.reason);
         }
         let action = action(&self.command);
         let mut decisions = serde_json::Map::new();
