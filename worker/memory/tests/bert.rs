@@ -61,9 +61,9 @@ fn vectors_are_those_of_the_reference() {
         assert!(error < 1e-4, "{start}: {error}");
     }
     // What sentence-transformers' documentation shows for this model.
-    for (one, other, published) in [(1, 2, 0.6660), (1, 3, 0.1046), (2, 3, 0.1411)] {
+    for (one, other, expected) in [(1, 2, 0.6660), (1, 3, 0.1046), (2, 3, 0.1411)] {
         let found = cosine(&vectors[one], &vectors[other]);
-        assert!((found - published).abs() < 1e-4, "{found} {published}");
+        assert!((found - expected).abs() < 1e-4, "{found} {expected}");
     }
     // Alone or with others, a question or a passage: for this model it is all the same.
     for (text, together) in texts.iter().zip(&vectors) {

@@ -9,6 +9,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -70,6 +71,24 @@ impl SyncHandle {
     }
 }
 
+/// How long a lock is waited for. A process that another thread has forked holds it until its exec,
+/// also when this one has let go.
+const LOCK_PATIENCE: Duration = Duration::from_millis(500);
+
+fn take(lock: &File, directory: &Path) -> Result<(), BudgetError> {
+    let until = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) if Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Err(TryLockError::WouldBlock) => return Err(BudgetError::InUse(directory.into())),
+            Err(TryLockError::Error(error)) => return Err(io(directory)(error)),
+        }
+    }
+}
+
 impl Log {
     /// Takes the directory for this process.
     pub(super) fn lock(directory: &Path) -> Result<Self, BudgetError> {
@@ -79,11 +98,7 @@ impl Log {
             .create(directory)
             .map_err(io(directory))?;
         let lock = open(&directory.join("lock"))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(BudgetError::InUse(directory.into())),
-            Err(TryLockError::Error(error)) => return Err(io(directory)(error)),
-        }
+        take(&lock, directory)?;
         let path = directory.join("budget.log");
         let file = open(&path)?;
         let log = Self {
