@@ -31,6 +31,10 @@ fn nothing_outside_its_own_directory_is_changed() {
     let file = outside.path().join("file");
     std::fs::write(&file, "as it was").expect("written");
     let file = file.display();
+    let mut other = std::process::Command::new("sleep")
+        .arg("60")
+        .spawn()
+        .expect("a process");
     for text in [
         "echo x > /etc/fazai-test".into(),
         "echo x > /tmp/fazai-test".into(),
@@ -49,7 +53,7 @@ fn nothing_outside_its_own_directory_is_changed() {
         "unshare -m true".into(),
         "hostname other".into(),
         "date -s 2001-01-01".into(),
-        format!("kill -0 {}", std::process::id()),
+        format!("kill -0 {}", other.id()),
         "ip link set lo down".into(),
         "ln -s /etc/passwd $TMPDIR/p && echo x >> $TMPDIR/p".into(),
     ] {
@@ -68,6 +72,7 @@ fn nothing_outside_its_own_directory_is_changed() {
             "{text}: {said}"
         );
     }
+    other.kill().and_then(|()| other.wait()).expect("it ended");
     let kept = std::fs::read_to_string(outside.path().join("file"));
     assert_eq!(kept.expect("still there"), "as it was");
 }

@@ -60,7 +60,7 @@ fn vectors_are_those_of_the_reference() {
         let error = error.map(|(x, y)| (x - y).abs()).fold(0.0, f32::max);
         assert!(error < 1e-4, "{start}: {error}");
     }
-    // What sentence-transformers' documentation shows for this model.
+    // What is known of this model.
     for (one, other, expected) in [(1, 2, 0.6660), (1, 3, 0.1046), (2, 3, 0.1411)] {
         let found = cosine(&vectors[one], &vectors[other]);
         assert!((found - expected).abs() < 1e-4, "{found} {expected}");
