@@ -31,10 +31,7 @@ fn nothing_outside_its_own_directory_is_changed() {
     let file = outside.path().join("file");
     std::fs::write(&file, "as it was").expect("written");
     let file = file.display();
-    let mut other = std::process::Command::new("sleep")
-        .arg("60")
-        .spawn()
-        .expect("a process");
+    let mut other = Command::new("sleep").arg("60").spawn().expect("a process");
     for text in [
         "echo x > /etc/fazai-test".into(),
         "echo x > /tmp/fazai-test".into(),

@@ -251,8 +251,8 @@ pub(crate) fn from_memory(fault: &MemoryFault) -> WireError {
         MemoryError::Invalid { .. }
         | MemoryError::K { .. }
         | MemoryError::Ingest { .. }
-        | MemoryError::Import { .. } => WireError::new(ErrorCode::InvalidParams, message),
-        MemoryError::PersonalityFile { .. } => WireError::new(ErrorCode::InvalidParams, message),
+        | MemoryError::Import { .. }
+        | MemoryError::PersonalityFile { .. } => WireError::new(ErrorCode::InvalidParams, message),
         MemoryError::NotFound(_) | MemoryError::NoPersonality(_) => {
             WireError::new(ErrorCode::MemoryNotFound, message)
         }

@@ -57,7 +57,7 @@ impl<R: Run> Nft<R> {
         self.ready = false;
         // To add it first lets the removal of what is not there succeed.
         let table = json!({ "family": FAMILY, "name": TABLE });
-        self.batch(vec![
+        self.batch(&[
             json!({ "add": { "table": table } }),
             json!({ "delete": { "table": table } }),
         ])
@@ -97,12 +97,12 @@ impl<R: Run> Nft<R> {
                 }
             }
         }
-        self.batch(commands)?;
+        self.batch(&commands)?;
         self.ready = true;
         Ok(())
     }
 
-    fn batch(&mut self, commands: Vec<Value>) -> Result<(), FirewallError> {
+    fn batch(&mut self, commands: &[Value]) -> Result<(), FirewallError> {
         let input = json!({ "nftables": commands }).to_string();
         self.nft(&["nft", "-j", "-f", "-"], &input).map(drop)
     }
@@ -154,7 +154,7 @@ impl<R: Run> Firewall for Nft<R> {
         if commands.is_empty() {
             return Ok(());
         }
-        self.batch(commands)
+        self.batch(&commands)
     }
 
     fn held(&mut self) -> Result<Vec<Held>, FirewallError> {

@@ -107,14 +107,10 @@ fn bsd<'a>(event: &mut Event<'a>, rest: &'a str) {
         event.message = rest.into();
     }
     if event.process == "kernel"
-        && let Some(text) = kernel(rest_of(&event.message))
+        && let Some(text) = kernel(&event.message)
     {
         event.message = text.to_owned().into();
     }
-}
-
-fn rest_of<'e>(message: &'e std::borrow::Cow<'_, str>) -> &'e str {
-    message
 }
 
 /// `name[pid]: text` or `name: text`
