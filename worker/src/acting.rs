@@ -157,6 +157,7 @@ pub(crate) fn secrets(settings: &Settings) -> Vec<PathBuf> {
         &settings.tools.runs_dir,
         &settings.tools.servers,
         &settings.memory.dir,
+        &settings.cloud.budget_dir,
     ])
 }
 

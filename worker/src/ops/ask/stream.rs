@@ -30,6 +30,8 @@ pub(super) struct Started {
     pub(super) events: EventStream,
     pub(super) prompt_tokens: u32,
     pub(super) cut_tokens: u32,
+    /// The beginning of the answer, which was sent already.
+    pub(super) so_far: String,
     pub(super) quota: Permit,
     /// From reading the request to its submission.
     pub(super) waited: Duration,
@@ -69,10 +71,10 @@ impl LastProgress {
 }
 
 impl Streaming {
-    pub(super) fn new(begun: Started) -> Self {
+    pub(super) fn new(mut begun: Started) -> Self {
         Self {
+            answer: std::mem::take(&mut begun.so_far),
             begun,
-            answer: String::new(),
             thinking: String::new(),
             logprobs: Vec::new(),
             progress: LastProgress::phase(Phase::Queued),
@@ -336,6 +338,7 @@ impl Streaming {
             } else {
                 0.0
             },
+            ..Usage::default()
         }
     }
 
