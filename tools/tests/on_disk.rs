@@ -4,11 +4,14 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use fazai_tools::{Action, Caller, Decision, Disk, Machine, Name, OwnFiles, Policy, User, Verdict};
 use jiff::civil::date;
 use tempfile::TempDir;
+
+static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// The machine's disk, where people have other homes.
 struct Homes(PathBuf);
@@ -41,8 +44,13 @@ struct Place {
 impl Place {
     fn new() -> Self {
         let directory = tempfile::Builder::new()
-            // A hidden directory is asked for.
-            .prefix("on-disk-")
+            // A hidden directory is asked for, and so are letters that could be options of tar.
+            .prefix(&format!(
+                "{}-{}",
+                std::process::id(),
+                COUNT.fetch_add(1, Relaxed)
+            ))
+            .rand_bytes(0)
             .tempdir_in("/tmp")
             .expect("a directory");
         let root = directory.path();
