@@ -2,11 +2,11 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fazai_models::backend::scripted::Script;
 use fazai_tests::served::{fazai, path};
-use fazai_tests::{TestWorker, Wire, echo, stdout};
+use fazai_tests::{TestWorker, Wire, echo, program, stdout};
 use serde_json::{Value, json};
 
 async fn worker(home: &Path) -> TestWorker {
@@ -281,6 +281,45 @@ async fn the_memory_is_exported_and_imported_whole() {
     first.stop().await;
 }
 
+/// No word of the question is in the answer.
+#[tokio::test]
+async fn with_an_embedding_model_a_question_is_found_by_its_meaning() {
+    let usual = program().ancestors().nth(2).unwrap().join("minilm");
+    let model = std::env::var_os("FAZAI_TEST_MINILM").map_or(usual, PathBuf::from);
+    if !model.join("model.safetensors").is_file() {
+        let at = model.display();
+        eprintln!("SKIPPED: no all-MiniLM-L6-v2 in {at}; run worker/memory/minilm to get it");
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    let worker = TestWorker::with_settings(echo(), |settings| {
+        settings.policy.audit_dir = home.path().join("audit");
+        settings.policy.file = home.path().join("policy.toml");
+        settings.memory.dir = home.path().join("memory");
+        settings.memory.embedding_model = model;
+    })
+    .await;
+    let mut wire = worker.connect().await;
+    for text in [
+        "lsblk lists block devices",
+        "postfix relays mail",
+        "a cat sleeps on the sofa",
+    ] {
+        let commit = json!({ "action": "commitKB", "action_id": "c", "input": text });
+        wire.call(&commit.to_string()).await;
+    }
+    let found = research(
+        &mut wire,
+        "which hard disks and partitions has my computer?",
+    )
+    .await;
+    assert_eq!(found[0]["text"], "lsblk lists block devices", "{found:?}");
+    assert_eq!(found[0]["found_by"], "vector", "{found:?}");
+    let found = research(&mut wire, "SMTP server").await;
+    assert_eq!(found[0]["text"], "postfix relays mail", "{found:?}");
+    worker.stop().await;
+}
+
 /// A run leaves behind what worked, and the next plan finds it.
 #[tokio::test]
 async fn a_run_leaves_a_lesson() {
@@ -293,7 +332,7 @@ async fn a_run_leaves_a_lesson() {
         ..Script::answering(move |_| plan.to_string())
     };
     let worker = TestWorker::with_settings(script, |settings| {
-        settings.modules.program = Some(fazai_tests::program());
+        settings.modules.program = Some(program());
         settings.policy.audit_dir = home.path().join("audit");
         settings.policy.file = home.path().join("policy.toml");
         settings.tools.runs_dir = home.path().join("runs");
