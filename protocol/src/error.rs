@@ -116,6 +116,14 @@ error_codes! {
     CommandFailed = "command_failed", Client, false;
     /// The model wrote no plan that can be read.
     PlanFailed = "plan_failed", Worker, true;
+    /// No provider in the cloud gave an answer; the message has each one's failure.
+    UpstreamFailed = "upstream_failed", Load, true;
+    /// The provider's answer was cut; `result` has the text so far, `usage` what it cost.
+    UpstreamInterrupted = "upstream_interrupted", Load, true;
+    /// It would cost more than is left; the message has the limit and when it begins anew.
+    BudgetExceeded = "budget_exceeded", Load, true;
+    /// The cloud can't be used: its settings, its prices or the record of what was spent.
+    CloudUnavailable = "cloud_unavailable", Worker, false;
     /// Somebody cancelled the request before there was an answer.
     Cancelled = "cancelled", Client, false;
     /// Another request is using this session.

@@ -124,7 +124,10 @@ fn read_operation(mut object: Map<String, Value>) -> Result<Operation, WireError
     };
     match canonical(&action)? {
         "hello" => read(object).map(Operation::Hello),
-        "ask" => read(object).map(Operation::Ask),
+        "ask" => {
+            keep_local(&mut object);
+            read(object).map(Operation::Ask)
+        }
         "plan" => read(object).map(Operation::Plan),
         "shell" => read(object).map(Operation::Shell),
         "approve" => read(object).map(Operation::Approve),
@@ -148,6 +151,22 @@ fn read_operation(mut object: Map<String, Value>) -> Result<Operation, WireError
         "kb" => read(object).map(Operation::Kb),
         // What is known and none of these.
         _ => read(object).map(Operation::Done),
+    }
+}
+
+/// Old clients say in their metadata that a request may not leave the machine.
+fn keep_local(object: &mut Map<String, Value>) {
+    let flag = object
+        .get("metadata")
+        .map(|data| &data["flags"]["local_only"]);
+    if flag != Some(&Value::Bool(true)) {
+        return;
+    }
+    let params = object
+        .entry("params")
+        .or_insert_with(|| Value::Object(Map::new()));
+    if let Value::Object(params) = params {
+        params.insert("allow_cloud".to_owned(), Value::Bool(false));
     }
 }
 

@@ -28,6 +28,8 @@ pub enum Line {
     Shell(ShellLine),
     /// Somebody has to say yes before the request goes on.
     Approval(Approval),
+    /// The request leaves the machine.
+    Route(Route),
     /// Something that the client should know, and that does not end the request.
     Warning(Warning),
     /// The end of the request.
@@ -47,6 +49,7 @@ impl Line {
             Self::Step(line) => &line.action_id,
             Self::Shell(line) => &line.action_id,
             Self::Approval(line) => &line.action_id,
+            Self::Route(line) => &line.action_id,
             Self::Warning(line) => &line.action_id,
             Self::Done(line) => &line.action_id,
         }
@@ -247,6 +250,23 @@ pub struct Warning {
     pub result: String,
 }
 
+/// The request leaves the machine: to whom, and why. Comes before the first token, once for each
+/// time that somebody else is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Route {
+    /// The request.
+    pub action_id: ActionId,
+    /// The same in one sentence.
+    pub result: String,
+    /// Who is asked, in this order, until one answers.
+    pub providers: Vec<String>,
+    /// Why: `not_loaded`, `too_long`, `too_slow`, `queue_full`, `low_memory`, `gpu_busy`,
+    /// `quality` or `local_failed`.
+    pub cause: String,
+    /// Everything that was looked at, in order.
+    pub reasons: Vec<String>,
+}
+
 /// The end of a request: the eight keys of the old dialect in their order, then the new ones.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Done {
@@ -321,12 +341,18 @@ pub enum Status {
     Error,
 }
 
-/// Who answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
+/// Who answered, as one word: `local`, `worker`, `module`, `shell`, `tool`, `cache`, `error`, or
+/// `cloud:NAME`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(into = "String", try_from = "String")]
+#[schemars(with = "String")]
 pub enum Source {
     /// A model on this machine.
     Local,
+    /// A provider in the cloud, by its name in the settings.
+    Cloud(String),
+    /// An earlier answer of a provider to the same request.
+    Cache,
     /// The worker itself.
     Worker,
     /// A native module.
@@ -337,6 +363,41 @@ pub enum Source {
     Tool,
     /// Nobody: see `error`.
     Error,
+}
+
+impl From<Source> for String {
+    fn from(source: Source) -> Self {
+        match source {
+            Source::Local => "local".to_owned(),
+            Source::Cloud(name) => format!("cloud:{name}"),
+            Source::Cache => "cache".to_owned(),
+            Source::Worker => "worker".to_owned(),
+            Source::Module => "module".to_owned(),
+            Source::Shell => "shell".to_owned(),
+            Source::Tool => "tool".to_owned(),
+            Source::Error => "error".to_owned(),
+        }
+    }
+}
+
+impl TryFrom<String> for Source {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Ok(match text.as_str() {
+            "local" => Self::Local,
+            "cache" => Self::Cache,
+            "worker" => Self::Worker,
+            "module" => Self::Module,
+            "shell" => Self::Shell,
+            "tool" => Self::Tool,
+            "error" => Self::Error,
+            other => match other.strip_prefix("cloud:") {
+                Some(name) => Self::Cloud(name.to_owned()),
+                None => return Err(format!("unknown source {other:?}")),
+            },
+        })
+    }
 }
 
 /// Why a model's answer ended.
@@ -373,6 +434,17 @@ pub struct Usage {
     pub ttft_ms: f64,
     /// Tokens written after the first one, for each second after it; 0 with fewer than two.
     pub tokens_per_second: f64,
+    /// What it cost in US dollars, if a provider answered whose price is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_usd: Option<f64>,
+    /// The tokens were estimated, because the provider told nothing that can be true.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub estimated: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]

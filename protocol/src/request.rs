@@ -671,6 +671,53 @@ pub struct AskParams {
     /// Put passages of what is remembered behind the question.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retrieve: Option<bool>,
+    /// Whether the request may leave the machine; absent: what the settings say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_cloud: Option<bool>,
+    /// How confidential it is. What is private never leaves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<Label>,
+    /// `high`: better answers than the local model's are wanted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quality: Option<Quality>,
+    /// What to do when an answer from the cloud is cut.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_interrupt: Option<OnInterrupt>,
+    /// Only tell where the request would go, and the exact bytes that would be sent.
+    #[serde(skip_serializing_if = "is_false")]
+    pub dry_run: bool,
+}
+
+/// How confidential a request is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Label {
+    /// It never leaves the machine.
+    Private,
+    /// It may go to providers that the settings allow, redacted.
+    Internal,
+    /// Anybody may read it.
+    Public,
+}
+
+/// How good an answer should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Quality {
+    /// What the local model can do.
+    Normal,
+    /// Better than that, if somebody else may be asked.
+    High,
+}
+
+/// What to do when an answer from the cloud is cut after text was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnInterrupt {
+    /// End with `upstream_interrupted`.
+    Error,
+    /// Let the local model go on from the text so far.
+    ContinueLocal,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]

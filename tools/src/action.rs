@@ -39,6 +39,9 @@ pub enum Action {
         provider: String,
         /// How confidential it is, such as `public`.
         label: String,
+        /// How many secrets of each kind were taken out of it.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        redacted: BTreeMap<String, usize>,
     },
     /// Load a native module.
     LoadModule {

@@ -93,6 +93,16 @@ pub struct Outcome {
     pub error: Option<String>,
 }
 
+impl Outcome {
+    /// Of something that has no exit code or output to record.
+    pub fn of<T, E: std::fmt::Display>(result: &Result<T, E>) -> Self {
+        Self {
+            error: result.as_ref().err().map(ToString::to_string),
+            ..Self::default()
+        }
+    }
+}
+
 /// What people have to do with a decision.
 #[derive(Default)]
 struct Consent {

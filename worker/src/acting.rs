@@ -183,8 +183,18 @@ fn open_groups(settings: &PolicySettings) -> Result<Arc<Groups>, String> {
 
 /// What belongs to the worker, wherever the settings put it.
 pub(crate) fn own_files(settings: &Settings) -> OwnFiles {
+    let secret = [
+        &settings.policy.audit_dir,
+        &settings.policy.file,
+        &settings.tools.runs_dir,
+        &settings.tools.servers,
+        &settings.memory.dir,
+        &settings.cloud.budget_dir,
+    ];
+    let keys = settings.memory.server_key_file.iter();
+    let keys = keys.chain(settings.cloud.key_files());
     OwnFiles {
-        secret: secrets(settings),
+        secret: with_real(secret.into_iter().chain(&settings.files).chain(keys)),
         kept: with_real([
             &settings.tools.dir,
             &settings.modules.dir,
@@ -194,19 +204,6 @@ pub(crate) fn own_files(settings: &Settings) -> OwnFiles {
             &settings.memory.personalities,
         ]),
     }
-}
-
-/// What of it nobody may even read.
-pub(crate) fn secrets(settings: &Settings) -> Vec<PathBuf> {
-    let named = [
-        &settings.policy.audit_dir,
-        &settings.policy.file,
-        &settings.tools.runs_dir,
-        &settings.tools.servers,
-        &settings.memory.dir,
-    ];
-    let read = settings.memory.server_key_file.iter();
-    with_real(named.into_iter().chain(&settings.files).chain(read))
 }
 
 /// Paths as the settings have them, and where they lead.

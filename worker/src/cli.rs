@@ -14,6 +14,7 @@ mod personality;
 mod plan;
 mod policy;
 mod remote;
+mod route;
 mod runs;
 mod serve;
 mod shell;
@@ -92,6 +93,9 @@ enum Command {
     /// Ask the policy what may be done, and try a policy file
     #[command(subcommand)]
     Policy(policy::Policy),
+    /// Say where a request would go, and why
+    #[command(subcommand)]
+    Route(route::Route),
     /// Check and read the record of everything that was decided and done
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -249,6 +253,7 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
         Command::Models(models) => models.run(),
         Command::Modules(modules) => modules.run(),
         Command::Policy(policy) => policy.run(),
+        Command::Route(route) => route.run(),
         Command::Audit(audit) => audit.run(),
         Command::Status(status) => status.run(),
         Command::Doctor(doctor) => doctor.run(),

@@ -3,6 +3,7 @@
 //! Every key is one row of [`keys::KEYS`]: its name, its help, how it is read and shown. A file's
 //! faults are reported all at once, each with its line.
 
+mod cloud;
 mod file;
 mod keys;
 #[cfg(test)]
@@ -15,6 +16,7 @@ use fazai_models::load::{BackendKind, GpuLayers, LlamaOptions};
 use fazai_models::store::Store;
 use fazai_protocol::{Limits, Secret};
 
+pub use self::cloud::{CloudSettings, ProviderSection};
 pub use self::file::{Fault, Faults};
 pub use self::keys::example;
 
@@ -36,6 +38,8 @@ pub struct Settings {
     pub tools: ToolSettings,
     /// What is remembered, and where.
     pub memory: MemorySettings,
+    /// Who may answer when no local model can.
+    pub cloud: CloudSettings,
     /// What a request gets that does not say otherwise.
     pub defaults: RequestDefaults,
     /// What a client can meet.
@@ -360,6 +364,22 @@ impl Default for Settings {
                 retrieve_tokens_max: 1_024,
                 retrieve_timeout_ms: 500,
                 learn: true,
+            },
+            cloud: CloudSettings {
+                allow: None,
+                order: Vec::new(),
+                causes: fazai_cloud::route::Causes::default(),
+                prices: None,
+                budget_dir: place("/var/lib/fazai/cloud", "cloud"),
+                limits: fazai_cloud::budget::Limits::default(),
+                redact: fazai_cloud::redact::Rules::default(),
+                hedge_ms: 0,
+                cache_bytes_max: 0,
+                cache_age_s_max: 3_600,
+                low_memory_bytes: 0,
+                providers: Vec::new(),
+                v2: Vec::new(),
+                order_v2: Vec::new(),
             },
             defaults: RequestDefaults {
                 max_tokens: 512,

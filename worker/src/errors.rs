@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use fazai_cloud::{BudgetError, CloudError, FailureKind};
 use fazai_memory::MemoryError;
 use fazai_models::chat::TemplateError;
 use fazai_models::engine::SubmitError;
@@ -16,6 +17,7 @@ use fazai_toolbox::ToolError;
 use fazai_tools::{ApprovalError, GateError, RunError, Why};
 
 use crate::acting::ActingFault;
+use crate::cloud::CloudFault;
 use crate::memory::MemoryFault;
 use crate::modules::{BadCall, ModuleFault};
 use crate::places::Full;
@@ -109,7 +111,6 @@ pub(crate) fn from_module(fault: &ModuleFault) -> WireError {
             ErrorCode::ModuleNotFound,
             Some("`fazai modules list` shows what is there"),
         ),
-        ModuleFault::NotAdmin { .. } => (ErrorCode::Forbidden, Some("use sudo")),
         ModuleFault::NotCaller { .. } => (
             ErrorCode::Forbidden,
             Some("an administrator can add the user to `users` of the module in modules.toml"),
@@ -240,6 +241,51 @@ pub(crate) fn from_run(fault: &RunError) -> WireError {
         | RunError::Lost => ErrorCode::CommandFailed,
     };
     WireError::new(code, fault.to_string())
+}
+
+pub(crate) fn from_cloud_fault(fault: &CloudFault) -> WireError {
+    match fault {
+        CloudFault::Cloud(fault) => from_cloud(fault),
+        CloudFault::Settings(why) => WireError::new(ErrorCode::CloudUnavailable, why)
+            .with_hint("`fazai config` checks the settings"),
+    }
+}
+
+pub(crate) fn from_cloud(fault: &CloudError) -> WireError {
+    let message = fault.to_string();
+    let millis = |wait: Duration| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+    match fault {
+        CloudError::Settings(_) | CloudError::Io { .. } | CloudError::NoProvider => {
+            WireError::new(ErrorCode::CloudUnavailable, message)
+        }
+        CloudError::Budget(BudgetError::Refused(refusal)) => {
+            let error = WireError::new(ErrorCode::BudgetExceeded, message);
+            let now = jiff::Timestamp::now();
+            let wait = refusal
+                .reset_at
+                .map(|at| at.duration_since(now).unsigned_abs());
+            match wait {
+                Some(wait) => error.with_retry_after_ms(millis(wait)),
+                None => error.with_hint("ask for fewer tokens with max_tokens, or for less"),
+            }
+        }
+        CloudError::Budget(_) => WireError::new(ErrorCode::CloudUnavailable, message),
+        CloudError::Failed(failures) => {
+            let denied = failures
+                .iter()
+                .all(|failure| failure.kind == FailureKind::Denied);
+            if denied {
+                return WireError::new(ErrorCode::Denied, message)
+                    .with_hint("a rule for send_to_cloud in policy.toml can allow it");
+            }
+            let error = WireError::new(ErrorCode::UpstreamFailed, message);
+            let waits = failures.iter().filter_map(|failure| failure.retry_after);
+            match waits.min() {
+                Some(wait) => error.with_retry_after_ms(millis(wait)),
+                None => error,
+            }
+        }
+    }
 }
 
 pub(crate) fn from_memory(fault: &MemoryFault) -> WireError {

@@ -19,6 +19,7 @@
 //! ```
 
 mod acting;
+mod cloud;
 pub mod config;
 mod errors;
 mod live;

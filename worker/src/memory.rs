@@ -6,7 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[cfg(feature = "candle")]
 use fazai_memory::embed::{Bert, BertOptions};
 use fazai_memory::store::Store;
-use fazai_memory::{Backend, Embedder, Filter, Memory, MemoryError, Namespace, Options};
+use fazai_memory::{
+    Backend, Collection, Embedder, Filter, Memory, MemoryError, Namespace, Options,
+};
+use fazai_tools::Action;
 use tokio::sync::watch;
 
 use crate::config::{MemorySettings, Settings};
@@ -143,6 +146,13 @@ pub(crate) fn namespace(user: User, shared: bool) -> Result<Namespace, MemoryErr
 /// As much of a question as can be looked up.
 pub(crate) fn query(question: &str) -> &str {
     &question[..question.floor_char_boundary(fazai_memory::search::QUERY_BYTES_MAX)]
+}
+
+/// Writing to a collection, for the gate.
+pub(crate) fn write(collection: Collection) -> Action {
+    Action::WriteMemory {
+        collection: collection.as_str().to_owned(),
+    }
 }
 
 /// What this user can find: what is its own, and what is everybody's.

@@ -32,8 +32,6 @@ pub(crate) use self::commands::{BadCall, Wanted};
 pub(crate) enum ModuleFault {
     #[error("there is no module `{name}` in {dir}")]
     NotFound { name: String, dir: String },
-    #[error("only root and the worker's own user may {what} modules")]
-    NotAdmin { what: &'static str },
     #[error("modules.toml does not let {user} call module `{module}`")]
     NotCaller { module: String, user: User },
     #[error("module `{0}` was unloaded")]

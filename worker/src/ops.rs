@@ -3,7 +3,7 @@
 mod admit;
 mod agent;
 mod approve;
-mod ask;
+pub(crate) mod ask;
 mod cancel;
 mod embed;
 pub(crate) mod hello;
@@ -32,7 +32,7 @@ use std::time::{Duration, Instant};
 
 use fazai_memory::{Memory, MemoryError};
 use fazai_protocol::{
-    ActionId, Done, ErrorCode, Line, Operation, Phase, Progress, Source, Status, WireError,
+    ActionId, Done, ErrorCode, Line, Operation, Phase, Progress, Source, Status, Warning, WireError,
 };
 use fazai_tools::AuditError;
 use jiff::Timestamp;
@@ -150,11 +150,6 @@ fn name(operation: &Operation) -> &'static str {
         Operation::Personality(_) => "personality",
         Operation::Kb(_) => "kb",
     }
-}
-
-/// An answer of a model, for operations and tools that need one on the way.
-pub(crate) async fn ask_model(context: &Context, ask: fazai_protocol::Ask) -> Done {
-    ask::answer(context, ask).await
 }
 
 /// One line for each request: who, what, how long, never the text.
@@ -276,6 +271,26 @@ impl Context {
                     .await;
             }
         }
+    }
+
+    /// Says something that the client should know, if it reads along.
+    async fn warn(&self, reads_along: bool, text: impl Into<String>) {
+        if reads_along {
+            let line = Warning {
+                action_id: self.action_id.clone(),
+                result: text.into(),
+            };
+            self.outgoing.send(Line::Warning(line)).await;
+        }
+    }
+
+    /// Refuses whoever is no administrator; the hint says what else they can do.
+    fn administers(&self, what: &str, hint: &str) -> Result<(), WireError> {
+        if self.user.administers() {
+            return Ok(());
+        }
+        let message = format!("only root and the worker's own user may {what}");
+        Err(WireError::new(ErrorCode::Forbidden, message).with_hint(hint))
     }
 
     /// Counts the request against what its user may have.

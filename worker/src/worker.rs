@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::acting::Acting;
+use crate::cloud::Clouds;
 use crate::config::Settings;
 use crate::live::{LiveRequests, User};
 use crate::memory::Remembering;
@@ -43,6 +44,7 @@ pub(crate) struct Shared {
     pub(crate) runs: Runs,
     pub(crate) memory: Remembering,
     pub(crate) uses: Uses,
+    pub(crate) cloud: Clouds,
     /// Commands that run, by whose they are.
     pub(crate) commands: Places<User>,
     /// Calls of tools, by whose they are.
@@ -119,6 +121,7 @@ impl Worker {
             runs: Runs::new(receiver.clone()),
             memory: Remembering::new(receiver.clone()),
             uses: Uses::new(receiver.clone()),
+            cloud: Clouds::new(receiver.clone()),
             commands: Places::default(),
             tool_calls: Places::default(),
             module_calls: Places::default(),
@@ -153,6 +156,7 @@ impl Worker {
         self.shared.settings.send_replace(Arc::new(settings));
         self.shared.acting.reload();
         self.shared.tools.reload();
+        self.shared.cloud.reload();
     }
 
     /// Loads the configured model now, instead of at the first request.

@@ -42,6 +42,26 @@ fn old_clients_lines_are_understood() {
 }
 
 #[test]
+fn old_clients_may_keep_a_request_on_the_machine() {
+    let line = |more: &str| format!(r#"{{"action":"ask","input":"a"{more}}}"#);
+    let local = r#","metadata":{"flags":{"local_only":true,"web":false}}"#;
+    for more in [
+        local,
+        &format!(r#"{local},"params":{{"allow_cloud":true}}"#),
+    ] {
+        assert_eq!(ask(&line(more)).params.allow_cloud, Some(false), "{more}");
+    }
+    for more in [
+        "",
+        r#","metadata":{"flags":{"local_only":false}}"#,
+        r#","metadata":{"flags":"local_only"}"#,
+        r#","metadata":["flags"]"#,
+    ] {
+        assert_eq!(ask(&line(more)).params.allow_cloud, None, "{more}");
+    }
+}
+
+#[test]
 fn spellings_of_an_action_do_not_matter() {
     for written in ["commitkb", "commit_kb", "commit", "commitKB", "COMMIT-KB"] {
         let request = parse(&format!(r#"{{"action":"{written}","action_id":"1"}}"#));

@@ -54,11 +54,11 @@ impl Judge<'_> {
             Action::Network { host, port } => {
                 self.rules(Kind::Network, host, |rule| rule.host(host, *port))
             }
-            Action::SendToCloud { provider, label } => {
-                self.rules(Kind::SendToCloud, provider, |rule| {
-                    rule.named(provider) && rule.label(label)
-                })
-            }
+            Action::SendToCloud {
+                provider, label, ..
+            } => self.rules(Kind::SendToCloud, provider, |rule| {
+                rule.named(provider) && rule.label(label)
+            }),
             Action::LoadModule { name } => {
                 self.rules(Kind::LoadModule, name, |rule| rule.named(name))
             }

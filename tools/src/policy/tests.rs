@@ -364,6 +364,15 @@ fn each_kind_has_its_fields() {
             Action::SendToCloud {
                 provider: "openai".into(),
                 label: "public".into(),
+                redacted: BTreeMap::new(),
+            },
+            Verdict::Allow,
+        ),
+        (
+            Action::SendToCloud {
+                provider: "openai".into(),
+                label: "private".into(),
+                redacted: BTreeMap::new(),
             },
             Verdict::Ask,
         ),

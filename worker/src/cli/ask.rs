@@ -10,7 +10,7 @@ use fazai_protocol::{
     self as protocol, AskParams, Done, ErrorCode, Line, Overflow, Priority, StepState, Think,
 };
 
-use super::{Connect, SettingsFile, output, shell};
+use super::{Connect, SettingsFile, output, route, shell};
 
 /// Ask a question and stream the answer
 #[derive(Debug, Args)]
@@ -66,6 +66,12 @@ pub(crate) struct Ask {
     /// Put passages of what is remembered behind the question
     #[arg(long)]
     retrieve: bool,
+    /// How confidential it is; what is private never leaves the machine
+    #[arg(long, value_name = "LABEL", value_parser = ["private", "internal", "public"])]
+    label: Option<String>,
+    /// high: better answers than the local model's are wanted
+    #[arg(long, value_name = "LEVEL", value_parser = ["normal", "high"])]
+    quality: Option<String>,
     /// Plan, do what the policy allows, and answer from what was seen
     #[arg(long, conflicts_with_all = ["choice", "schema", "session"])]
     agent: bool,
@@ -175,6 +181,8 @@ impl Ask {
                 agent: self.agent,
                 personality: self.personality.clone(),
                 retrieve: self.retrieve.then_some(true),
+                label: self.label.as_deref().map(route::label),
+                quality: self.quality.as_deref().map(route::quality),
                 ..AskParams::default()
             },
             ..protocol::Ask::new(input)
@@ -246,6 +254,7 @@ impl Screen {
             Line::Step(step) if step.state != StepState::Done => {
                 writeln!(io::stderr().lock(), "   {:?}", step.state)
             }
+            Line::Route(route) => writeln!(io::stderr().lock(), "fazai: {}", route.result),
             Line::Warning(warning) => writeln!(io::stderr().lock(), "fazai: {}", warning.result),
             _ => Ok(()),
         }

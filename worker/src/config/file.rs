@@ -90,6 +90,7 @@ pub(super) fn apply(text: &str, path: &Path, settings: &mut Settings) -> Result<
         }
     }
     let mut faults = reader.faults;
+    settings.notes.extend(settings.cloud.v2_notes());
     faults.extend(keys::check(settings).map(|message| Fault { line: 0, message }));
     if faults.is_empty() {
         Ok(())
@@ -123,6 +124,9 @@ impl Reader<'_> {
 
     fn enter(&mut self, name: &str) -> Result<(), String> {
         name.clone_into(&mut self.section);
+        if let Some(provider) = name.strip_prefix("cloud.") {
+            return self.settings.cloud.begin(provider);
+        }
         if keys::sections().any(|known| known == name) || v2::knows_section(name) {
             return Ok(());
         }
@@ -139,6 +143,11 @@ impl Reader<'_> {
             return Err(format!("{key:?} was set on line {first} already"));
         }
         let section = self.section.as_str();
+        if let Some(provider) = section.strip_prefix("cloud.") {
+            let read = self.settings.cloud.set(provider, key, value);
+            // The value may be a key, and is not shown.
+            return read.map_err(|wanted| format!("{key}: {wanted}"));
+        }
         if let Some(row) = keys::find(section, key) {
             let read = (row.read)(self.settings, value);
             return read.map_err(|wanted| format!("{key} = {value:?}: {wanted}"));

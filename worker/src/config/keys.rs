@@ -5,12 +5,14 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use fazai_cloud::route::Causes;
 use fazai_models::load::{BackendKind, GpuLayers, LlamaOptions};
 use fazai_models::memory::KvType;
 use fazai_protocol::Secret;
 use fazai_tools::READY_PROFILES;
 use tracing_subscriber::filter::EnvFilter;
 
+use super::cloud;
 use super::{Cgroup, LogFormat, ModuleIsolation, ModuleTrust, Settings};
 
 /// Takes a value from the file; on failure says what would be right.
@@ -27,7 +29,7 @@ pub(super) struct Key {
 }
 
 /// A number within bounds.
-fn number<T>(text: &str, least: T, most: T) -> Result<T, String>
+pub(super) fn number<T>(text: &str, least: T, most: T) -> Result<T, String>
 where
     T: FromStr + PartialOrd + std::fmt::Display + Copy,
 {
@@ -52,7 +54,7 @@ fn bytes(text: &str) -> Result<u64, String> {
     count.checked_mul(1 << shift).ok_or_else(wanted)
 }
 
-fn on_off(text: &str) -> Result<bool, String> {
+pub(super) fn on_off(text: &str) -> Result<bool, String> {
     match text {
         "on" => Ok(true),
         "off" => Ok(false),
@@ -62,6 +64,10 @@ fn on_off(text: &str) -> Result<bool, String> {
 
 fn show_on_off(value: bool) -> &'static str {
     if value { "on" } else { "off" }
+}
+
+fn show_dollars(nanos: Option<u64>) -> f64 {
+    fazai_cloud::prices::dollars(nanos.unwrap_or(0))
 }
 
 fn optional(text: &str) -> Option<String> {
@@ -239,6 +245,58 @@ keys! {
         "learn", "on or off: whether a run of a plan leaves behind what worked and what did not, as far as the policy allows.":
             |s, v| s.memory.learn = on_off(v)?, show_on_off(s.memory.learn);
     }
+    ["cloud"] {
+        "allow_cloud", "auto, on or off: whether requests may leave that don't say so themselves; auto: if there is a section [cloud.NAME].":
+            |s, v| s.cloud.allow = auto_on_off(v)?, s.cloud.allow.map_or("auto", show_on_off);
+        "fallback_order", "The names of the providers in the order in which they are asked, with commas; empty: as the file has them. Each has a section [cloud.NAME] with kind, base_url, model and api_key_file.":
+            |s, v| s.cloud.order = cloud::names(v), s.cloud.order.join(",");
+        "causes", "Why requests may leave, with commas.":
+            |s, v| s.cloud.causes = Causes::parse(v)?, s.cloud.causes;
+        "prices", "A table of prices (worker/cloud/prices.example.toml); empty: unknown.":
+            |s, v| { s.cloud.prices = optional(v).map(|v| path(&v)).transpose()?; s.files.extend(s.cloud.prices.clone()) }, s.cloud.prices.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+        "budget_dir", "Where it is kept what was spent.":
+            |s, v| s.cloud.budget_dir = path(v)?, s.cloud.budget_dir.display();
+        "request_tokens_max", "What one request may take, in tokens both ways; 0: no limit.":
+            |s, v| s.cloud.limits.request.tokens = cloud::tokens(v)?, s.cloud.limits.request.tokens.unwrap_or(0);
+        "request_usd_max", "The same in US dollars.":
+            |s, v| s.cloud.limits.request.nanos = cloud::dollars(v)?, show_dollars(s.cloud.limits.request.nanos);
+        "user_day_tokens_max", "What one user in a day (of UTC) may take, in tokens both ways; 0: no limit.":
+            |s, v| s.cloud.limits.user_day.tokens = cloud::tokens(v)?, s.cloud.limits.user_day.tokens.unwrap_or(0);
+        "user_day_usd_max", "The same in US dollars.":
+            |s, v| s.cloud.limits.user_day.nanos = cloud::dollars(v)?, show_dollars(s.cloud.limits.user_day.nanos);
+        "user_month_tokens_max", "What one user in a month may take, in tokens both ways; 0: no limit.":
+            |s, v| s.cloud.limits.user_month.tokens = cloud::tokens(v)?, s.cloud.limits.user_month.tokens.unwrap_or(0);
+        "user_month_usd_max", "The same in US dollars.":
+            |s, v| s.cloud.limits.user_month.nanos = cloud::dollars(v)?, show_dollars(s.cloud.limits.user_month.nanos);
+        "day_tokens_max", "What all in a day may take, in tokens both ways; 0: no limit.":
+            |s, v| s.cloud.limits.day.tokens = cloud::tokens(v)?, s.cloud.limits.day.tokens.unwrap_or(0);
+        "day_usd_max", "The same in US dollars.":
+            |s, v| s.cloud.limits.day.nanos = cloud::dollars(v)?, show_dollars(s.cloud.limits.day.nanos);
+        "month_tokens_max", "What all in a month may take, in tokens both ways; 0: no limit.":
+            |s, v| s.cloud.limits.month.tokens = cloud::tokens(v)?, s.cloud.limits.month.tokens.unwrap_or(0);
+        "month_usd_max", "The same in US dollars.":
+            |s, v| s.cloud.limits.month.nanos = cloud::dollars(v)?, show_dollars(s.cloud.limits.month.nanos);
+        "redact", "Whether keys, addresses and names are taken out before sending, and put back into the answer.":
+            |s, v| s.cloud.redact.off = !on_off(v)?, show_on_off(!s.cloud.redact.off);
+        "redact_hosts", "Names of machines to take out, with commas, besides this machine's own.":
+            |s, v| s.cloud.redact.hosts = cloud::names(v), s.cloud.redact.hosts.join(",");
+        "redact_users", "Names of users to take out, with commas, besides the worker's own.":
+            |s, v| s.cloud.redact.users = cloud::names(v), s.cloud.redact.users.join(",");
+        "redact_patterns_file", "A file of regular expressions to take out, one for each line; empty: none.":
+            |s, v| {
+                let file = optional(v).map(|v| path(&v)).transpose()?;
+                s.cloud.redact.patterns = file.as_deref().map_or(Ok(Vec::new()), cloud::patterns)?;
+                s.files.extend(file)
+            }, "";
+        "hedge_ms", "Ask the next provider as well after so long without a token; 0: never.":
+            |s, v| s.cloud.hedge_ms = number(v, 0, 600_000)?, s.cloud.hedge_ms;
+        "cache_bytes_max", "Answers at temperature 0 that are kept for identical requests; 0: none.":
+            |s, v| s.cloud.cache_bytes_max = bytes(v)?, s.cloud.cache_bytes_max;
+        "cache_age_s_max", "For how long, in seconds.":
+            |s, v| s.cloud.cache_age_s_max = number(v, 1, 31_536_000)?, s.cloud.cache_age_s_max;
+        "low_memory_bytes", "With less memory free than this, requests leave; 0: never for that.":
+            |s, v| s.cloud.low_memory_bytes = bytes(v)?, s.cloud.low_memory_bytes;
+    }
     ["defaults"] {
         "max_tokens", "Most tokens to write.":
             |s, v| s.defaults.max_tokens = number(v, 1, 1_048_576)?, s.defaults.max_tokens;
@@ -342,7 +400,8 @@ pub(super) fn check(settings: &Settings) -> impl Iterator<Item = String> + use<>
              {backend}: leave them out"
         )
     });
-    unguarded.into_iter().chain(without_llama)
+    let cloud = settings.cloud.settings().err();
+    unguarded.into_iter().chain(without_llama).chain(cloud)
 }
 
 /// Whether every address that the name stands for is on this machine.
@@ -474,7 +533,7 @@ fn show_cgroup(cgroup: &Cgroup) -> String {
 }
 
 /// A path means the same wherever the worker was started, and quotes would be part of its name.
-fn path(text: &str) -> Result<PathBuf, String> {
+pub(super) fn path(text: &str) -> Result<PathBuf, String> {
     let up = text.split('/').any(|part| part == "..");
     if text.starts_with('/') && !up && !text.contains(" #") {
         Ok(PathBuf::from(text))

@@ -97,10 +97,17 @@ fn a_v2_file_is_understood_or_reported() {
     assert_eq!(settings.defaults.deadline_ms, 120_000);
     assert!(settings.defaults.temperature.abs() < f32::EPSILON);
     let notes = settings.notes.join("\n");
-    for key in ["weights", "api_key", "model"] {
-        assert!(notes.contains(key), "{notes}");
+    assert!(notes.contains("weights"), "{notes}");
+    assert!(!format!("{settings:?}").contains("sk-secret"));
+    let cloud = settings.cloud.settings().expect("valid");
+    if cfg!(feature = "tls") {
+        assert_eq!(cloud.providers[0].name, "openai");
+        assert_eq!(cloud.providers[0].model, "gpt-4");
+        assert!(cloud.allow, "as in v2");
+    } else {
+        assert!(notes.contains("without TLS"), "{notes}");
+        assert!(!cloud.allow);
     }
-    assert!(!notes.contains("sk-secret"));
     assert!(parse("[gemma_worker]\nhost=0.0.0.0\n").is_err(), "no token");
 }
 
@@ -116,4 +123,45 @@ fn keys_of_one_backend_need_it() {
             "{wrong}"
         );
     }
+}
+
+#[test]
+fn providers_are_sections_of_their_own() {
+    let settings = parse(
+        "[cloud]\nfallback_order = b,a\nday_usd_max = 2.50\ncauses = quality, too_long\n\
+         [cloud.a]\nmodel = m\nbase_url = http://127.0.0.1:1/v1\nkind = openai_compatible\n\
+         [cloud.b]\nkind = ollama\nmodel = n\napi_key = sk-one, sk-two\nlabel_max = public\n",
+    )
+    .expect("valid");
+    let cloud = settings.cloud.settings().expect("valid");
+    let names: Vec<_> = cloud.providers.iter().map(|p| p.name.as_str()).collect();
+    assert_eq!(names, ["b", "a"]);
+    assert!(cloud.allow);
+    assert_eq!(cloud.limits.day.nanos, Some(2_500_000_000));
+    assert_eq!(cloud.providers[0].keys.len(), 2);
+    assert!(!format!("{settings:?}").contains("sk-one"));
+    let none = parse("").expect("valid").cloud.settings().expect("valid");
+    assert!(!none.allow, "off until a provider is configured");
+    for (text, wanted) in [
+        ("[cloud.a]\nkind = ollama\n", "[cloud.a] needs model"),
+        ("[cloud.a]\nmodel = m\n", "[cloud.a] needs kind"),
+        ("[cloud.a]\nkind = oracle\n", "openai_compatible"),
+        ("[cloud.a]\nkeys = x\n", "has no key"),
+        ("[cloud.a/b]\nkind = ollama\n", "letters, digits"),
+        ("[cloud]\nfallback_order = c\n", "no [cloud.c]"),
+        ("[cloud]\ncauses = boredom\n", "queue_full"),
+        (
+            "[cloud.ollama]\nmodel = m\nbase_url = http://10.0.0.1\n",
+            "allow_plain",
+        ),
+        (
+            "[cloud.ollama]\nmodel = m\nlabel_max = private\n",
+            "public or internal",
+        ),
+    ] {
+        let fault = parse(text).expect_err(text).to_string();
+        assert!(fault.contains(wanted), "{fault} lacks {wanted}");
+    }
+    let fault = parse("[cloud.ollama]\nmodel = m\napi_key = sk-se cret\n").expect_err("a space");
+    assert!(!fault.to_string().contains("sk-se"), "{fault}");
 }

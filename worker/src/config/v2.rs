@@ -46,6 +46,24 @@ pub(super) fn apply(
         ("gemma_cpp", "weights") if value.ends_with(".gguf") => {
             set(settings, "model", "default", value)
         }
+        ("ai_provider", "enable_fallback") if value == "false" => {
+            settings.cloud.allow = Some(false);
+            Ok(())
+        }
+        ("ai_provider", "enable_fallback") => Ok(()),
+        // context7 has documents and answers nothing.
+        ("dispatcher", "fallback_order") => {
+            let names = value.split(',').map(str::trim);
+            let names = names.filter(|name| matches!(*name, "openai" | "openrouter"));
+            settings.cloud.order_v2 = names.map(str::to_owned).collect();
+            Ok(())
+        }
+        ("openai" | "openrouter", "api_key" | "model") => {
+            settings.cloud.set_v2(section, key, value)
+        }
+        ("openrouter", "default_model") => settings.cloud.set_v2(section, "model", value),
+        ("openrouter", "endpoint") if value.is_empty() => Ok(()),
+        ("openrouter", "endpoint") => settings.cloud.set_v2(section, "base_url", value),
         _ => {
             settings
                 .notes

@@ -38,6 +38,9 @@ pub(super) fn summary(action: &Action) -> String {
         Action::ReadFile { path } => format!("read {}", path.display()),
         Action::WriteFile { path } => format!("write {}", path.display()),
         Action::Network { host, port } => format!("connect to {host}, port {port}"),
+        Action::SendToCloud {
+            provider, label, ..
+        } => format!("send a text that is {label} to {provider}"),
         Action::CallTool(call) => format!("tool {} {}", call.name, call.input.head),
         Action::InstallPackage { name } => format!("install the package {name}"),
         Action::ServiceControl { unit, verb } => format!("{verb} the service {unit}"),

@@ -467,7 +467,7 @@ impl Run {
                 fenced(tail(&output))
             ))
         };
-        let answered = ask::answer(&self.context, question).await;
+        let answered = ask::answer_here(&self.context, question).await;
         if answered.result.as_deref() == Some("no") {
             let output = format!("{output}\n[not as expected: {expected}]\n");
             return (StepState::Failed, output);
@@ -586,7 +586,7 @@ impl Run {
         };
         Done {
             data: Some(data),
-            ..ask::answer(&self.context, question).await
+            ..ask::answer_here(&self.context, question).await
         }
     }
 

@@ -1,5 +1,6 @@
 //! `ask`: from a request to an answer, token by token.
 
+mod cloud;
 mod fit;
 mod persona;
 mod retrieve;
@@ -12,6 +13,8 @@ use fazai_models::vocabulary::Token;
 use fazai_protocol::{
     Accepted, Ask, Done, ErrorCode, FinishReason, Line, Priority, Status, Think, WireError,
 };
+use serde_json::json;
+use tracing::warn;
 
 use self::stream::{Started, Streaming};
 use self::valid::ValidAsk;
@@ -21,7 +24,139 @@ use crate::registry::ModelLease;
 use crate::sessions::Lease;
 
 pub(super) async fn answer(context: &Context, ask: Ask) -> Done {
-    match begin(context, ask).await {
+    let ask = match voiced(context, ask).await {
+        Ok(ask) => ask,
+        Err(error) => return failed(context, error),
+    };
+    // Before the local model is touched: it may be better to ask others.
+    let begun = match elsewhere(context, &ask, None).await {
+        Ok(Way::Ended(done)) => return *done,
+        Ok(Way::Here(begun)) => begun,
+        // Nobody needs the cloud for what the local model can do.
+        Err(error) if !ask.dry_run => {
+            warn!(%error, "the cloud can't be used");
+            None
+        }
+        Err(error) => return failed(context, error),
+    };
+    let went = begun.is_some();
+    let done = here(context, &ask, begun).await;
+    let Some(error) = done
+        .error
+        .as_ref()
+        .filter(|_| done.result.is_none() && !went)
+    else {
+        return done;
+    };
+    if crate::cloud::cause_of(error.code).is_none() {
+        return done;
+    }
+    match elsewhere(context, &ask, Some(error)).await {
+        Ok(Way::Ended(done)) => *done,
+        Ok(Way::Here(None)) => done,
+        Ok(Way::Here(begun)) => here(context, &ask, begun).await,
+        Err(fault) => failed(context, fault),
+    }
+}
+
+/// An answer for an operation that needs one on the way. What it is asked about was read on this
+/// machine, of which nobody said that it may leave.
+pub(crate) async fn answer_here(context: &Context, mut ask: Ask) -> Done {
+    ask.params.allow_cloud = Some(false);
+    answer(context, ask).await
+}
+
+/// The request with the personality in which it is answered, whoever does.
+async fn voiced(context: &Context, ask: Ask) -> Result<ValidAsk, WireError> {
+    let mut ask = ValidAsk::new(ask, &context.worker.settings())?;
+    let mut session = session(context, &ask)?;
+    persona::put_on(context, &mut ask, session.as_mut()).await?;
+    Ok(ask)
+}
+
+/// What another's answer left to be gone on with.
+struct Begun {
+    text: String,
+    /// Who wrote it, and what it cost.
+    interrupted: serde_json::Value,
+}
+
+/// Which way a request went.
+enum Way {
+    /// It is over.
+    Ended(Box<Done>),
+    /// The local model answers, or goes on.
+    Here(Option<Begun>),
+}
+
+/// The way to the cloud, if the request may go it and something speaks for it.
+async fn elsewhere(
+    context: &Context,
+    ask: &ValidAsk,
+    failed: Option<&WireError>,
+) -> Result<Way, WireError> {
+    if !context.worker.shared.cloud.is_configured() {
+        if ask.dry_run {
+            let error = WireError::new(ErrorCode::CloudUnavailable, "no provider is configured");
+            return Err(error.with_hint("add a section [cloud.NAME] to the settings"));
+        }
+        return Ok(Way::Here(None));
+    }
+    let session = session(context, ask)?;
+    let turns = session.as_ref().map(|lease| lease.turns().to_vec());
+    let leaving = cloud::route(context, ask, &turns.unwrap_or_default(), failed).await?;
+    let Some(leaving) = leaving else {
+        let message = "raw, choices, regex, lark, logprobs and ignore_eos need the local model";
+        return match ask.dry_run {
+            true => Err(WireError::new(ErrorCode::InvalidParams, message)),
+            false => Ok(Way::Here(None)),
+        };
+    };
+    if ask.dry_run {
+        return Ok(Way::Ended(Box::new(leaving.dry_run(context))));
+    }
+    if leaving.providers().is_none() {
+        // The local model's failure stands, with the time after which others could answer.
+        return match failed {
+            Some(error) => Err(leaving.explain(error.clone())),
+            None => Ok(Way::Here(None)),
+        };
+    }
+    let quota = context.quota()?;
+    if ask.retrieve == Some(true) {
+        let why = "what is remembered does not leave the machine: the answer comes without it";
+        context.warn(ask.stream, why).await;
+    }
+    match leaving.run(context, ask, session).await {
+        cloud::Ended::GoesOn { text, interrupted } => {
+            Ok(Way::Here(Some(Begun { text, interrupted })))
+        }
+        cloud::Ended::Done(done) => {
+            if let Some(usage) = &done.usage {
+                quota.charge(usage.prompt_tokens.saturating_add(usage.output_tokens));
+            }
+            // It was better to ask others, but the local model can answer, too.
+            let nobody = done.result.is_none()
+                && done
+                    .error
+                    .as_ref()
+                    .is_some_and(|error| cloud::is_nobody(error.code));
+            if nobody && failed.is_none() {
+                if let Some(error) = &done.error {
+                    warn!(%error, "the local model answers instead");
+                }
+                return Ok(Way::Here(None));
+            }
+            Ok(Way::Ended(done))
+        }
+    }
+}
+
+/// The answer of the local model.
+async fn here(context: &Context, ask: &ValidAsk, begun: Option<Begun>) -> Done {
+    let (text, interrupted) = begun.map(|begun| (begun.text, begun.interrupted)).unzip();
+    let beginning = begin(context, ask.clone(), text.clone().unwrap_or_default());
+    let mut done = match beginning.await {
         Ok(streaming) => streaming.run(context).await,
         // Cancelled while the model was being loaded: no failure, and nothing was written.
         Err(error) if error.code == ErrorCode::Cancelled => Done {
@@ -29,27 +164,38 @@ pub(super) async fn answer(context: &Context, ask: Ask) -> Done {
             finish_reason: Some(FinishReason::Cancelled),
             ..context.done(Some(String::new()))
         },
-        Err(error) => Done {
-            finish_reason: Some(FinishReason::Error),
-            ..context.fail(error)
-        },
+        Err(error) => failed(context, error),
+    };
+    if let Some(interrupted) = interrupted {
+        // What was sent is told again, also where nothing could be added.
+        done.result = done.result.filter(|result| !result.is_empty()).or(text);
+        done.data = Some(json!({ "interrupted": interrupted }));
+    }
+    done
+}
+
+fn failed(context: &Context, error: WireError) -> Done {
+    Done {
+        finish_reason: Some(FinishReason::Error),
+        ..context.fail(error)
     }
 }
 
-/// Everything before the first token: whatever can be refused is refused here.
-async fn begin(context: &Context, ask: Ask) -> Result<Streaming, WireError> {
-    let settings = context.worker.settings();
-    let mut ask = ValidAsk::new(ask, &settings)?;
+/// Everything before the first token: whatever can be refused is refused here. The answer goes on
+/// from `so_far`, which was sent already.
+async fn begin(context: &Context, ask: ValidAsk, so_far: String) -> Result<Streaming, WireError> {
     let quota = context.quota()?;
-    let mut session = session(context, &ask)?;
-    let personality = persona::put_on(context, &mut ask, session.as_mut()).await?;
+    let session = session(context, &ask)?;
     let model = context.lease(ask.model.clone(), ask.stream).await?;
     let turns = session
         .as_ref()
         .map(|lease| lease.turns().to_vec())
         .unwrap_or_default();
     let passages = retrieve::passages(context, &ask, &model).await;
-    let prompt = fit::prompt(context, &ask, turns, &passages.text, &model).await?;
+    let mut prompt = fit::prompt(context, &ask, turns, &passages.text, &model).await?;
+    if !so_far.is_empty() {
+        prompt.go_on(&so_far, &model)?;
+    }
     let prompt_tokens = u32::try_from(prompt.tokens.len()).unwrap_or(u32::MAX);
     let room = model.info.context_tokens.saturating_sub(prompt_tokens);
     let choices = choices(&ask, &model, room)?;
@@ -89,7 +235,7 @@ async fn begin(context: &Context, ask: Ask) -> Result<Streaming, WireError> {
             model: model.title.clone(),
             prompt_tokens,
             max_tokens,
-            personality,
+            personality: ask.personality.clone(),
             passages: u32::try_from(passages.count())
                 .ok()
                 .filter(|count| *count > 0),
@@ -104,6 +250,7 @@ async fn begin(context: &Context, ask: Ask) -> Result<Streaming, WireError> {
         prompt_tokens,
         passages: passages.data(),
         cut_tokens: prompt.cut_tokens,
+        so_far,
         quota,
         waited,
     }))

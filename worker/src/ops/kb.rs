@@ -46,15 +46,11 @@ async fn add(context: &Context, call: Call<CommitParams>) -> Result<Done, WireEr
         distro: params.distro,
         ..Entry::new(namespace, kind, call.input)
     };
-    let permit = admit(context, None, write(), true).await?;
+    let permit = admit(context, None, memory::write(Collection::Knowledge), true).await?;
     let committed = context
         .remember(move |memory| {
             let committed = memory.commit(entry);
-            let outcome = Outcome {
-                error: committed.as_ref().err().map(ToString::to_string),
-                ..Outcome::default()
-            };
-            permit.finish(outcome)?;
+            permit.finish(Outcome::of(&committed))?;
             Ok(committed?)
         })
         .await?;
@@ -67,19 +63,13 @@ async fn add(context: &Context, call: Call<CommitParams>) -> Result<Done, WireEr
     Ok(context.done_with(format!("{word}: {id}"), data))
 }
 
-fn write() -> Action {
-    Action::WriteMemory {
-        collection: Collection::Knowledge.as_str().to_owned(),
-    }
-}
-
 /// What everybody finds is for administrators to add.
 fn check_shared(context: &Context, shared: bool) -> Result<(), WireError> {
-    if !shared || context.user.administers() {
+    if !shared {
         return Ok(());
     }
-    let message = "only root and the worker's own user may add to what everybody finds";
-    Err(WireError::new(ErrorCode::Forbidden, message).with_hint("leave `shared` out, or use sudo"))
+    let what = "add to what everybody finds";
+    context.administers(what, "leave `shared` out, or use sudo")
 }
 
 /// `kb`: files are added, records shown, removed and counted.
@@ -87,7 +77,7 @@ pub(super) async fn answer(context: &Context, call: KbCall) -> Done {
     let words: Vec<&str> = call.input.splitn(2, char::is_whitespace).collect();
     let answer = match words[..] {
         ["stats"] | [""] => stats(context).await,
-        ["add", path] => ingest(context, path.trim().into(), &call).await,
+        ["add", path] => ingest(context, path, &call).await,
         ["show", id] => show(context, id).await,
         ["rm", id] => remove(context, id).await,
         ["gc"] => keep::gc(context).await,
@@ -132,7 +122,7 @@ async fn show(context: &Context, text: &str) -> Result<Done, WireError> {
 
 async fn remove(context: &Context, text: &str) -> Result<Done, WireError> {
     let (id, user) = (id(text)?, context.user);
-    let permit = admit(context, None, write(), true).await?;
+    let permit = admit(context, None, memory::write(Collection::Knowledge), true).await?;
     context
         .remember(move |memory| {
             let mut filter = memory::filter(user)?;
@@ -141,30 +131,32 @@ async fn remove(context: &Context, text: &str) -> Result<Done, WireError> {
                 filter.namespaces.truncate(1);
             }
             let removed = memory.remove(&filter, id);
-            permit.finish(Outcome {
-                error: removed.as_ref().err().map(ToString::to_string),
-                ..Outcome::default()
-            })?;
+            permit.finish(Outcome::of(&removed))?;
             Ok(removed?)
         })
         .await?;
     Ok(context.done(Some("removed".to_owned())))
 }
 
+fn absolute(path: &str) -> Result<PathBuf, WireError> {
+    let path = Path::new(path.trim());
+    if path.is_absolute() {
+        return Ok(path.to_owned());
+    }
+    let message = format!("{} is not absolute", path.display());
+    Err(WireError::new(ErrorCode::InvalidParams, message))
+}
+
 /// How often it is said how far it is.
 const TELL_EVERY: Duration = Duration::from_millis(500);
 
 /// Files are read with the rights of the worker, so that only its administrators may name them.
-async fn ingest(context: &Context, path: PathBuf, call: &KbCall) -> Result<Done, WireError> {
-    if !context.user.administers() {
-        let message = "only root and the worker's own user may have files read";
-        return Err(WireError::new(ErrorCode::Forbidden, message)
-            .with_hint("send the text with commitKB, or use sudo"));
-    }
-    if !path.is_absolute() {
-        let message = format!("{} is not absolute", path.display());
-        return Err(WireError::new(ErrorCode::InvalidParams, message));
-    }
+async fn ingest(context: &Context, path: &str, call: &KbCall) -> Result<Done, WireError> {
+    context.administers(
+        "have files read",
+        "send the text with commitKB, or use sudo",
+    )?;
+    let path = absolute(path)?;
     let _quota = context.quota()?;
     let namespace = memory::namespace(context.user, !call.params.private);
     let namespace = namespace.map_err(|fault| errors::from_memory(&fault.into()))?;
@@ -179,7 +171,13 @@ async fn ingest(context: &Context, path: PathBuf, call: &KbCall) -> Result<Done,
     let read = Action::ReadFile { path: path.clone() };
     let permits = [
         admit(context, None, read, call.stream).await?,
-        admit(context, None, write(), call.stream).await?,
+        admit(
+            context,
+            None,
+            memory::write(Collection::Knowledge),
+            call.stream,
+        )
+        .await?,
     ];
     let files = Arc::new([AtomicU32::new(0), AtomicU32::new(0)]);
     let (told, stopped) = (Arc::clone(&files), context.stopped.clone());
@@ -199,10 +197,7 @@ async fn ingest(context: &Context, path: PathBuf, call: &KbCall) -> Result<Done,
             ControlFlow::Continue(())
         });
         for permit in permits {
-            permit.finish(Outcome {
-                error: report.as_ref().err().map(ToString::to_string),
-                ..Outcome::default()
-            })?;
+            permit.finish(Outcome::of(&report))?;
         }
         Ok(report?)
     });

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fazai_modhost::{Answer, Call, Stop};
 use fazai_protocol::{
-    ActionId, Done, ErrorCode, Line, ModuleCall, Source, Status, TextLine, Warning, WireError,
+    ActionId, Done, ErrorCode, Line, ModuleCall, Source, Status, TextLine, WireError,
 };
 use fazai_tools::{Action, Permit, Verdict};
 use serde_json::json;
@@ -122,13 +122,8 @@ impl Telling<'_> {
 
     async fn cut(&self) {
         let bytes = self.text.len();
-        self.line(|action_id| {
-            Line::Warning(Warning {
-                action_id,
-                result: format!("the answer was cut after {bytes} bytes (answer_bytes_max)"),
-            })
-        })
-        .await;
+        let text = format!("the answer was cut after {bytes} bytes (answer_bytes_max)");
+        self.context.warn(self.stream, text).await;
     }
 
     async fn line(&self, make: impl FnOnce(ActionId) -> Line) {

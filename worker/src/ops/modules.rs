@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::Context;
 use crate::errors;
-use crate::modules::{Loaded, ModuleFault, Modules, SharedFault, Standing};
+use crate::modules::{Loaded, Modules, SharedFault, Standing};
 use crate::toolbox::tool_name;
 
 pub(super) async fn answer(context: &Context, input: &str) -> Done {
@@ -55,14 +55,6 @@ async fn with<T: Send + 'static>(
     let done = context.worker.with_modules(work).await;
     let done = done.ok_or_else(|| super::panicked("the module host"))?;
     done.map_err(|fault| errors::from_module(&fault))
-}
-
-fn administer(context: &Context, what: &'static str) -> Result<(), WireError> {
-    if context.user.administers() {
-        Ok(())
-    } else {
-        Err(errors::from_module(&ModuleFault::NotAdmin { what }))
-    }
 }
 
 async fn list(context: &Context) -> Result<Done, WireError> {
@@ -119,7 +111,7 @@ async fn load(
     loading: Loading,
     what: &'static str,
 ) -> Result<Done, WireError> {
-    administer(context, what)?;
+    context.administers(&format!("{what} modules"), "use sudo")?;
     let result = format!("{name} is {what}ed");
     let data = with(context, move |modules| {
         let loaded = loading(modules, &name)?;
@@ -130,7 +122,7 @@ async fn load(
 }
 
 async fn unload(context: &Context, name: String) -> Result<Done, WireError> {
-    administer(context, "unload")?;
+    context.administers("unload modules", "use sudo")?;
     let data = json!({ "name": name });
     let result = format!("{name} is unloaded");
     with(context, move |modules| Ok(modules.unload(&name)?)).await?;

@@ -2,7 +2,7 @@
 
 use fazai_memory::{Collection, Personality};
 use fazai_protocol::{Call, Done, ErrorCode, PersonalityParams, WireError};
-use fazai_tools::{Action, Outcome};
+use fazai_tools::Outcome;
 use serde_json::{Value, json};
 
 use super::Context;
@@ -53,7 +53,8 @@ async fn list(context: &Context) -> Result<Done, WireError> {
     Ok(context.done_with(text.join("\n"), json!({ "personalities": data })))
 }
 
-async fn find(context: &Context, name: &str) -> Result<Personality, WireError> {
+/// The personality of this name that the client sees.
+pub(super) async fn find(context: &Context, name: &str) -> Result<Personality, WireError> {
     let (user, name) = (context.user, name.to_owned());
     let found = context.remember(move |memory| {
         let own = memory::namespace(user, false)?;
@@ -117,16 +118,10 @@ async fn change(
     context: &Context,
     work: impl FnOnce(&fazai_memory::Memory) -> fazai_memory::error::Result<()> + Send + 'static,
 ) -> Result<(), WireError> {
-    let action = Action::WriteMemory {
-        collection: Collection::Memory.as_str().to_owned(),
-    };
-    let permit = admit(context, None, action, true).await?;
+    let permit = admit(context, None, memory::write(Collection::Memory), true).await?;
     let done = context.remember(move |memory| {
         let done = work(memory);
-        permit.finish(Outcome {
-            error: done.as_ref().err().map(ToString::to_string),
-            ..Outcome::default()
-        })?;
+        permit.finish(Outcome::of(&done))?;
         Ok(done?)
     });
     done.await

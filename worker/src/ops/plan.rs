@@ -30,7 +30,7 @@ pub(super) async fn make(context: &Context, call: PlanCall) -> Done {
         Ok(ask) => ask,
         Err(error) => return context.fail(error),
     };
-    let done = ask::answer(context, ask).await;
+    let done = ask::answer_here(context, ask).await;
     let finished = done.error.is_none() && done.metadata.status == Status::Done;
     if !finished {
         return done;

@@ -1,9 +1,7 @@
 //! `research`: passages from what is remembered, and an answer from them if that is asked for.
 
 use fazai_memory::{Found, FoundBy};
-use fazai_protocol::{
-    Ask, AskParams, Call, Done, ErrorCode, Line, ResearchParams, Warning, WireError,
-};
+use fazai_protocol::{Ask, AskParams, Call, Done, ErrorCode, ResearchParams, WireError};
 use serde_json::{Value, json};
 
 use super::passages::{all_cited, described, fenced};
@@ -40,11 +38,7 @@ async fn research(context: &Context, call: Call<ResearchParams>) -> Result<Done,
         })
         .await?;
     for warning in &found.warnings {
-        let line = Warning {
-            action_id: context.action_id.clone(),
-            result: json!(warning).to_string(),
-        };
-        context.outgoing.send(Line::Warning(line)).await;
+        context.warn(true, json!(warning).to_string()).await;
     }
     let data = describe(&found);
     if !params.answer {
@@ -72,7 +66,7 @@ async fn research(context: &Context, call: Call<ResearchParams>) -> Result<Done,
     };
     Ok(Done {
         data: Some(data),
-        ..ask::answer(context, question).await
+        ..ask::answer_here(context, question).await
     })
 }
 

@@ -5,8 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use fazai_protocol::{
-    Done, ErrorCode, Line, Metadata, ShellCall, ShellEvent, ShellLine, Source, Status, Warning,
-    WireError,
+    Done, ErrorCode, Line, Metadata, ShellCall, ShellEvent, ShellLine, Source, Status, WireError,
 };
 use fazai_sandbox::{Launcher, Stop};
 use fazai_tools::{Action, Confinement, Ended, Exec, How, Input, Permit, RunError, Why, run};
@@ -236,18 +235,12 @@ impl Running<'_> {
 
     async fn finish(self, ended: &Ended) -> Done {
         let code = code(ended);
-        if ended.cut && self.stream {
+        if ended.cut {
             let text = format!(
                 "{} bytes of output; output_bytes_max are shown",
                 ended.bytes
             );
-            self.context
-                .outgoing
-                .send(Line::Warning(Warning {
-                    action_id: self.context.action_id.clone(),
-                    result: text,
-                }))
-                .await;
+            self.context.warn(self.stream, text).await;
         }
         self.tell(ShellEvent::End { code }, format!("[exit {code}]"))
             .await;

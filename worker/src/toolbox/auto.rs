@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tokio::runtime::Handle;
 
-use crate::ops::{Context, ask_model};
+use crate::ops::{Context, ask};
 
 /// The tool, for one request.
 pub(crate) struct AutoTool {
@@ -151,7 +151,7 @@ impl AutoTool {
             },
             ..Ask::new(input)
         };
-        let done = self.runtime.block_on(ask_model(&self.context, ask));
+        let done = self.runtime.block_on(ask::answer_here(&self.context, ask));
         if let Some(error) = done.error {
             return Err(match error.code {
                 ErrorCode::Cancelled => ToolError::Stopped,
@@ -350,12 +350,8 @@ fn replace(path: &Path, text: &str) -> std::io::Result<()> {
 
 /// Records how it went.
 fn finish(permit: Permit, done: std::io::Result<()>) -> Result<(), ToolError> {
-    let outcome = Outcome {
-        error: done.as_ref().err().map(ToString::to_string),
-        ..Outcome::default()
-    };
     permit
-        .finish(outcome)
+        .finish(Outcome::of(&done))
         .map_err(|fault| ToolError::Refused(fault.to_string()))?;
     done.map_err(|fault| ToolError::Failed(format!("it can't be written: {fault}")))
 }

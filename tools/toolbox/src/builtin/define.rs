@@ -159,11 +159,7 @@ pub(super) fn perform<T>(
     act: impl FnOnce() -> Result<T, ToolError>,
 ) -> Result<T, ToolError> {
     let result = act();
-    let outcome = Outcome {
-        error: result.as_ref().err().map(ToString::to_string),
-        ..Outcome::default()
-    };
-    let recorded = permit.finish(outcome);
+    let recorded = permit.finish(Outcome::of(&result));
     let value = result?;
     recorded.map_err(|fault| {
         ToolError::Failed(format!(

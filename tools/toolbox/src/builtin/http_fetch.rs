@@ -210,11 +210,7 @@ fn connect(host: &str, port: u16) -> Action {
 /// Records how it ended, for all of them.
 fn finish(permits: Vec<Permit>, result: &Result<Page, ToolError>) -> Result<(), ToolError> {
     for permit in permits {
-        let outcome = Outcome {
-            error: result.as_ref().err().map(ToString::to_string),
-            ..Outcome::default()
-        };
-        permit.finish(outcome).map_err(|fault| {
+        permit.finish(Outcome::of(result)).map_err(|fault| {
             ToolError::Failed(format!("it can't be recorded how it ended: {fault}"))
         })?;
     }

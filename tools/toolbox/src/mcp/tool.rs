@@ -45,15 +45,10 @@ impl Tool for McpTool {
         let permit = host.permit(self.action(params))?;
         let how = host.how(&permit);
         let result = self.server.call(&self.listed.remote, params, &how, host);
-        let outcome = match &result {
-            Ok(answer) => Outcome {
-                output_sha256: Some(Hash::of(answer.to_string().as_bytes())),
-                ..Outcome::default()
-            },
-            Err(error) => Outcome {
-                error: Some(error.to_string()),
-                ..Outcome::default()
-            },
+        let hash = |answer: &Value| Hash::of(answer.to_string().as_bytes());
+        let outcome = Outcome {
+            output_sha256: result.as_ref().ok().map(hash),
+            ..Outcome::of(&result)
         };
         match permit.finish(outcome) {
             Ok(()) => result,

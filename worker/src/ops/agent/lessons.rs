@@ -3,7 +3,7 @@
 
 use fazai_memory::{Collection, Entry, Id, Kind, Memory, MemoryError};
 use fazai_protocol::StepState;
-use fazai_tools::{Action, Outcome};
+use fazai_tools::Outcome;
 use serde_json::Value;
 use tracing::debug;
 
@@ -43,9 +43,7 @@ pub(super) async fn learn(context: &Context, kept: &Kept, read: &[Id]) {
         action: "run".to_owned(),
         ..Entry::new(namespace, Kind::Problem, text)
     };
-    let write = Action::WriteMemory {
-        collection: Collection::Knowledge.as_str().to_owned(),
-    };
+    let write = memory::write(Collection::Knowledge);
     let (worker, user, read) = (context.worker.clone(), context.user, read.to_vec());
     let learned = context.remember(move |memory| {
         let permit = match worker.shared.acting.permit_without_asking(user, write) {
@@ -56,10 +54,7 @@ pub(super) async fn learn(context: &Context, kept: &Kept, read: &[Id]) {
             }
         };
         let done = commit(memory, entry, &memory::filter(user)?, &read, success);
-        permit.finish(Outcome {
-            error: done.as_ref().err().map(ToString::to_string),
-            ..Outcome::default()
-        })?;
+        permit.finish(Outcome::of(&done))?;
         Ok(done?)
     });
     if let Err(error) = learned.await {

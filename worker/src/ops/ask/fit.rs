@@ -22,6 +22,19 @@ pub(super) struct Fitted {
     pub(super) named_tokens: u32,
 }
 
+impl Fitted {
+    /// Puts the beginning of the answer behind the prompt.
+    pub(super) fn go_on(&mut self, so_far: &str, model: &ModelLease) -> Result<(), WireError> {
+        self.tokens.extend(model.vocabulary.encode(so_far, false));
+        let (length, room) = (self.tokens.len(), model.info.context_tokens as usize);
+        if length < room {
+            Ok(())
+        } else {
+            Err(overflow(length, room))
+        }
+    }
+}
+
 /// Texts below this are tokenized at once; longer ones would hold up other requests.
 const INLINE_BYTES_MAX: usize = 8 << 10;
 

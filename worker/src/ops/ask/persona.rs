@@ -2,11 +2,10 @@
 
 use fazai_memory::Personality;
 use fazai_models::chat::{Speaker, Turn};
-use fazai_protocol::{Line, Warning, WireError};
+use fazai_protocol::WireError;
 
-use super::super::Context;
+use super::super::{Context, personality};
 use super::valid::ValidAsk;
-use crate::memory;
 use crate::sessions::Lease;
 
 /// Puts the personality first into the prompt, and names that beginning, so that it is kept.
@@ -14,9 +13,10 @@ pub(super) async fn put_on(
     context: &Context,
     ask: &mut ValidAsk,
     session: Option<&mut Lease>,
-) -> Result<Option<String>, WireError> {
+) -> Result<(), WireError> {
     let Some(personality) = chosen(context, ask, session).await? else {
-        return Ok(None);
+        ask.personality = None;
+        return Ok(());
     };
     let text = personality.render();
     match ask.turns.first_mut() {
@@ -38,7 +38,8 @@ pub(super) async fn put_on(
             }
         }
     }
-    Ok(Some(personality.name))
+    ask.personality = Some(personality.name);
+    Ok(())
 }
 
 async fn chosen(
@@ -49,7 +50,7 @@ async fn chosen(
     if let Some(name) = &ask.personality {
         let found = match name.as_str() {
             "" => None,
-            name => Some(find(context, name.to_owned()).await?),
+            name => Some(personality::find(context, name).await?),
         };
         if let Some(session) = session {
             session.set_personality(name.clone());
@@ -69,26 +70,13 @@ async fn chosen(
     if name.is_empty() {
         return Ok(None);
     }
-    match find(context, name.clone()).await {
+    match personality::find(context, &name).await {
         Ok(found) => Ok(Some(found)),
         // Nobody asked for it now.
         Err(error) => {
-            let result = format!("without the personality {name:?}: {}", error.message);
-            let line = Warning {
-                action_id: context.action_id.clone(),
-                result,
-            };
-            context.outgoing.send(Line::Warning(line)).await;
+            let why = format!("without the personality {name:?}: {}", error.message);
+            context.warn(ask.stream, why).await;
             Ok(None)
         }
     }
-}
-
-async fn find(context: &Context, name: String) -> Result<Personality, WireError> {
-    let user = context.user;
-    let found = context.remember(move |memory| {
-        let own = memory::namespace(user, false)?;
-        Ok(memory.personality(&own, &name)?)
-    });
-    found.await
 }

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use fazai_memory::Hit;
-use fazai_protocol::{Line, Warning};
 use serde_json::{Value, json};
 
 use super::super::Context;
@@ -44,7 +43,7 @@ pub(super) async fn passages(context: &Context, ask: &ValidAsk, model: &ModelLea
     if !model.reads() {
         if ask.retrieve.is_some() {
             let why = "the model is too small to read passages: it answers without them";
-            warn(context, why.to_owned()).await;
+            context.warn(ask.stream, why).await;
         }
         return Passages::default();
     }
@@ -58,18 +57,23 @@ pub(super) async fn passages(context: &Context, ask: &ValidAsk, model: &ModelLea
     match tokio::time::timeout(patience, searching).await {
         Ok(Ok(found)) => {
             for warning in &found.warnings {
-                warn(context, json!(warning).to_string()).await;
+                context.warn(ask.stream, json!(warning).to_string()).await;
             }
             fitting(found.hits, model, settings.memory.retrieve_tokens_max)
         }
         Ok(Err(error)) => {
-            warn(context, format!("nothing was looked up: {}", error.message)).await;
+            context
+                .warn(
+                    ask.stream,
+                    format!("nothing was looked up: {}", error.message),
+                )
+                .await;
             Passages::default()
         }
         Err(_) => {
             let ms = settings.memory.retrieve_timeout_ms;
             let why = format!("nothing was looked up: the memory took longer than {ms} ms");
-            warn(context, why).await;
+            context.warn(ask.stream, why).await;
             Passages::default()
         }
     }
@@ -97,12 +101,4 @@ fn fitting(hits: Vec<Hit>, model: &ModelLease, tokens_max: u32) -> Passages {
         fenced(&texts.join("\n\n"))
     );
     Passages { text, hits: taken }
-}
-
-async fn warn(context: &Context, result: String) {
-    let line = Warning {
-        action_id: context.action_id.clone(),
-        result,
-    };
-    context.outgoing.send(Line::Warning(line)).await;
 }

@@ -32,6 +32,8 @@ pub(super) struct Started {
     /// What was put behind the question.
     pub(super) passages: Option<Value>,
     pub(super) cut_tokens: u32,
+    /// The beginning of the answer, which was sent already.
+    pub(super) so_far: String,
     pub(super) quota: Permit,
     /// From reading the request to its submission.
     pub(super) waited: Duration,
@@ -71,10 +73,10 @@ impl LastProgress {
 }
 
 impl Streaming {
-    pub(super) fn new(begun: Started) -> Self {
+    pub(super) fn new(mut begun: Started) -> Self {
         Self {
+            answer: std::mem::take(&mut begun.so_far),
             begun,
-            answer: String::new(),
             thinking: String::new(),
             logprobs: Vec::new(),
             progress: LastProgress::phase(Phase::Queued),
@@ -345,6 +347,7 @@ impl Streaming {
             } else {
                 0.0
             },
+            ..Usage::default()
         }
     }
 

@@ -4,7 +4,8 @@ use fazai_models::chat::{Speaker, Turn};
 use fazai_models::grammar::GrammarSource;
 use fazai_models::sampler::Sampling;
 use fazai_protocol::{
-    Ask, AskParams, ErrorCode, Limits, Message, Overflow, Priority, Role, Think, WireError,
+    Ask, AskParams, ErrorCode, Label, Limits, Message, OnInterrupt, Overflow, Priority, Quality,
+    Role, Think, WireError,
 };
 
 use crate::config::{RequestDefaults, Settings};
@@ -32,10 +33,21 @@ pub(super) struct ValidAsk {
     pub(super) deadline_ms: Option<u64>,
     pub(super) overflow: Overflow,
     pub(super) ignore_eos: bool,
-    /// Whose voice it is; empty: nobody's.
+    /// Whose voice is wanted, empty: nobody's; then whose it has.
     pub(super) personality: Option<String>,
     /// Whether what is remembered is looked up.
     pub(super) retrieve: Option<bool>,
+    /// Whether it may leave the machine; none: what the settings say.
+    pub(super) allow_cloud: Option<bool>,
+    pub(super) label: fazai_cloud::Label,
+    /// Whether better answers than the local model's are wanted.
+    pub(super) better: bool,
+    /// Whether the local model goes on where another was cut.
+    pub(super) continue_local: bool,
+    /// Only tell what would be sent.
+    pub(super) dry_run: bool,
+    /// Whether the seed was given and not thrown.
+    pub(super) seed_given: bool,
 }
 
 fn bad(message: impl Into<String>) -> WireError {
@@ -84,6 +96,16 @@ impl ValidAsk {
             retrieve: params.retrieve,
             choices: ask.params.choices.clone(),
             ignore_eos: params.ignore_eos,
+            allow_cloud: params.allow_cloud,
+            label: match params.label {
+                None | Some(Label::Internal) => fazai_cloud::Label::Internal,
+                Some(Label::Public) => fazai_cloud::Label::Public,
+                Some(Label::Private) => fazai_cloud::Label::Private,
+            },
+            better: params.quality == Some(Quality::High),
+            continue_local: params.on_interrupt == Some(OnInterrupt::ContinueLocal),
+            dry_run: params.dry_run,
+            seed_given: params.seed.is_some(),
             raw,
             turns: turns(&ask, limits)?,
             model: ask.model,

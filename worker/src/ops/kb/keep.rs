@@ -4,25 +4,30 @@
 use std::fs::{File, OpenOptions};
 use std::io::{BufReader, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use fazai_memory::portable::Vectors;
-use fazai_memory::{Memory, MemoryError};
-use fazai_protocol::{Done, ErrorCode, WireError};
+use fazai_memory::{Collection, Memory, MemoryError};
+use fazai_protocol::{Done, WireError};
 use fazai_tools::{Action, Outcome};
 use serde_json::json;
 
 use super::super::Context;
 use super::super::admit::admit;
-use super::write;
-use crate::memory::MemoryFault;
+use super::absolute;
+use crate::memory::{self, MemoryFault};
 
 /// Removes what is over, and what was of least use if there is too much.
 pub(super) async fn gc(context: &Context) -> Result<Done, WireError> {
     check(context)?;
     let settings = context.worker.settings();
     let (high, low) = (settings.memory.bytes_high, settings.memory.bytes_low);
-    let report = work(context, [write()], move |memory| Ok(memory.gc(high, low)?)).await?;
+    let report = work(
+        context,
+        [memory::write(Collection::Knowledge)],
+        move |memory| Ok(memory.gc(high, low)?),
+    )
+    .await?;
     let text = format!(
         "{} were over, {} of least use removed, {} bytes are left",
         report.expired, report.evicted, report.bytes
@@ -34,13 +39,17 @@ pub(super) async fn gc(context: &Context) -> Result<Done, WireError> {
 pub(super) async fn embed(context: &Context) -> Result<Done, WireError> {
     check(context)?;
     let stopped = context.stopped.clone();
-    let embedded = work(context, [write()], move |memory| {
-        if memory.embedder_name().is_none() {
-            let why = "there is no embedding model: see embedding_model in the settings";
-            return Err(MemoryFault::Settings(why.to_owned()));
-        }
-        Ok(memory.embed_missing(&|_| !stopped.is_cancelled())?)
-    });
+    let embedded = work(
+        context,
+        [memory::write(Collection::Knowledge)],
+        move |memory| {
+            if memory.embedder_name().is_none() {
+                let why = "there is no embedding model: see embedding_model in the settings";
+                return Err(MemoryFault::Settings(why.to_owned()));
+            }
+            Ok(memory.embed_missing(&|_| !stopped.is_cancelled())?)
+        },
+    );
     let embedded = embedded.await?;
     let text = format!("{embedded} records are found by meaning now too");
     Ok(context.done_with(text, json!({ "records": embedded })))
@@ -105,7 +114,9 @@ pub(super) async fn import(context: &Context, path: &str) -> Result<Done, WireEr
     let path = absolute(path)?;
     let read = Action::ReadFile { path: path.clone() };
     let read = Some(read).filter(|_| !is_own(context, &path));
-    let actions = read.into_iter().chain([write()]);
+    let actions = read
+        .into_iter()
+        .chain([memory::write(Collection::Knowledge)]);
     let records = work(context, actions, move |memory| {
         let file = File::open(&path).map_err(at(&path))?;
         let vectors = match memory.embedder_name() {
@@ -123,17 +134,21 @@ pub(super) async fn migrate(context: &Context, to_server: bool) -> Result<Done, 
     check(context)?;
     let worker = context.worker.clone();
     let stores = move || worker.shared.memory.stores();
-    let copied = work(context, [write()], move |memory| {
-        let [directory, server] = stores()?;
-        let (from, to) = if to_server {
-            (directory, server)
-        } else {
-            (server, directory)
-        };
-        let copied = fazai_memory::portable::migrate(&*from, &*to)?;
-        memory.refresh()?;
-        Ok(copied)
-    });
+    let copied = work(
+        context,
+        [memory::write(Collection::Knowledge)],
+        move |memory| {
+            let [directory, server] = stores()?;
+            let (from, to) = if to_server {
+                (directory, server)
+            } else {
+                (server, directory)
+            };
+            let copied = fazai_memory::portable::migrate(&*from, &*to)?;
+            memory.refresh()?;
+            Ok(copied)
+        },
+    );
     let copied = copied.await?;
     Ok(context.done_with(format!("{copied} records"), json!({ "records": copied })))
 }
@@ -152,10 +167,7 @@ async fn work<T: Send + 'static>(
     let done = context.remember(move |memory| {
         let done = work(memory);
         for permit in permits {
-            permit.finish(Outcome {
-                error: done.as_ref().err().map(ToString::to_string),
-                ..Outcome::default()
-            })?;
+            permit.finish(Outcome::of(&done))?;
         }
         Ok(done?)
     });
@@ -163,20 +175,7 @@ async fn work<T: Send + 'static>(
 }
 
 fn check(context: &Context) -> Result<(), WireError> {
-    if context.user.administers() {
-        return Ok(());
-    }
-    let message = "only root and the worker's own user may do this to the whole memory";
-    Err(WireError::new(ErrorCode::Forbidden, message).with_hint("use sudo"))
-}
-
-fn absolute(path: &str) -> Result<PathBuf, WireError> {
-    let path = Path::new(path.trim());
-    if path.is_absolute() {
-        return Ok(path.to_owned());
-    }
-    let message = format!("{} is not absolute", path.display());
-    Err(WireError::new(ErrorCode::InvalidParams, message))
+    context.administers("do this to the whole memory", "use sudo")
 }
 
 fn at(path: &Path) -> impl FnOnce(std::io::Error) -> MemoryError + use<'_> {

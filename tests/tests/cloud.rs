@@ -1,0 +1,373 @@
+//! Requests that leave the machine, and those that must not, seen from a worker's socket. The
+//! provider is a listener on this machine that sees every byte.
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use fazai::config::Settings;
+use fazai_models::backend::scripted::Script;
+use fazai_tests::{TestWorker, echo, talker};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// What a provider does with a request, after the head of its answer.
+#[derive(Clone, Copy)]
+enum Does {
+    /// Answers "Hi there", to ten tokens with two.
+    Answers,
+    /// Says "Hi " and ends the connection.
+    Cuts,
+    /// Answers 503.
+    Fails,
+    /// Says "Hi " and nothing more, until the client leaves.
+    Stalls,
+}
+
+struct Provider {
+    url: String,
+    seen: Arc<Mutex<Seen>>,
+}
+
+#[derive(Default)]
+struct Seen {
+    connections: usize,
+    bodies: Vec<String>,
+    left: bool,
+}
+
+impl Provider {
+    async fn new(does: Does) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/v1", listener.local_addr().unwrap());
+        let seen: Arc<Mutex<Seen>> = Arc::default();
+        let shared = Arc::clone(&seen);
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                shared.lock().unwrap().connections += 1;
+                tokio::spawn(serve(socket, does, Arc::clone(&shared)));
+            }
+        });
+        Self { url, seen }
+    }
+
+    fn connections(&self) -> usize {
+        self.seen.lock().unwrap().connections
+    }
+
+    fn bodies(&self) -> Vec<String> {
+        self.seen.lock().unwrap().bodies.clone()
+    }
+}
+
+async fn serve(mut socket: TcpStream, does: Does, seen: Arc<Mutex<Seen>>) {
+    let mut bytes = Vec::new();
+    let mut part = [0; 4096];
+    let body = loop {
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = head
+                .lines()
+                .find_map(|line| line.strip_prefix("content-length: "));
+            if body.len() >= length.unwrap().parse().unwrap() {
+                break body.to_owned();
+            }
+        }
+        match socket.read(&mut part).await {
+            Ok(0) | Err(_) => return,
+            Ok(count) => bytes.extend_from_slice(&part[..count]),
+        }
+    };
+    seen.lock().unwrap().bodies.push(body);
+    let said = |text: &str| {
+        let frame = json!({ "model": "big-1", "choices": [{ "delta": { "content": text } }] });
+        format!("data: {frame}\n\n")
+    };
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
+    let text = match does {
+        Does::Fails => "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n".to_owned(),
+        Does::Cuts | Does::Stalls => format!("{head}{}", said("Hi ")),
+        Does::Answers => {
+            let stop = json!({ "choices": [{ "delta": {}, "finish_reason": "stop" }] });
+            let usage =
+                json!({ "choices": [], "usage": { "prompt_tokens": 10, "completion_tokens": 2 } });
+            let (hi, there) = (said("Hi "), said("there"));
+            format!("{head}{hi}{there}data: {stop}\n\ndata: {usage}\n\ndata: [DONE]\n\n")
+        }
+    };
+    socket.write_all(text.as_bytes()).await.unwrap();
+    if matches!(does, Does::Stalls) {
+        // Until the client leaves.
+        let _ = socket.read(&mut part).await;
+        seen.lock().unwrap().left = true;
+    }
+}
+
+/// A worker with these providers, whose model is not loaded.
+async fn worker(
+    script: Script,
+    providers: &[(&str, &Provider)],
+    more: &str,
+) -> (TestWorker, TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    let prices = directory.path().join("prices.toml");
+    std::fs::write(
+        &prices,
+        "[[price]]\nmodel = 'big'\ninput = 1.0\noutput = 2.0\n",
+    )
+    .unwrap();
+    let (prices, budget) = (prices.display(), directory.path().join("budget"));
+    let mut text = format!(
+        "[cloud]\nprices = {prices}\nbudget_dir = {}\n{more}\n",
+        budget.display()
+    );
+    for (name, provider) in providers {
+        let url = &provider.url;
+        text += &format!(
+            "[cloud.{name}]\nkind = openai_compatible\nbase_url = {url}\nmodel = big\nretries_max = 0\n"
+        );
+    }
+    let read = Settings::parse(&text, std::path::Path::new("test.conf")).unwrap();
+    let started = TestWorker::with_settings(script, |settings| settings.cloud = read.cloud).await;
+    (started, directory)
+}
+
+fn ask(id: &str, params: &Value) -> String {
+    let input = "What does exit code 137 mean?";
+    json!({ "action": "ask", "action_id": id, "input": input, "params": params }).to_string()
+}
+
+#[tokio::test]
+async fn an_unloaded_model_is_stood_in_for_with_the_truth_about_who_answered() {
+    let provider = Provider::new(Does::Answers).await;
+    let (worker, _directory) = worker(echo(), &[("big", &provider)], "").await;
+    let mut wire = worker.connect().await;
+    wire.send(&ask("1", &json!({}))).await;
+    let route = wire.next().await.unwrap();
+    assert_eq!(
+        (&route["action"], &route["cause"]),
+        (&json!("route"), &json!("not_loaded")),
+        "{route}"
+    );
+    assert_eq!(route["providers"], json!(["big"]));
+    let tokens = [wire.next().await.unwrap(), wire.next().await.unwrap()];
+    assert_eq!(
+        tokens.map(|line| line["result"].clone()),
+        [json!("Hi "), json!("there")]
+    );
+    let done = wire.done("1").await;
+    assert_eq!(done["result"], "Hi there");
+    assert_eq!(
+        (&done["source"], &done["model"]),
+        (&json!("cloud:big"), &json!("big-1"))
+    );
+    assert_eq!(done["usage"]["prompt_tokens"], 10);
+    assert_eq!(done["usage"]["output_tokens"], 2);
+    assert_eq!(done["usage"]["cost_usd"], 1.4e-5);
+    // Once it is loaded, the local model answers.
+    worker.worker.warm_up().await.unwrap();
+    let done = wire.call(&ask("2", &json!({}))).await;
+    assert_eq!(done["source"], "local", "{done}");
+    let done = wire.call(&ask("3", &json!({ "quality": "high" }))).await;
+    assert_eq!(done["source"], "cloud:big");
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn what_may_not_leave_does_not() {
+    let provider = Provider::new(Does::Answers).await;
+    let (worker, _directory) = worker(echo(), &[("big", &provider)], "").await;
+    let mut wire = worker.connect().await;
+    for params in [
+        json!({ "allow_cloud": false }),
+        json!({ "label": "private" }),
+        json!({ "label": "private", "allow_cloud": true, "quality": "high" }),
+        json!({ "label": "private", "dry_run": true }),
+        json!({ "dry_run": true }),
+        json!({ "quality": "high", "regex": "yes|no" }),
+    ] {
+        let done = wire.call(&ask("1", &params)).await;
+        assert!(
+            !done["source"].as_str().unwrap().starts_with("cloud"),
+            "{params}: {done}"
+        );
+        assert_eq!(provider.connections(), 0, "{params}");
+    }
+    worker.stop().await;
+    // Nor when the policy says no.
+    let (worker, directory) = worker_denied(&provider).await;
+    let mut wire = worker.connect().await;
+    let done = wire.call(&ask("1", &json!({ "quality": "high" }))).await;
+    assert_eq!(done["source"], "local", "{done}");
+    let dry = wire
+        .call(&ask("2", &json!({ "quality": "high", "dry_run": true })))
+        .await;
+    let reasons = dry["data"]["route"]["reasons"].to_string();
+    assert!(reasons.contains("big: denied by"), "{reasons}");
+    assert_eq!(provider.connections(), 0);
+    worker.stop().await;
+    drop(directory);
+}
+
+async fn worker_denied(provider: &Provider) -> (TestWorker, TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    let policy = directory.path().join("policy.toml");
+    std::fs::write(
+        &policy,
+        "default_profile = \"p\"\n[profiles.p]\nopaque = \"deny\"\notherwise = \"deny\"\n",
+    )
+    .unwrap();
+    let budget = directory.path().join("budget");
+    let text = format!(
+        "[policy]\nfile = {}\n[cloud]\nbudget_dir = {}\n[cloud.big]\nkind = openai_compatible\nmodel = big\nbase_url = {}\n",
+        policy.display(),
+        budget.display(),
+        provider.url,
+    );
+    let read = Settings::parse(&text, std::path::Path::new("test.conf")).unwrap();
+    let started = TestWorker::with_settings(echo(), |settings| {
+        settings.cloud = read.cloud;
+        settings.policy.file = read.policy.file;
+    })
+    .await;
+    (started, directory)
+}
+
+#[tokio::test]
+async fn a_dry_run_shows_what_a_request_sends() {
+    let provider = Provider::new(Does::Answers).await;
+    let (worker, _directory) = worker(echo(), &[("big", &provider)], "").await;
+    let mut wire = worker.connect().await;
+    let line = |id: &str, dry: bool| {
+        let params = json!({ "dry_run": dry, "temperature": 0.5 });
+        let input = "mail to anna@example.org from 10.1.2.3";
+        json!({ "action": "ask", "action_id": id, "input": input, "params": params }).to_string()
+    };
+    let dry = wire.call(&line("1", true)).await;
+    assert_eq!(provider.connections(), 0);
+    assert_eq!(dry["data"]["route"]["to"], "cloud", "{dry}");
+    assert_eq!(
+        dry["data"]["would_send"][0]["redacted"],
+        json!({ "email": 1, "ip": 1 })
+    );
+    wire.call(&line("2", false)).await;
+    assert_eq!(provider.bodies(), [dry["result"].as_str().unwrap()]);
+    assert!(!provider.bodies()[0].contains("anna"));
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn with_one_provider_down_the_next_one_answers() {
+    let (down, up) = (
+        Provider::new(Does::Fails).await,
+        Provider::new(Does::Answers).await,
+    );
+    let (worker, _directory) = worker(echo(), &[("down", &down), ("up", &up)], "").await;
+    let mut wire = worker.connect().await;
+    for id in ["1", "2", "3"] {
+        let done = wire.call(&ask(id, &json!({}))).await;
+        assert_eq!(done["source"], "cloud:up", "{done}");
+    }
+    assert_eq!(
+        down.bodies().len(),
+        2,
+        "the breaker keeps the third from it"
+    );
+    worker.stop().await;
+    // With all of them down the local model answers, since it can.
+    let (worker, _directory) = worker_of(&down).await;
+    let done = worker.connect().await.call(&ask("1", &json!({}))).await;
+    assert_eq!(done["source"], "local", "{done}");
+    worker.stop().await;
+}
+
+async fn worker_of(provider: &Provider) -> (TestWorker, TempDir) {
+    worker(echo(), &[("only", provider)], "").await
+}
+
+#[tokio::test]
+async fn a_cut_answer_is_told_or_gone_on_with() {
+    let provider = Provider::new(Does::Cuts).await;
+    let (worker, _directory) = worker(echo(), &[("big", &provider)], "").await;
+    let mut wire = worker.connect().await;
+    let done = wire.call(&ask("1", &json!({}))).await;
+    assert_eq!(done["error"]["code"], "upstream_interrupted", "{done}");
+    assert_eq!(
+        (&done["result"], &done["source"]),
+        (&json!("Hi "), &json!("cloud:big"))
+    );
+    assert!(done["usage"]["cost_usd"].as_f64().unwrap() > 0.0);
+    assert_eq!(done["usage"]["estimated"], true);
+    let done = wire
+        .call(&ask("2", &json!({ "on_interrupt": "continue_local" })))
+        .await;
+    assert_eq!(done["source"], "local", "{done}");
+    assert!(
+        done["result"].as_str().unwrap().starts_with("Hi "),
+        "{done}"
+    );
+    assert!(done["result"].as_str().unwrap().len() > 3, "{done}");
+    assert_eq!(done["data"]["interrupted"]["source"], "cloud:big");
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_cancel_closes_the_connection() {
+    let provider = Provider::new(Does::Stalls).await;
+    let (worker, _directory) = worker(talker(5, Duration::ZERO), &[("big", &provider)], "").await;
+    let mut wire = worker.connect().await;
+    wire.send(&ask("1", &json!({}))).await;
+    while wire.next().await.unwrap()["action"] != "token" {}
+    wire.send(r#"{"action":"cancel","action_id":"c","input":"1"}"#)
+        .await;
+    let done = wire.done("1").await;
+    assert_eq!(
+        (&done["result"], &done["finish_reason"]),
+        (&json!("Hi "), &json!("cancelled"))
+    );
+    while !provider.seen.lock().unwrap().left {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_budget_that_is_spent_sends_nothing() {
+    let provider = Provider::new(Does::Answers).await;
+    let more = "day_usd_max = 0.000001\ncauses = quality";
+    let (worker, _directory) = worker(echo(), &[("big", &provider)], more).await;
+    let mut wire = worker.connect().await;
+    let done = wire.call(&ask("1", &json!({ "quality": "high" }))).await;
+    assert_eq!(done["source"], "local", "{done}");
+    let dry = wire
+        .call(&ask("2", &json!({ "quality": "high", "dry_run": true })))
+        .await;
+    let reasons = dry["data"]["route"]["reasons"].to_string();
+    assert!(
+        reasons.contains("may spend $0.000001") && reasons.contains("begins anew at"),
+        "{reasons}"
+    );
+    assert_eq!(provider.connections(), 0);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn what_left_is_in_the_record_with_what_was_taken_out() {
+    let provider = Provider::new(Does::Answers).await;
+    let (worker, directory) = worker(echo(), &[("big", &provider)], "").await;
+    let audit = worker.worker.settings().policy.audit_dir.clone();
+    let mut wire = worker.connect().await;
+    let input = "mail to anna@example.org";
+    let line = json!({ "action": "ask", "action_id": "1", "input": input }).to_string();
+    wire.call(&line).await;
+    let text = std::fs::read_to_string(audit.join("audit-000001.ndjson")).unwrap();
+    worker.stop().await;
+    assert!(
+        text.contains("\"send_to_cloud\"") && text.contains("\"redacted\":{\"email\":1}"),
+        "{text}"
+    );
+    assert!(!text.contains("anna@"), "{text}");
+    drop(directory);
+}
