@@ -1,6 +1,7 @@
 //! The built-in tools for the network, against servers of the test on this machine.
 #![expect(clippy::expect_used, reason = "a test fails by a panic")]
 
+mod builtins;
 mod host;
 
 use std::io::{BufRead, BufReader, Write};
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 use fazai_toolbox::{Settings, ToolError};
 use serde_json::{Value, json};
 
-use self::host::Place;
+use self::builtins::Place;
 
 /// What each connection was told; a server that ends with the test program.
 struct Server {
@@ -304,7 +305,7 @@ fn nobody_waits_who_was_told_to_stop() {
     thread::scope(|scope| {
         scope.spawn(|| {
             thread::sleep(Duration::from_millis(300));
-            fazai_toolbox::Host::stop(&place).stop();
+            fazai_toolbox::Host::stop(&place.host).stop();
         });
         let stopped = place.call("http_fetch", json!({ "url": silent.url("a.test") }));
         assert!(matches!(stopped, Err(ToolError::Stopped)), "{stopped:?}");

@@ -2,6 +2,7 @@
 #![expect(clippy::expect_used, reason = "a test fails by a panic")]
 
 mod bench;
+mod host;
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -80,7 +81,11 @@ fn every_style_of_javascript_runs_unchanged() {
         assert_eq!(answer["x"], 42, "{name}");
     }
     assert_eq!(names.len(), 6);
-    let named = bench.files.tool("named", &bench).expect("it").expect("it");
+    let named = bench
+        .files
+        .tool("named", &bench.host)
+        .expect("it")
+        .expect("it");
     let about = named.about();
     assert!(about.interactive);
     assert!(matches!(about.origin, Origin::JavaScript { .. }));
@@ -112,7 +117,11 @@ fn python_has_the_same_shape() {
         ),
     ]);
     for name in ["plain", "waits"] {
-        let tool = bench.files.tool(name, &bench).expect("it").expect("good");
+        let tool = bench
+            .files
+            .tool(name, &bench.host)
+            .expect("it")
+            .expect("good");
         assert_eq!(tool.about().description, name);
         let answer = bench.call(name, &json!({ "x": 21 })).expect(name);
         assert_eq!(answer, json!({ "x": 42 }));
@@ -198,7 +207,7 @@ fn a_tool_that_does_not_end_is_ended() {
     let begun = Instant::now();
     let problem = bench.problem("d");
     assert!(problem.contains("in time"), "{problem}");
-    bench.timeout = Duration::from_secs(2);
+    bench.host.timeout = Duration::from_secs(2);
     for name in ["a", "b", "c"] {
         let error = bench.call(name, &json!({}));
         assert!(matches!(error, Err(ToolError::TimedOut)), "{error:?}");
@@ -228,21 +237,27 @@ fn endless_output_ends_and_too_much_is_said() {
     ]);
     assert!(bench.problem("d").len() < 1000);
     bench.list();
-    bench.timeout = Duration::from_secs(4);
+    bench.host.timeout = Duration::from_secs(4);
     let endless = bench.call("a", &json!({}));
     assert!(
         matches!(endless, Err(ToolError::TimedOut | ToolError::Failed(_))),
         "{endless:?}"
     );
-    bench.timeout = Duration::from_secs(60);
+    bench.host.timeout = Duration::from_secs(60);
     let said: usize = bench.said().iter().map(String::len).sum();
     assert!(said <= 1 << 20, "{said}");
     match bench.call("b", &json!({})) {
         Err(ToolError::Failed(problem)) => assert!(problem.contains("print less"), "{problem}"),
         other => panic!("{other:?}"),
     }
-    let many = bench.files.tool("c", &bench).expect("it").expect("good");
-    let answer = many.call(&serde_json::Map::new(), &bench).expect("text");
+    let many = bench
+        .files
+        .tool("c", &bench.host)
+        .expect("it")
+        .expect("good");
+    let answer = many
+        .call(&serde_json::Map::new(), &bench.host)
+        .expect("text");
     assert_eq!(answer["cut"], true);
 }
 
@@ -560,7 +575,7 @@ fn what_may_not_be_trusted_is_not_run() {
 #[test]
 fn there_are_limits_on_the_directory() {
     let bench = Bench::new(&[]);
-    bench.refuses.store(true, Ordering::Relaxed);
+    bench.host.refuses.store(true, Ordering::Relaxed);
     for number in 0..300 {
         bench.write(&format!("t{number:03}.toml"), "program = '/bin/true'");
     }
@@ -573,7 +588,7 @@ fn there_are_limits_on_the_directory() {
         node: None,
         python: None,
     });
-    assert!(nowhere.tools(&bench).is_empty());
+    assert!(nowhere.tools(&bench.host).is_empty());
 }
 
 #[test]
@@ -584,7 +599,7 @@ fn a_missing_interpreter_is_told() {
         node: Some("/no/such/node".into()),
         python: Some("/etc/passwd".into()),
     });
-    for tool in files.tools(&bench) {
+    for tool in files.tools(&bench.host) {
         let problem = tool.err().expect("broken").problem;
         assert!(problem.contains("install"), "{problem}");
     }
@@ -606,7 +621,11 @@ fn changes_are_seen_at_the_next_look() {
     );
     assert_eq!(bench.call("a", &json!({})).expect("a"), json!({ "now": 2 }));
     bench.write("a.toml", "description = 'from the manifest'\nrisk = 'high'");
-    let tool = bench.files.tool("a", &bench).expect("it").expect("good");
+    let tool = bench
+        .files
+        .tool("a", &bench.host)
+        .expect("it")
+        .expect("good");
     assert_eq!(tool.about().description, "from the manifest");
     assert_eq!(tool.about().risk, Risk::High);
     bench.write("a.js", "const = ;");
@@ -619,7 +638,7 @@ fn changes_are_seen_at_the_next_look() {
     fs::remove_file(bench.tools.join("a.js")).expect("removed");
     fs::remove_file(bench.tools.join("a.toml")).expect("removed");
     assert_eq!(bench.list().len(), 1);
-    assert!(bench.files.tool("a", &bench).is_none());
+    assert!(bench.files.tool("a", &bench.host).is_none());
 }
 
 #[test]
@@ -632,8 +651,16 @@ fn what_was_read_is_what_runs_and_what_is_recorded() {
         ("b", "#!/bin/sh\necho old"),
         ("b.toml", ""),
     ]);
-    let script = bench.files.tool("a", &bench).expect("it").expect("good");
-    let program = bench.files.tool("b", &bench).expect("it").expect("good");
+    let script = bench
+        .files
+        .tool("a", &bench.host)
+        .expect("it")
+        .expect("good");
+    let program = bench
+        .files
+        .tool("b", &bench.host)
+        .expect("it")
+        .expect("good");
     bench.write(
         "a.js",
         "exports.info = {}; exports.run = () => ({ swapped: true });",
@@ -642,7 +669,7 @@ fn what_was_read_is_what_runs_and_what_is_recorded() {
     bench.asked();
     let params = json!({ "a": 1 });
     let wanted = wants(script.as_ref(), &params).expect("an action");
-    let answer = fazai_toolbox::call(script.as_ref(), &params, &bench).expect("an answer");
+    let answer = fazai_toolbox::call(script.as_ref(), &params, &bench.host).expect("an answer");
     assert_eq!(answer["got"], params);
     let [call] = <[_; 1]>::try_from(bench.asked()).expect("one permit");
     let hash = Input::of(ECHO_JS.as_bytes()).sha256;
@@ -654,7 +681,7 @@ fn what_was_read_is_what_runs_and_what_is_recorded() {
     );
     assert_eq!(call.input, Input::of(params.to_string().as_bytes()));
     assert_eq!(wanted, [Action::CallTool(Box::new(call))]);
-    let error = fazai_toolbox::call(program.as_ref(), &json!({}), &bench);
+    let error = fazai_toolbox::call(program.as_ref(), &json!({}), &bench.host);
     assert!(matches!(error, Err(ToolError::Broken { .. })), "{error:?}");
 }
 
@@ -664,8 +691,12 @@ fn a_tool_is_asked_what_it_is_without_rights_and_only_it() {
         return;
     }
     let bench = Bench::new(&[("a.js", ECHO_JS), ("b.py", ECHO_PY)]);
-    bench.refuses.store(true, Ordering::Relaxed);
-    let tool = bench.files.tool("a", &bench).expect("it").expect("good");
+    bench.host.refuses.store(true, Ordering::Relaxed);
+    let tool = bench
+        .files
+        .tool("a", &bench.host)
+        .expect("it")
+        .expect("good");
     assert!(
         tool.about()
             .description
@@ -675,8 +706,8 @@ fn a_tool_is_asked_what_it_is_without_rights_and_only_it() {
     );
     let [asked] = <[_; 1]>::try_from(bench.asked()).expect("one permit");
     assert_eq!((asked.name.as_str(), asked.rights.len()), ("a", 0));
-    bench.refuses.store(false, Ordering::Relaxed);
-    let answer = fazai_toolbox::call(tool.as_ref(), &json!({}), &bench);
+    bench.host.refuses.store(false, Ordering::Relaxed);
+    let answer = fazai_toolbox::call(tool.as_ref(), &json!({}), &bench.host);
     assert!(answer.is_ok(), "{answer:?}");
 }
 
@@ -706,13 +737,21 @@ fn a_hostile_description_is_cut_and_cleaned() {
         ),
     ]);
     for name in ["a", "b"] {
-        let tool = bench.files.tool(name, &bench).expect("it").expect("good");
+        let tool = bench
+            .files
+            .tool(name, &bench.host)
+            .expect("it")
+            .expect("good");
         let text = &tool.about().description;
         assert!(text.starts_with("one two [31m"), "{text}");
         assert!(text.chars().count() <= 1001, "{}", text.len());
         assert!(!text.contains(['\n', '\u{1b}', '\0', '\u{202e}']), "{text}");
     }
-    let tool = bench.files.tool("c", &bench).expect("it").expect("good");
+    let tool = bench
+        .files
+        .tool("c", &bench.host)
+        .expect("it")
+        .expect("good");
     assert_eq!(tool.about().description, "");
     assert!(bench.problem("d").contains("no"));
 }

@@ -2,7 +2,8 @@
 #![allow(clippy::needless_pass_by_value, reason = "calls in tests are short")]
 #![expect(clippy::expect_used, reason = "a test fails by a panic")]
 
-mod place;
+mod host;
+mod mcp_servers;
 
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
@@ -13,7 +14,8 @@ use fazai_toolbox::{
     Broken, McpOptions, McpServer, Origin, Servers, Source, Tool, ToolError, Toolbox, call, wants,
 };
 use fazai_tools::{Action, Right, Risk};
-use place::{Place, program, runs, server, soon};
+use host::TestHost;
+use mcp_servers::{host_with, program, runs, server, soon, willing};
 use serde_json::{Value, json};
 
 /// The server that was made with the SDK.
@@ -62,20 +64,20 @@ fn problem(list: &Listed, name: &str) -> String {
 }
 
 #[track_caller]
-fn ask(servers: &Servers, place: &Place, name: &str, params: Value) -> Result<Value, ToolError> {
+fn ask(servers: &Servers, host: &TestHost, name: &str, params: Value) -> Result<Value, ToolError> {
     let tool = servers
-        .tool(name, place)
+        .tool(name, host)
         .expect("it is there")
         .expect("it can be used");
-    call(&*tool, &params, place)
+    call(&*tool, &params, host)
 }
 
 #[test]
 fn tools_of_a_server_are_listed_and_called() {
-    let place = Place::new();
+    let host = willing();
     let (options, lines) = options();
     let servers = Servers::new(vec![good()], &options).expect("a thread");
-    let list = servers.tools(&place);
+    let list = servers.tools(&host);
     let echo = find(&list, "good.echo").expect("the first page");
     assert_eq!(echo.about().description, "Says what it is told.");
     assert_eq!(echo.about().risk, Risk::Medium);
@@ -88,7 +90,7 @@ fn tools_of_a_server_are_listed_and_called() {
     assert_eq!(remove.about().risk, Risk::High);
     assert!(problem(&list, "good.loop").contains("schema"));
 
-    let told = |name, params| ask(&servers, &place, name, params).expect(name);
+    let told = |name, params| ask(&servers, &host, name, params).expect(name);
     assert_eq!(
         told("good.echo", json!({ "text": "hé" })),
         json!({ "text": "hé" })
@@ -102,15 +104,15 @@ fn tools_of_a_server_are_listed_and_called() {
     let asked = json!({ "text": "sampled: false, rooted: false" });
     assert_eq!(told("good.ask", json!({})), asked);
 
-    let error = ask(&servers, &place, "good.fail", json!({})).expect_err("it fails");
+    let error = ask(&servers, &host, "good.fail", json!({})).expect_err("it fails");
     assert!(
         matches!(&error, ToolError::Failed(text) if text == "it went wrong"),
         "{error}"
     );
-    let error = ask(&servers, &place, "good.echo", json!({ "text": 1 })).expect_err("no text");
+    let error = ask(&servers, &host, "good.echo", json!({ "text": 1 })).expect_err("no text");
     assert!(matches!(error, ToolError::BadParams(_)), "{error}");
-    assert!(servers.tool("good.none", &place).is_none());
-    assert!(servers.tool("other.echo", &place).is_none());
+    assert!(servers.tool("good.none", &host).is_none());
+    assert!(servers.tool("other.echo", &host).is_none());
     let log = || {
         lines
             .lock()
@@ -121,8 +123,8 @@ fn tools_of_a_server_are_listed_and_called() {
 
     // What was recorded: one start, and each call by its own name.
     drop(servers);
-    let entries = place.entries();
-    let actions = place.granted();
+    let entries = host.entries();
+    let actions = host.granted();
     let names: Vec<_> = actions
         .iter()
         .filter_map(|one| one["name"].as_str())
@@ -142,9 +144,9 @@ fn tools_of_a_server_are_listed_and_called() {
 
 #[test]
 fn what_a_call_takes_is_known_before() {
-    let place = Place::new();
+    let host = willing();
     let servers = servers(vec![good()]);
-    let list = servers.tools(&place);
+    let list = servers.tools(&host);
     let echo = find(&list, "good.echo").expect("listed");
     let params = json!({ "text": "x" });
     let wanted = wants(&*echo, &params).expect("good parameters");
@@ -163,13 +165,13 @@ fn what_a_call_takes_is_known_before() {
         wanted[1].exec().map(|exec| exec.argv.clone()),
         Some(good().command)
     );
-    let error = call(&*echo, &params, &place).expect_err("all are ended");
+    let error = call(&*echo, &params, &host).expect_err("all are ended");
     assert!(matches!(error, ToolError::Unavailable(_)), "{error}");
 }
 
 #[test]
 fn a_call_ends_when_it_is_stopped_or_its_time_is_up() {
-    let place = Place::new();
+    let host = willing();
     let (options, lines) = options();
     let short = McpServer {
         name: "short".into(),
@@ -178,55 +180,53 @@ fn a_call_ends_when_it_is_stopped_or_its_time_is_up() {
     };
     let servers = Servers::new(vec![good(), short], &options).expect("a thread");
     let logged = |line: &str| lines.lock().expect("lines").iter().any(|one| one == line);
-    let error = ask(&servers, &place, "short.sleep", json!({})).expect_err("too long");
+    let error = ask(&servers, &host, "short.sleep", json!({})).expect_err("too long");
     assert!(matches!(error, ToolError::TimedOut), "{error}");
     assert!(
         soon(|| logged("short: it was cancelled")),
         "the server was not told"
     );
     // It goes on.
-    assert!(ask(&servers, &place, "short.echo", json!({ "text": "x" })).is_ok());
+    assert!(ask(&servers, &host, "short.echo", json!({ "text": "x" })).is_ok());
 
-    servers.tools(&place);
-    let stop = place.stop.clone();
+    servers.tools(&host);
+    let stop = host.stop.clone();
     std::thread::scope(|scope| {
         scope.spawn(|| {
             assert!(soon(|| logged("good: it sleeps")));
             stop.stop();
         });
-        let error = ask(&servers, &place, "good.sleep", json!({})).expect_err("stopped");
+        let error = ask(&servers, &host, "good.sleep", json!({})).expect_err("stopped");
         assert!(matches!(error, ToolError::Stopped), "{error}");
     });
     assert!(
         soon(|| logged("good: it was cancelled")),
         "the server was not told"
     );
-    let entries = place.entries();
+    let entries = host.entries();
     assert!(entries.iter().any(|one| one["error"] == "it was stopped"));
 }
 
 #[test]
 fn a_list_that_changes_is_asked_for_again() {
-    let place = Place::new();
+    let host = willing();
     let servers = servers(vec![good()]);
-    assert!(find(&servers.tools(&place), "good.grown0").is_none());
-    ask(&servers, &place, "good.grow", json!({})).expect("grown");
-    assert!(soon(
-        || find(&servers.tools(&place), "good.grown0").is_some()
-    ));
+    assert!(find(&servers.tools(&host), "good.grown0").is_none());
+    ask(&servers, &host, "good.grow", json!({})).expect("grown");
+    assert!(soon(|| find(&servers.tools(&host), "good.grown0").is_some()));
     let quick = Instant::now();
     for _ in 0..100 {
-        servers.tools(&place);
+        servers.tools(&host);
     }
     assert!(quick.elapsed() < Duration::from_secs(5), "it is not kept");
-    let actions = place.granted();
+    let actions = host.granted();
     let starts = actions.iter().filter(|one| one["exec"].is_object());
     assert_eq!(starts.count(), 1);
 }
 
 #[test]
 fn a_server_has_the_rights_of_its_settings_and_no_more() {
-    let place = Place::new();
+    let host = willing();
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("an address").port();
     let named = |name: &str, rights: &[Right]| McpServer {
@@ -240,10 +240,10 @@ fn a_server_has_the_rights_of_its_settings_and_no_more() {
         named("net", &[Right::Network]),
         named("all", &[Right::Network, Right::Change]),
     ]);
-    let file = place.directory.path().join("written");
+    let file = host.directory.path().join("written");
     let connect = json!({ "port": port });
     let write = json!({ "path": file });
-    let audit = place.directory.path().join("audit/audit-000001.ndjson");
+    let audit = host.directory.path().join("audit/audit-000001.ndjson");
     let read = json!({ "path": audit });
     for (name, connects, writes) in [
         ("none", false, false),
@@ -251,20 +251,20 @@ fn a_server_has_the_rights_of_its_settings_and_no_more() {
         ("all", true, true),
     ] {
         let done = |tool: &str, params: &Value| {
-            ask(&servers, &place, &format!("{name}.{tool}"), params.clone()).is_ok()
+            ask(&servers, &host, &format!("{name}.{tool}"), params.clone()).is_ok()
         };
         assert_eq!(done("connect", &connect), connects, "{name} connects");
         assert_eq!(done("write", &write), writes, "{name} writes");
         assert_eq!(file.exists(), writes, "{name} writes");
         assert_eq!(done("read", &read), writes, "{name} reads what is hidden");
-        let env = ask(&servers, &place, &format!("{name}.env"), json!({})).expect("its variables");
+        let env = ask(&servers, &host, &format!("{name}.env"), json!({})).expect("its variables");
         assert_eq!(env["GIVEN"], "yes");
         assert!(
             env["CARGO_MANIFEST_DIR"].is_null(),
             "it has the variables of its parent"
         );
     }
-    let actions = place.granted();
+    let actions = host.granted();
     let connect = actions.iter().filter(|one| one["name"] == "net.connect");
     let rights: Vec<_> = connect.map(|one| one["rights"].clone()).collect();
     assert_eq!(rights, [json!(["network"])]);
@@ -294,11 +294,11 @@ fn who_may_only_look_does_not_share_with_who_may_change() {
         rights: [Right::Change].into(),
         ..good()
     };
-    let (reader, writer) = (Place::with(&policy("\"good.*\", \"good\"")), Place::new());
+    let (reader, writer) = (host_with(&policy("\"good.*\", \"good\"")), willing());
     let servers = servers(vec![changes]);
-    let write = |place: &Place, name: &str| {
+    let write = |host: &TestHost, name: &str| {
         let path = writer.directory.path().join(name);
-        let _ = ask(&servers, place, "good.write", json!({ "path": path }));
+        let _ = ask(&servers, host, "good.write", json!({ "path": path }));
         path.exists()
     };
     assert!(write(&writer, "a"), "a person has said yes");
@@ -314,25 +314,25 @@ fn a_server_that_must_not_start_is_listed_with_the_reason() {
         otherwise = "deny"
         opaque = "deny"
     "#;
-    let place = Place::with(denies);
+    let host = host_with(denies);
     let servers = servers(vec![good()]);
-    let list = servers.tools(&place);
+    let list = servers.tools(&host);
     assert_eq!(list.len(), 1);
     let why = problem(&list, "good");
     assert!(why.starts_with("denied by"), "{why}");
     let toolbox = Toolbox::new(vec![Arc::new(servers)]);
     let error = toolbox
-        .get("good.echo", &place)
+        .get("good.echo", &host)
         .err()
         .expect("it is not there");
     assert!(matches!(error, ToolError::Broken { .. }), "{error}");
     // Somebody else may.
-    assert!(toolbox.get("good.echo", &Place::new()).is_ok());
+    assert!(toolbox.get("good.echo", &willing()).is_ok());
 }
 
 #[test]
 fn all_end_with_their_owner() {
-    let place = Place::new();
+    let host = willing();
     let mark = format!("--owner-{}", std::process::id());
     let program = program();
     let path = program.to_str().expect("a path");
@@ -340,14 +340,14 @@ fn all_end_with_their_owner() {
         server("a", &[path, &mark]),
         server("b", &[path, &mark]),
     ]);
-    assert!(servers.tools(&place).iter().all(|tool| match tool {
+    assert!(servers.tools(&host).iter().all(|tool| match tool {
         Ok(_) => true,
         Err(broken) => broken.name.ends_with(".loop"),
     }));
     assert!(runs(&mark));
     drop(servers);
     assert!(!runs(&mark));
-    let ends = place
+    let ends = host
         .entries()
         .into_iter()
         .filter(|one| one["exit_code"] == 0);
@@ -370,7 +370,7 @@ fn a_worker_that_waits() {
             mark.to_str().expect("a word"),
         ];
         let servers = servers(vec![server("good", &words)]);
-        let _ = ask(&servers, &Place::new(), "good.sleep", json!({}));
+        let _ = ask(&servers, &willing(), "good.sleep", json!({}));
     }
 }
 

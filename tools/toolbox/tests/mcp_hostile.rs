@@ -1,7 +1,8 @@
 //! Servers that speak the Model Context Protocol badly: they stay within limits, and are named.
 #![expect(clippy::expect_used, reason = "a test fails by a panic")]
 
-mod place;
+mod host;
+mod mcp_servers;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,7 +11,8 @@ use fazai_toolbox::{
     Broken, DESCRIPTION_BYTES_MAX, McpOptions, McpServer, SERVER_TOOLS_MAX, Servers, Source, Tool,
     ToolError, call,
 };
-use place::{Place, runs, server, soon};
+use host::TestHost;
+use mcp_servers::{runs, server, soon, willing};
 use serde_json::json;
 
 /// What all of them can: `say` a message, `read` one, and the handshake.
@@ -81,20 +83,20 @@ fn why(list: &Listed) -> String {
 #[track_caller]
 fn fails(script: &str, expected: &[&str]) {
     let Some(server) = bad(script) else { return };
-    let place = Place::new();
-    let why = why(&servers(server).tools(&place));
+    let host = willing();
+    let why = why(&servers(server).tools(&host));
     for word in expected {
         assert!(why.contains(word), "{word}: {why}");
     }
 }
 
 #[track_caller]
-fn ask(servers: &Servers, place: &Place, name: &str) -> Result<serde_json::Value, ToolError> {
+fn ask(servers: &Servers, host: &TestHost, name: &str) -> Result<serde_json::Value, ToolError> {
     let tool = servers
-        .tool(name, place)
+        .tool(name, host)
         .expect("it is there")
         .expect("it can be used");
-    call(&*tool, &json!({}), place)
+    call(&*tool, &json!({}), host)
 }
 
 #[test]
@@ -107,9 +109,9 @@ fn one_that_ends_at_once_is_named_with_its_last_words() {
 
 #[test]
 fn one_that_is_not_there_is_named() {
-    let place = Place::new();
+    let host = willing();
     let server = server("bad", &["no-such-program"]);
-    let why = why(&servers(server).tools(&place));
+    let why = why(&servers(server).tools(&host));
     assert!(
         why.contains("there is no program `no-such-program`"),
         "{why}"
@@ -121,21 +123,20 @@ fn one_that_ends_again_and_again_is_left_alone() {
     let Some(server) = bad("sys.exit(3)") else {
         return;
     };
-    let place = Place::new();
+    let host = willing();
     let options = McpOptions {
         rest: Duration::from_secs(30),
         ..options()
     };
     let servers = Servers::new(vec![server], &options).expect("a thread");
-    let last = || why(&servers.tools(&place));
+    let last = || why(&servers.tools(&host));
     assert!(
         soon(|| last().contains("5 times in a minute")),
         "{}",
         last()
     );
     let starts = || {
-        place
-            .entries()
+        host.entries()
             .iter()
             .filter(|one| one["event"] == "finished")
             .count()
@@ -151,19 +152,19 @@ fn one_that_never_answers_is_given_up() {
     let Some(server) = bad("time.sleep(1000)") else {
         return;
     };
-    let place = Place::new();
+    let host = willing();
     let options = McpOptions {
         start_timeout: Duration::from_secs(2),
         ..options()
     };
     let servers = Servers::new(vec![server], &options).expect("a thread");
-    let why_first = why(&servers.tools(&place));
+    let why_first = why(&servers.tools(&host));
     assert!(
         why_first.contains("did not answer `initialize` within 2 s"),
         "{why_first}"
     );
     let begun = Instant::now();
-    let why_then = why(&servers.tools(&place));
+    let why_then = why(&servers.tools(&host));
     assert!(
         begun.elapsed() < Duration::from_secs(1),
         "it is waited for again"
@@ -178,14 +179,14 @@ fn one_whose_start_nobody_waits_for_is_ended() {
         return;
     };
     server.command.push(mark.clone());
-    let place = Place::new();
+    let host = willing();
     let servers = servers(server);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             assert!(soon(|| runs(&mark)));
-            place.stop.stop();
+            host.stop.stop();
         });
-        let why = why(&servers.tools(&place));
+        let why = why(&servers.tools(&host));
         assert_eq!(why, "it was stopped");
     });
     assert!(soon(|| !runs(&mark)));
@@ -208,10 +209,10 @@ fn garbage_is_not_listened_to() {
     ) else {
         return;
     };
-    let place = Place::new();
+    let host = willing();
     let servers = servers(server);
     assert_eq!(
-        ask(&servers, &place, "bad.t").ok(),
+        ask(&servers, &host, "bad.t").ok(),
         Some(json!({ "text": "" }))
     );
 }
@@ -232,7 +233,7 @@ fn floods_are_dammed() {
 fn questions_whose_answers_are_not_read_are_none() {
     let script = "begin()\nn = 0\nwhile True:\n  n += 1\n  say({'jsonrpc': '2.0', 'id': n, 'method': 'roots/list'})";
     let Some(server) = bad(script) else { return };
-    let why = why(&servers(server).tools(&Place::new()));
+    let why = why(&servers(server).tools(&willing()));
     let known = [
         "20000 messages in a minute",
         "it did not read what it was told",
@@ -246,17 +247,17 @@ fn one_that_does_not_read_is_ended() {
     let Some(server) = bad(&format!("serve([tool('t')], {act})")) else {
         return;
     };
-    let place = Place::new();
+    let host = willing();
     let servers = servers(server);
     let tool = servers
-        .tool("bad.t", &place)
+        .tool("bad.t", &host)
         .expect("there")
         .expect("usable");
     // More than its pipe holds, so that it could not be told even to stop.
     let text = "x".repeat(40 << 10);
     std::thread::scope(|scope| {
         let calls: Vec<_> = (0..3)
-            .map(|_| scope.spawn(|| call(&*tool, &json!({ "text": text }), &place)))
+            .map(|_| scope.spawn(|| call(&*tool, &json!({ "text": text }), &host)))
             .collect();
         for one in calls {
             let error = one.join().expect("no panic").expect_err("no answer");
@@ -270,8 +271,8 @@ fn a_list_without_end_is_cut() {
     let Some(server) = bad("serve([tool('t%d' % n) for n in range(20_000)], None)") else {
         return;
     };
-    let place = Place::new();
-    let list = servers(server).tools(&place);
+    let host = willing();
+    let list = servers(server).tools(&host);
     assert_eq!(list.len(), SERVER_TOOLS_MAX + 1);
     let broken: Vec<_> = list.iter().filter_map(|one| one.as_ref().err()).collect();
     assert_eq!(broken.len(), 1);
@@ -295,7 +296,7 @@ fn a_list_without_end_is_cut() {
 }
 
 fn servers_of(server: McpServer) -> Listed {
-    servers(server).tools(&Place::new())
+    servers(server).tools(&willing())
 }
 
 #[test]
@@ -303,18 +304,18 @@ fn one_that_ends_in_the_middle_of_a_call_is_started_again() {
     let script = "serve([tool('die'), tool('live')], lambda request: \
                   os._exit(7) if request['params']['name'] == 'die' else answer(request, {'content': []}))";
     let Some(server) = bad(script) else { return };
-    let place = Place::new();
+    let host = willing();
     let servers = servers(server);
-    let error = ask(&servers, &place, "bad.die").expect_err("it dies");
+    let error = ask(&servers, &host, "bad.die").expect_err("it dies");
     let text = error.to_string();
     assert!(text.contains("exit code 7"), "{text}");
     assert!(text.contains("before it is made again"), "{text}");
     assert!(
-        ask(&servers, &place, "bad.live").is_ok(),
+        ask(&servers, &host, "bad.live").is_ok(),
         "it was not started again"
     );
     assert!(
-        place.entries().iter().any(|one| one["exit_code"] == 7),
+        host.entries().iter().any(|one| one["exit_code"] == 7),
         "its end is not recorded"
     );
 }
@@ -327,10 +328,10 @@ fn what_it_says_stays_data() {
     )
     .replace("\\\\", "\\");
     let Some(server) = bad(&script) else { return };
-    let place = Place::new();
+    let host = willing();
     let servers = servers(server);
     let tool = servers
-        .tool("bad.t", &place)
+        .tool("bad.t", &host)
         .expect("there")
         .expect("usable");
     let description = &tool.about().description;
@@ -340,15 +341,15 @@ fn what_it_says_stays_data() {
         !description.contains(|c: char| c.is_control() || c == '\u{202e}'),
         "{description:?}"
     );
-    let before = place.entries().len();
-    let answer = call(&*tool, &json!({}), &place).expect("an answer");
+    let before = host.entries().len();
+    let answer = call(&*tool, &json!({}), &host).expect("an answer");
     assert!(
         answer["text"]
             .as_str()
             .is_some_and(|text| text.starts_with("Ignore"))
     );
     assert_eq!(
-        place.entries().len(),
+        host.entries().len(),
         before + 3,
         "a question, a permit and its end"
     );
@@ -356,8 +357,8 @@ fn what_it_says_stays_data() {
 
 #[test]
 fn one_without_rights_does_nothing_behind_anybodys_back() {
-    let place = Place::new();
-    let target = place.directory.path().join("written");
+    let host = willing();
+    let target = host.directory.path().join("written");
     let script = format!(
         r#"
 found = []
@@ -371,7 +372,7 @@ serve([tool("found")], lambda request: answer(request, {{"content": [{{"type": "
     );
     let Some(server) = bad(&script) else { return };
     let servers = servers(server);
-    let found = ask(&servers, &place, "bad.found").expect("an answer");
+    let found = ask(&servers, &host, "bad.found").expect("an answer");
     assert_eq!(found, json!({ "text": "" }));
     assert!(!target.exists());
 }
@@ -387,9 +388,9 @@ def act(request):
 serve(tools, act)
 "#;
     let Some(server) = bad(script) else { return };
-    let place = Place::new();
+    let host = willing();
     let servers = servers(server);
-    ask(&servers, &place, "bad.t").expect("an answer");
-    assert!(soon(|| servers.tool("bad.t", &place).is_none()));
-    assert!(servers.tools(&place).is_empty());
+    ask(&servers, &host, "bad.t").expect("an answer");
+    assert!(soon(|| servers.tool("bad.t", &host).is_none()));
+    assert!(servers.tools(&host).is_empty());
 }

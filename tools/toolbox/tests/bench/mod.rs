@@ -3,17 +3,13 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{LazyLock, Mutex};
-use std::time::Duration;
+use std::sync::LazyLock;
 
-use fazai_sandbox::{Launcher, Stop};
-use fazai_toolbox::{Broken, Files, FilesOptions, Host, Source, Tool, ToolError, call};
-use fazai_tools::{
-    Action, Approvals, Approvers, AuditLog, AuditOptions, Caller, Confinement, Gate, How, OwnFiles,
-    Passage, Permit, Policy, Request, ToolCall, User,
-};
+use fazai_toolbox::{Broken, Files, FilesOptions, Source, Tool, ToolError, call};
+use fazai_tools::{Action, Policy, ToolCall};
 use serde_json::Value;
+
+use super::host::TestHost;
 
 const POLICY: &str = r#"
     default_profile = "tools"
@@ -29,44 +25,26 @@ const POLICY: &str = r#"
 "#;
 
 pub(crate) struct Bench {
+    pub(crate) host: TestHost,
     pub(crate) tools: PathBuf,
-    pub(crate) timeout: Duration,
-    /// Whether it refuses everything.
-    pub(crate) refuses: AtomicBool,
     pub(crate) files: Files,
-    stop: Stop,
-    gate: Gate,
-    said: Mutex<Vec<String>>,
-    asked: Mutex<Vec<ToolCall>>,
-    _directory: tempfile::TempDir,
 }
 
 impl Bench {
     /// With these files in the directory of tools.
     pub(crate) fn new(files: &[(&str, &str)]) -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
-        let record = directory.path().join("record");
-        let tools = directory.path().join("tools");
-        for path in [&record, &tools] {
-            fs::create_dir(path).expect("made");
-            mode(path, 0o755);
-        }
-        let audit = AuditLog::open(AuditOptions::new(record)).expect("a record");
-        let policy = Policy::parse(POLICY).expect("a policy");
+        let host = TestHost::new(Policy::parse(POLICY).expect("a policy"), false);
+        let tools = host.directory.path().join("tools");
+        fs::create_dir(&tools).expect("made");
+        mode(&tools, 0o755);
         let bench = Self {
-            timeout: Duration::from_secs(60),
-            refuses: AtomicBool::new(false),
+            host,
             files: Files::new(FilesOptions {
                 directory: tools.clone(),
                 node: None,
                 python: system("/usr/bin/python3"),
             }),
             tools,
-            stop: Stop::new().expect("a descriptor"),
-            gate: Gate::new(policy.into(), audit, Approvals::default()),
-            said: Mutex::default(),
-            asked: Mutex::default(),
-            _directory: directory,
         };
         for (name, text) in files {
             bench.write(name, text);
@@ -82,13 +60,13 @@ impl Bench {
     }
 
     pub(crate) fn list(&self) -> Vec<Result<std::sync::Arc<dyn Tool>, Broken>> {
-        self.files.tools(self)
+        self.files.tools(&self.host)
     }
 
     /// Why a tool can't be used.
     #[track_caller]
     pub(crate) fn problem(&self, name: &str) -> String {
-        match self.files.tool(name, self) {
+        match self.files.tool(name, &self.host) {
             Some(Err(broken)) => broken.problem,
             Some(Ok(_)) => panic!("`{name}` can be used"),
             None => panic!("there is no `{name}`"),
@@ -96,76 +74,29 @@ impl Bench {
     }
 
     pub(crate) fn call(&self, name: &str, params: &Value) -> Result<Value, ToolError> {
-        match self.files.tool(name, self) {
+        match self.files.tool(name, &self.host) {
             None => Err(ToolError::NotFound(name.into())),
             Some(Err(broken)) => Err(ToolError::Broken {
                 name: broken.name,
                 problem: broken.problem,
             }),
-            Some(Ok(tool)) => call(tool.as_ref(), params, self),
+            Some(Ok(tool)) => call(tool.as_ref(), params, &self.host),
         }
     }
 
     /// What was said since this was asked last.
     pub(crate) fn said(&self) -> Vec<String> {
-        std::mem::take(&mut self.said.lock().expect("no panic"))
+        std::mem::take(&mut self.host.said.lock().expect("no panic"))
     }
 
-    /// For what a permit was asked since this was asked last.
+    /// For which calls a permit was asked since this was asked last.
     pub(crate) fn asked(&self) -> Vec<ToolCall> {
-        std::mem::take(&mut self.asked.lock().expect("no panic"))
-    }
-}
-
-impl Host for Bench {
-    fn permit(&self, action: Action) -> Result<Permit, ToolError> {
-        if let Action::CallTool(call) = &action {
-            self.asked.lock().expect("no panic").push((**call).clone());
-        }
-        if self.refuses.load(Ordering::Relaxed) {
-            return Err(ToolError::Refused("the policy says no".into()));
-        }
-        let request = Request {
-            caller: Caller::User(User {
-                uid: 1000,
-                groups: vec![],
-                name: "anna".into(),
-            }),
-            session: None,
-            action,
-            now: jiff::civil::date(2026, 6, 1).at(12, 0, 0, 0),
-            approvers: Approvers::Caller,
-            patience: Duration::ZERO,
+        let asked = std::mem::take(&mut *self.host.asked.lock().expect("no panic"));
+        let call = |action| match action {
+            Action::CallTool(call) => Some(*call),
+            _ => None,
         };
-        match self.gate.request(request) {
-            Ok(Passage::Granted(permit)) => Ok(permit),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn say(&self, text: &str) {
-        self.said.lock().expect("no panic").push(text.to_owned());
-    }
-
-    fn stop(&self) -> &Stop {
-        &self.stop
-    }
-
-    fn how(&self, permit: &Permit) -> How {
-        How {
-            launcher: Launcher {
-                program: env!("CARGO_BIN_EXE_fazai-toolbox-keeper").into(),
-                args: Vec::new(),
-                user: None,
-            },
-            confinement: Confinement::of(permit, OwnFiles::default()),
-            groups: None,
-            timeout: self.timeout,
-            term_grace: Duration::from_millis(200),
-            output_bytes_max: 1 << 20,
-            stdin: None,
-            merge_stderr: false,
-        }
+        asked.into_iter().filter_map(call).collect()
     }
 }
 

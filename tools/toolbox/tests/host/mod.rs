@@ -1,16 +1,14 @@
-//! A host with a real gate and a real keeper of commands.
+//! A host with a real gate and a real keeper of commands, for whoever runs a tool in a test.
 #![allow(dead_code, reason = "each test program uses a part")]
-#![allow(
-    clippy::needless_pass_by_value,
-    reason = "parameters are written where they are used"
-)]
 
-use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use fazai_sandbox::{Launcher, Stop};
-use fazai_toolbox::{BuiltIn, Host, Settings, ToolError, Toolbox, call, wants};
+use fazai_toolbox::{Host, ToolError};
 use fazai_tools::{
     Action, Approvals, Approvers, AuditLog, AuditOptions, Caller, Choice, Confinement, Gate, How,
     OwnFiles, Passage, Permit, Policy, Request, User,
@@ -18,114 +16,78 @@ use fazai_tools::{
 use jiff::civil::date;
 use serde_json::Value;
 
-/// Asks for everything.
+/// Asks for what it does not know.
 pub(crate) const ASKS: &str =
     "default_profile = \"p\"\n[profiles.p]\nopaque = \"ask\"\notherwise = \"ask\"";
 
-pub(crate) struct Place {
+/// The host. Its audit is in a directory of its own, where tests may put files too.
+pub(crate) struct TestHost {
     pub(crate) directory: tempfile::TempDir,
     gate: Gate,
     /// What the person says who is asked.
     yes: bool,
-    stop: Stop,
-    pub(crate) said: Mutex<String>,
-    toolbox: Toolbox,
+    /// Whether it refuses everything.
+    pub(crate) refuses: AtomicBool,
+    /// The program that keeps commands, and its arguments.
+    pub(crate) keeper: (PathBuf, Vec<OsString>),
+    pub(crate) timeout: Duration,
+    pub(crate) stop: Stop,
+    /// What tools said.
+    pub(crate) said: Mutex<Vec<String>>,
+    /// For what a permit was asked.
+    pub(crate) asked: Mutex<Vec<Action>>,
 }
 
-impl Place {
-    /// With this policy; who is asked says yes.
-    pub(crate) fn new(policy: &str) -> Self {
-        Self::with(policy, true, Settings::default())
-    }
-
-    /// With a ready profile; who is asked says no.
-    pub(crate) fn ready(profile: &str) -> Self {
-        let policy = format!("default_profile = \"{profile}\"");
-        Self::with(&policy, false, Settings::default())
-    }
-
-    /// With a policy that does not look where paths lead.
-    pub(crate) fn blind(policy: &str) -> Self {
-        let policy = Policy::parse(policy).expect("a policy");
-        Self::of(policy, true, Settings::default())
-    }
-
-    pub(crate) fn with(policy: &str, yes: bool, settings: Settings) -> Self {
-        let policy = Policy::parse(policy).expect("a policy");
-        let real_path = Box::new(|path: &Path| path.canonicalize().ok());
-        Self::of(policy.with_real_path(real_path), yes, settings)
-    }
-
-    fn of(policy: Policy, yes: bool, settings: Settings) -> Self {
+impl TestHost {
+    /// With this policy; who is asked says yes, or no.
+    pub(crate) fn new(policy: Policy, yes: bool) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
-        let audit = directory.path().join("audit");
-        let audit = AuditLog::open(AuditOptions::new(&audit)).expect("a record");
+        let audit = AuditLog::open(AuditOptions::new(directory.path().join("audit")));
+        let audit = audit.expect("a record");
         Self {
             directory,
-            gate: Gate::new(Arc::new(policy), audit, Approvals::default()),
+            gate: Gate::new(policy.into(), audit, Approvals::default()),
             yes,
+            refuses: AtomicBool::new(false),
+            keeper: (env!("CARGO_BIN_EXE_fazai-toolbox-keeper").into(), vec![]),
+            timeout: Duration::from_secs(60),
             stop: Stop::new().expect("a stop"),
             said: Mutex::default(),
-            toolbox: Toolbox::new(vec![Arc::new(BuiltIn::new(settings))]),
+            asked: Mutex::default(),
         }
-    }
-
-    pub(crate) fn toolbox(&self) -> &Toolbox {
-        &self.toolbox
-    }
-
-    pub(crate) fn call(&self, name: &str, params: Value) -> Result<Value, ToolError> {
-        call(&*self.toolbox.get(name, self)?, &params, self)
-    }
-
-    #[track_caller]
-    pub(crate) fn done(&self, name: &str, params: Value) -> Value {
-        self.call(name, params.clone())
-            .unwrap_or_else(|fault| panic!("{name} {params}: {fault}"))
-    }
-
-    /// The text of why it was not done.
-    #[track_caller]
-    pub(crate) fn fault(&self, name: &str, params: Value) -> String {
-        match self.call(name, params.clone()) {
-            Ok(answer) => panic!("{name} {params}: {answer}"),
-            Err(fault) => fault.to_string(),
-        }
-    }
-
-    /// Whether the gate gave no permit.
-    #[track_caller]
-    pub(crate) fn refused(&self, name: &str, params: Value) {
-        match self.call(name, params.clone()) {
-            Err(ToolError::Refused(_)) => {}
-            other => panic!("{name} {params}: {other:?}"),
-        }
-    }
-
-    pub(crate) fn wants(&self, name: &str, params: &Value) -> Vec<Action> {
-        let tool = self.toolbox.get(name, self).expect("a tool");
-        wants(&*tool, params).expect("what it wants")
     }
 
     /// The record.
     pub(crate) fn entries(&self) -> Vec<Value> {
         let file = self.directory.path().join("audit/audit-000001.ndjson");
         let text = std::fs::read_to_string(file).expect("a record");
-        let lines = text.lines();
-        lines
-            .map(|line| serde_json::from_str(line).expect("JSON"))
-            .collect()
+        let lines = text.lines().map(serde_json::from_str);
+        lines.collect::<Result<_, _>>().expect("JSON")
     }
 
+    /// The actions for which there was a permit.
+    pub(crate) fn granted(&self) -> Vec<Value> {
+        let granted =
+            |one: &Value| one["decision"]["verdict"] == "allow" || !one["approved_by"].is_null();
+        let decided =
+            (self.entries().into_iter()).filter(|one| one["event"] == "decided" && granted(one));
+        decided.map(|one| one["action"].clone()).collect()
+    }
+
+    /// A file of this name in its directory.
     pub(crate) fn path(&self, name: &str) -> String {
         let path = self.directory.path().join(name);
         path.to_str().expect("UTF-8").to_owned()
     }
 }
 
-impl Host for Place {
+impl Host for TestHost {
     fn permit(&self, action: Action) -> Result<Permit, ToolError> {
+        self.asked.lock().expect("no panic").push(action.clone());
         let no = |fault: &dyn std::fmt::Display| ToolError::Refused(fault.to_string());
+        if self.refuses.load(Ordering::Relaxed) {
+            return Err(no(&"the policy says no"));
+        }
         let caller = Caller::User(User {
             uid: 1000,
             groups: vec![],
@@ -154,7 +116,7 @@ impl Host for Place {
     }
 
     fn say(&self, text: &str) {
-        self.said.lock().expect("no panic").push_str(text);
+        self.said.lock().expect("no panic").push(text.to_owned());
     }
 
     fn stop(&self) -> &Stop {
@@ -162,21 +124,20 @@ impl Host for Place {
     }
 
     fn how(&self, permit: &Permit) -> How {
+        let (program, args) = self.keeper.clone();
+        let own = OwnFiles {
+            secret: vec![self.directory.path().join("audit")],
+            ..OwnFiles::default()
+        };
         How {
             launcher: Launcher {
-                program: env!("CARGO_BIN_EXE_fazai-toolbox-keeper").into(),
-                args: Vec::new(),
+                program,
+                args,
                 user: None,
             },
-            confinement: Confinement::of(
-                permit,
-                OwnFiles {
-                    secret: vec![self.directory.path().join("audit")],
-                    ..OwnFiles::default()
-                },
-            ),
+            confinement: Confinement::of(permit, own),
             groups: None,
-            timeout: Duration::from_secs(60),
+            timeout: self.timeout,
             term_grace: Duration::from_millis(500),
             output_bytes_max: 1 << 20,
             stdin: None,
