@@ -7,6 +7,7 @@ mod retrieve;
 mod stream;
 mod valid;
 
+use fazai_models::chat::{Speaker, Turn};
 use fazai_models::engine::Request;
 use fazai_models::job::{Generate, Keep, Priority as EnginePriority, Thinking, Work};
 use fazai_models::vocabulary::Token;
@@ -24,38 +25,39 @@ use crate::registry::ModelLease;
 use crate::sessions::Lease;
 
 pub(super) async fn answer(context: &Context, ask: Ask) -> Done {
-    let ask = match voiced(context, ask).await {
-        Ok(ask) => ask,
-        Err(error) => return failed(context, error),
-    };
+    let answered = route(context, ask).await;
+    answered.unwrap_or_else(|error| failed(context, error))
+}
+
+/// To the local model, or to others where that is better or all that is left.
+async fn route(context: &Context, ask: Ask) -> Result<Done, WireError> {
+    let mut ask = ValidAsk::new(ask, &context.worker.settings())?;
+    // One lease for all ways that the request may go: nobody else gets in between.
+    let mut session = session(context, &ask)?;
+    persona::put_on(context, &mut ask, session.as_mut()).await?;
     // Before the local model is touched: it may be better to ask others.
-    let begun = match elsewhere(context, &ask, None).await {
-        Ok(Way::Ended(done)) => return *done,
+    let begun = match elsewhere(context, &ask, &mut session, None).await {
+        Ok(Way::Ended(done)) => return Ok(*done),
         Ok(Way::Here(begun)) => begun,
         // Nobody needs the cloud for what the local model can do.
         Err(error) if !ask.dry_run => {
             warn!(%error, "the cloud can't be used");
             None
         }
-        Err(error) => return failed(context, error),
+        Err(error) => return Err(error),
     };
     let went = begun.is_some();
-    let done = here(context, &ask, begun).await;
-    let Some(error) = done
-        .error
-        .as_ref()
-        .filter(|_| done.result.is_none() && !went)
-    else {
-        return done;
+    let done = here(context, &ask, &mut session, begun).await;
+    let failure = done.error.as_ref().filter(|error| {
+        done.result.is_none() && !went && crate::cloud::cause_of(error.code).is_some()
+    });
+    let Some(failure) = failure else {
+        return Ok(done);
     };
-    if crate::cloud::cause_of(error.code).is_none() {
-        return done;
-    }
-    match elsewhere(context, &ask, Some(error)).await {
-        Ok(Way::Ended(done)) => *done,
-        Ok(Way::Here(None)) => done,
-        Ok(Way::Here(begun)) => here(context, &ask, begun).await,
-        Err(fault) => failed(context, fault),
+    match elsewhere(context, &ask, &mut session, Some(failure)).await? {
+        Way::Ended(done) => Ok(*done),
+        Way::Here(None) => Ok(done),
+        Way::Here(begun) => Ok(here(context, &ask, &mut session, begun).await),
     }
 }
 
@@ -64,14 +66,6 @@ pub(super) async fn answer(context: &Context, ask: Ask) -> Done {
 pub(crate) async fn answer_here(context: &Context, mut ask: Ask) -> Done {
     ask.params.allow_cloud = Some(false);
     answer(context, ask).await
-}
-
-/// The request with the personality in which it is answered, whoever does.
-async fn voiced(context: &Context, ask: Ask) -> Result<ValidAsk, WireError> {
-    let mut ask = ValidAsk::new(ask, &context.worker.settings())?;
-    let mut session = session(context, &ask)?;
-    persona::put_on(context, &mut ask, session.as_mut()).await?;
-    Ok(ask)
 }
 
 /// What another's answer left to be gone on with.
@@ -93,6 +87,7 @@ enum Way {
 async fn elsewhere(
     context: &Context,
     ask: &ValidAsk,
+    session: &mut Option<Lease>,
     failed: Option<&WireError>,
 ) -> Result<Way, WireError> {
     if !context.worker.shared.cloud.is_configured() {
@@ -102,9 +97,8 @@ async fn elsewhere(
         }
         return Ok(Way::Here(None));
     }
-    let session = session(context, ask)?;
-    let turns = session.as_ref().map(|lease| lease.turns().to_vec());
-    let leaving = cloud::route(context, ask, &turns.unwrap_or_default(), failed).await?;
+    let turns = session.as_ref().map_or(&[][..], Lease::turns);
+    let leaving = cloud::route(context, ask, turns, failed).await?;
     let Some(leaving) = leaving else {
         let message = "raw, choices, regex, lark, logprobs and ignore_eos need the local model";
         return match ask.dry_run {
@@ -153,9 +147,15 @@ async fn elsewhere(
 }
 
 /// The answer of the local model.
-async fn here(context: &Context, ask: &ValidAsk, begun: Option<Begun>) -> Done {
+async fn here(
+    context: &Context,
+    ask: &ValidAsk,
+    session: &mut Option<Lease>,
+    begun: Option<Begun>,
+) -> Done {
     let (text, interrupted) = begun.map(|begun| (begun.text, begun.interrupted)).unzip();
-    let beginning = begin(context, ask.clone(), text.clone().unwrap_or_default());
+    let so_far = text.clone().unwrap_or_default();
+    let beginning = begin(context, ask.clone(), session, so_far);
     let mut done = match beginning.await {
         Ok(streaming) => streaming.run(context).await,
         // Cancelled while the model was being loaded: no failure, and nothing was written.
@@ -183,9 +183,13 @@ fn failed(context: &Context, error: WireError) -> Done {
 
 /// Everything before the first token: whatever can be refused is refused here. The answer goes on
 /// from `so_far`, which was sent already.
-async fn begin(context: &Context, ask: ValidAsk, so_far: String) -> Result<Streaming, WireError> {
+async fn begin<'a>(
+    context: &Context,
+    ask: ValidAsk,
+    session: &'a mut Option<Lease>,
+    so_far: String,
+) -> Result<Streaming<'a>, WireError> {
     let quota = context.quota()?;
-    let session = session(context, &ask)?;
     let model = context.lease(ask.model.clone(), ask.stream).await?;
     let turns = session
         .as_ref()
@@ -303,6 +307,25 @@ fn session(context: &Context, ask: &ValidAsk) -> Result<Option<Lease>, WireError
     lease
         .map(Some)
         .map_err(|fault| errors::from_session(&fault))
+}
+
+/// Adds the exchange to the session, if it came to an end of its own; the session's name.
+fn remember_turns(
+    session: Option<&mut Lease>,
+    ask: &ValidAsk,
+    answer: &str,
+    reason: FinishReason,
+) -> Option<String> {
+    let lease = session?;
+    if matches!(reason, FinishReason::Stop | FinishReason::Length) {
+        let said = ask.turns.iter().filter(|turn| turn.role != Speaker::System);
+        let answer = Turn {
+            role: Speaker::Assistant,
+            content: answer.to_owned(),
+        };
+        lease.append(said.cloned().chain([answer]));
+    }
+    Some(lease.name().to_owned())
 }
 
 fn thinking(ask: &ValidAsk, model: &ModelLease, opened: bool) -> Thinking {

@@ -234,7 +234,7 @@ impl Leaving {
         self,
         context: &Context,
         ask: &ValidAsk,
-        session: Option<Lease>,
+        session: &mut Option<Lease>,
     ) -> Ended {
         let Some((providers, cause)) = self.providers() else {
             let error = WireError::new(ErrorCode::Internal, "no provider was chosen");

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use fazai_models::chat::{Speaker, Turn};
 use fazai_models::engine::EventStream;
 use fazai_models::job::{ChosenToken, Event, FinishReason as EngineReason, JobError, Outcome};
 use fazai_models::text::Channel;
@@ -13,6 +12,7 @@ use fazai_protocol::{
 use serde_json::{Value, json};
 
 use super::super::{Context, HEARTBEAT};
+use super::remember_turns;
 use super::valid::ValidAsk;
 use crate::errors;
 use crate::quota::Permit;
@@ -23,10 +23,10 @@ use crate::sessions::Lease;
 const NEWS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What the answer begins with.
-pub(super) struct Started {
+pub(super) struct Started<'a> {
     pub(super) ask: ValidAsk,
     pub(super) model: ModelLease,
-    pub(super) session: Option<Lease>,
+    pub(super) session: &'a mut Option<Lease>,
     pub(super) events: EventStream,
     pub(super) prompt_tokens: u32,
     /// What was put behind the question.
@@ -40,8 +40,8 @@ pub(super) struct Started {
 }
 
 /// An answer on its way.
-pub(super) struct Streaming {
-    begun: Started,
+pub(super) struct Streaming<'a> {
+    begun: Started<'a>,
     answer: String,
     thinking: String,
     /// Kept for the last line of an answer that is not streamed.
@@ -72,8 +72,8 @@ impl LastProgress {
     }
 }
 
-impl Streaming {
-    pub(super) fn new(mut begun: Started) -> Self {
+impl<'a> Streaming<'a> {
+    pub(super) fn new(mut begun: Started<'a>) -> Self {
         Self {
             answer: std::mem::take(&mut begun.so_far),
             begun,
@@ -221,7 +221,7 @@ impl Streaming {
         self.told = Instant::now();
     }
 
-    fn finished(mut self, context: &Context, outcome: &Outcome) -> Done {
+    fn finished(self, context: &Context, outcome: &Outcome) -> Done {
         let killed = context.worker.shared.killed.is_cancelled();
         let reason = match outcome.reason {
             EngineReason::Stop => FinishReason::Stop,
@@ -248,7 +248,8 @@ impl Streaming {
             FinishReason::Stop | FinishReason::Length => Status::Done,
             _ => Status::Stopped,
         };
-        let session = self.keep_session(reason);
+        let ask = &self.begun.ask;
+        let session = remember_turns(self.begun.session.as_mut(), ask, &self.answer, reason);
         Done {
             result: Some(self.answer),
             metadata: status.into(),
@@ -303,25 +304,6 @@ impl Streaming {
             data: Some(data),
             ..done
         }
-    }
-
-    /// Adds the exchange to the session, if it came to an end of its own.
-    fn keep_session(&mut self, reason: FinishReason) -> Option<String> {
-        let lease = self.begun.session.as_mut()?;
-        if matches!(reason, FinishReason::Stop | FinishReason::Length) {
-            let said = self
-                .begun
-                .ask
-                .turns
-                .iter()
-                .filter(|turn| turn.role != Speaker::System);
-            let answer = Turn {
-                role: Speaker::Assistant,
-                content: self.answer.clone(),
-            };
-            lease.append(said.cloned().chain([answer]));
-        }
-        Some(lease.name().to_owned())
     }
 
     fn usage(&self, context: &Context, outcome: &Outcome) -> Usage {

@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use fazai_cloud::{Answer, Failure, Finish, Finished, Piece};
-use fazai_models::chat::{Speaker, Turn};
 use fazai_protocol::{
     Done, ErrorCode, FinishReason, Line, Phase, Source, Status, TextLine, Usage, WireError,
 };
 use serde_json::json;
 
 use super::super::super::{Context, HEARTBEAT};
+use super::super::remember_turns;
 use super::super::valid::ValidAsk;
 use super::{Ended, until};
 use crate::sessions::Lease;
@@ -44,7 +44,7 @@ impl<'a> Streaming<'a> {
         }
     }
 
-    pub(super) async fn run(mut self, mut answer: Answer, session: Option<Lease>) -> Ended {
+    pub(super) async fn run(mut self, mut answer: Answer, session: &mut Option<Lease>) -> Ended {
         for warning in &answer.warnings {
             let text = warning.to_string();
             self.context.warn(self.ask.stream, text).await;
@@ -97,7 +97,7 @@ impl<'a> Streaming<'a> {
         }
     }
 
-    fn ended(self, end: End, finished: &Finished, session: Option<Lease>) -> Ended {
+    fn ended(self, end: End, finished: &Finished, session: &mut Option<Lease>) -> Ended {
         let (reason, status, error) = match end {
             End::Whole => {
                 let reason = match finished.finish {
@@ -130,7 +130,7 @@ impl<'a> Streaming<'a> {
                 (FinishReason::Error, Status::Error, Some(error))
             }
         };
-        let session = session.map(|lease| keep(lease, self.ask, &self.answer, reason));
+        let session = remember_turns(session.as_mut(), self.ask, &self.answer, reason);
         let usage = self.usage(finished);
         Ended::Done(Box::new(Done {
             metadata: status.into(),
@@ -179,17 +179,4 @@ fn source(finished: &Finished) -> Source {
     } else {
         Source::Cloud(provenance.provider.clone())
     }
-}
-
-/// Adds the exchange to the session, if it came to an end of its own.
-fn keep(mut lease: Lease, ask: &ValidAsk, answer: &str, reason: FinishReason) -> String {
-    if matches!(reason, FinishReason::Stop | FinishReason::Length) {
-        let said = ask.turns.iter().filter(|turn| turn.role != Speaker::System);
-        let answer = Turn {
-            role: Speaker::Assistant,
-            content: answer.to_owned(),
-        };
-        lease.append(said.cloned().chain([answer]));
-    }
-    lease.name().to_owned()
 }
