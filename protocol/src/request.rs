@@ -402,6 +402,9 @@ pub struct ResearchParams {
     /// Have a model answer from the passages, naming those that it used.
     #[serde(skip_serializing_if = "is_false")]
     pub answer: bool,
+    /// Look it up in the documentation that the settings name, too: the question leaves the machine.
+    #[serde(skip_serializing_if = "is_false")]
+    pub documentation: bool,
 }
 
 /// Named arguments of `personality`.

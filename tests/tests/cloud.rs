@@ -24,6 +24,8 @@ enum Does {
     Fails,
     /// Says "Hi " and nothing more, until the client leaves.
     Stalls,
+    /// Has one passage of documentation, whatever is looked up.
+    Documents,
 }
 
 struct Provider {
@@ -34,6 +36,7 @@ struct Provider {
 #[derive(Default)]
 struct Seen {
     connections: usize,
+    heads: Vec<String>,
     bodies: Vec<String>,
     left: bool,
 }
@@ -65,14 +68,14 @@ impl Provider {
 async fn serve(mut socket: TcpStream, does: Does, seen: Arc<Mutex<Seen>>) {
     let mut bytes = Vec::new();
     let mut part = [0; 4096];
-    let body = loop {
+    let (head, body) = loop {
         let text = String::from_utf8_lossy(&bytes).into_owned();
         if let Some((head, body)) = text.split_once("\r\n\r\n") {
             let length = head
                 .lines()
                 .find_map(|line| line.strip_prefix("content-length: "));
-            if body.len() >= length.unwrap().parse().unwrap() {
-                break body.to_owned();
+            if body.len() >= length.unwrap_or("0").parse().unwrap() {
+                break (head.to_owned(), body.to_owned());
             }
         }
         match socket.read(&mut part).await {
@@ -80,7 +83,11 @@ async fn serve(mut socket: TcpStream, does: Does, seen: Arc<Mutex<Seen>>) {
             Ok(count) => bytes.extend_from_slice(&part[..count]),
         }
     };
-    seen.lock().unwrap().bodies.push(body);
+    {
+        let mut seen = seen.lock().unwrap();
+        seen.heads.push(head);
+        seen.bodies.push(body);
+    }
     let said = |text: &str| {
         let frame = json!({ "model": "big-1", "choices": [{ "delta": { "content": text } }] });
         format!("data: {frame}\n\n")
@@ -88,6 +95,15 @@ async fn serve(mut socket: TcpStream, does: Does, seen: Arc<Mutex<Seen>>) {
     let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
     let text = match does {
         Does::Fails => "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n".to_owned(),
+        Does::Documents => {
+            let found = json!({ "infoSnippets": [{
+                "breadcrumb": "relayhost", "content": "relayhost = [mail.example.org]:587",
+                "pageId": "https://docs.example.org/postfix",
+            }] });
+            let head =
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n";
+            format!("{head}{found}")
+        }
         Does::Cuts | Does::Stalls => format!("{head}{}", said("Hi ")),
         Does::Answers => {
             let stop = json!({ "choices": [{ "delta": {}, "finish_reason": "stop" }] });
@@ -367,4 +383,85 @@ async fn what_left_is_in_the_record_with_what_was_taken_out() {
     );
     assert!(!text.contains("anna@"), "{text}");
     drop(directory);
+}
+
+fn research(id: &str, input: &str) -> String {
+    let params = json!({ "documentation": true });
+    json!({ "action": "research", "action_id": id, "input": input, "params": params }).to_string()
+}
+
+#[tokio::test]
+async fn documentation_is_looked_up_without_secrets() {
+    let server = Provider::new(Does::Documents).await;
+    let more = format!("documentation_url = {}", server.url);
+    let (worker, _directory) = worker(echo(), &[], &more).await;
+    let audit = worker.worker.settings().policy.audit_dir.clone();
+    let mut wire = worker.connect().await;
+    let done = wire
+        .call(&research("1", "postfix relay for anna@example.org"))
+        .await;
+    let result = done["result"].as_str().unwrap();
+    assert!(
+        result.starts_with("[1] relayhost (https://docs.example.org/postfix)\nrelayhost = "),
+        "{done}"
+    );
+    let found = &done["data"]["passages"][0];
+    assert_eq!(found["found_by"], "documentation", "{done}");
+    let head = server.seen.lock().unwrap().heads[0].clone();
+    assert!(
+        head.starts_with("GET /v1/v3/search?query=postfix"),
+        "{head}"
+    );
+    assert!(!head.contains("anna"), "{head}");
+    let record = std::fs::read_to_string(audit.join("audit-000001.ndjson")).unwrap();
+    assert!(record.contains("\"redacted\":{\"email\":1}"), "{record}");
+    // Without being asked to, nothing is looked up.
+    wire.call(r#"{"action":"research","action_id":"2","input":"postfix relay"}"#)
+        .await;
+    assert_eq!(server.connections(), 1);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn documentation_that_is_away_or_forbidden_is_a_warning() {
+    let down = Provider::new(Does::Fails).await;
+    let open = format!("documentation_url = {}", down.url);
+    let off = format!("{open}\nallow_cloud = off");
+    for (more, why, connections) in [
+        (open.as_str(), "503", 1),
+        (off.as_str(), "allow_cloud is off", 1),
+        ("", "set documentation_url", 1),
+    ] {
+        let (worker, _directory) = worker(echo(), &[], more).await;
+        let mut wire = worker.connect().await;
+        wire.send(&research("1", "postfix")).await;
+        let warning = wire.next().await.unwrap();
+        assert_eq!(warning["action"], "warning", "{warning}");
+        assert!(
+            warning["result"].as_str().unwrap().contains(why),
+            "{warning}"
+        );
+        let done = wire.done("1").await;
+        assert!(done["error"].is_null(), "{done}");
+        assert_eq!(down.connections(), connections, "{more}");
+        worker.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_gpu_that_others_have_sends_requests_elsewhere() {
+    let provider = Provider::new(Does::Answers).await;
+    for (probe, source) in [
+        ("sh -c 'exit 3'", "cloud:big"),
+        ("true", "local"),
+        ("/no/such/probe", "local"),
+    ] {
+        let more = format!("gpu_probe = {probe}");
+        let (worker, _directory) = worker(echo(), &[("big", &provider)], &more).await;
+        worker.worker.warm_up().await.unwrap();
+        let mut wire = worker.connect().await;
+        let done = wire.call(&ask("1", &json!({}))).await;
+        assert_eq!(done["source"], source, "{probe}: {done}");
+        worker.stop().await;
+    }
 }

@@ -22,13 +22,14 @@ mod small;
 mod tools;
 mod watch;
 
-use std::io;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use fazai::config::Settings;
 use fazai_protocol::client::Client;
+use fazai_protocol::{Done, Line, Operation};
 
 /// Local models behind a line-delimited JSON socket.
 #[derive(Debug, Parser)]
@@ -164,6 +165,35 @@ impl Worker {
             settings.server.drain_ms = 0;
             let found = self.connect.running_or_own(settings).await?;
             attend(found, work).await
+        })
+    }
+}
+
+impl Worker {
+    /// Asks and reads the answer to its end. Questions are asked on the terminal; `show` sees every
+    /// line before the last and says whether that was all there is to show of it: otherwise a
+    /// warning is told on standard error.
+    fn follow(
+        &self,
+        operation: Operation,
+        mut show: impl FnMut(&Line) -> anyhow::Result<bool>,
+    ) -> anyhow::Result<Done> {
+        self.with(|client| async move {
+            let mut reply = client.send(operation).await?;
+            while let Some(line) = reply.next().await? {
+                if let Line::Done(done) = line {
+                    return Ok(*done);
+                }
+                let shown = show(&line)?;
+                match line {
+                    Line::Approval(question) => shell::ask(&client, &question).await?,
+                    Line::Warning(warning) if !shown => {
+                        writeln!(io::stderr(), "fazai: {}", output::clean(&warning.result))?;
+                    }
+                    _ => {}
+                }
+            }
+            anyhow::bail!("the answer has no end")
         })
     }
 }

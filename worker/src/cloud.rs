@@ -1,12 +1,14 @@
 //! The cloud of this worker: opened when it is first needed, and how the local model stands.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
+use fazai_cloud::documentation::Documentation;
 use fazai_cloud::route::{Against, Cause};
-use fazai_cloud::{Cloud, CloudError};
+use fazai_cloud::{Cloud, CloudError, KeySource, program};
 use fazai_protocol::ErrorCode;
 use tokio::sync::watch;
-use tracing::error;
+use tracing::{error, warn};
 
 use crate::config::{CloudSettings, Settings};
 
@@ -23,6 +25,8 @@ pub(crate) enum CloudFault {
 pub(crate) struct Clouds {
     settings: watch::Receiver<Arc<Settings>>,
     opened: Mutex<Option<Arc<Cloud>>>,
+    documentation: Mutex<Option<Arc<Documentation>>>,
+    pub(crate) probe: Probe,
 }
 
 impl Clouds {
@@ -30,6 +34,8 @@ impl Clouds {
         Self {
             settings,
             opened: Mutex::default(),
+            documentation: Mutex::default(),
+            probe: Probe::default(),
         }
     }
 
@@ -42,7 +48,7 @@ impl Clouds {
 
     /// The cloud. Blocks; one that can't be opened is tried again by the next who needs it.
     pub(crate) fn open(&self) -> Result<Arc<Cloud>, CloudFault> {
-        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut opened = lock(&self.opened);
         if let Some(cloud) = &*opened {
             return Ok(Arc::clone(cloud));
         }
@@ -52,9 +58,33 @@ impl Clouds {
         Ok(cloud)
     }
 
+    /// Where documentation is looked up. Blocks.
+    pub(crate) fn documentation(&self) -> Result<Arc<Documentation>, CloudFault> {
+        let mut place = lock(&self.documentation);
+        if let Some(place) = &*place {
+            return Ok(Arc::clone(place));
+        }
+        let settings = Arc::clone(&self.settings.borrow());
+        let Some(url) = &settings.cloud.documentation_url else {
+            let why = "set documentation_url in [cloud]".to_owned();
+            return Err(CloudFault::Settings(why));
+        };
+        if settings.cloud.allow == Some(false) {
+            let why = "allow_cloud is off in [cloud]".to_owned();
+            return Err(CloudFault::Settings(why));
+        }
+        let key = settings.cloud.documentation_key_file.clone();
+        let keys = key.map(KeySource::File).into_iter().collect();
+        let redact = completed(&settings.cloud)?.redact;
+        let opened = Arc::new(Documentation::new(url, keys, &redact)?);
+        *place = Some(Arc::clone(&opened));
+        Ok(opened)
+    }
+
     /// Takes new settings; with a mistake in them the old ones stay.
     pub(crate) fn reload(&self) {
-        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        *lock(&self.documentation) = None;
+        let mut opened = lock(&self.opened);
         let Some(old) = opened.take() else { return };
         let settings = completed(&self.settings.borrow().cloud);
         match settings.and_then(|settings| Ok(old.reopened(settings)?)) {
@@ -65,6 +95,10 @@ impl Clouds {
             }
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The settings, and what this machine knows about itself that others need not know.
@@ -84,6 +118,52 @@ fn completed(settings: &CloudSettings) -> Result<fazai_cloud::Settings, CloudFau
         .users
         .extend(user.filter(|name| name != "root"));
     Ok(cloud)
+}
+
+/// How long the GPU's probe may take, and for how long its answer holds.
+const PROBE_TIME_MAX: Duration = Duration::from_secs(2);
+const PROBE_AGE_MAX: Duration = Duration::from_secs(10);
+/// What it may write, which nobody reads.
+const PROBE_BYTES_MAX: usize = 64 << 10;
+
+/// What the GPU's probe said, and when.
+#[derive(Default)]
+pub(crate) struct Probe(tokio::sync::Mutex<Option<(Instant, bool)>>);
+
+impl Probe {
+    /// Whether others have the GPU. A probe that can't be run says nothing.
+    pub(crate) async fn gpu_busy(&self, command: &[String]) -> Option<Against> {
+        let program = command.first()?;
+        let mut last = self.0.lock().await;
+        let busy = match *last {
+            Some((at, busy)) if at.elapsed() < PROBE_AGE_MAX => busy,
+            _ => {
+                let busy = says_busy(command.to_vec()).await;
+                *last = Some((Instant::now(), busy));
+                busy
+            }
+        };
+        busy.then(|| Against {
+            cause: Cause::GpuBusy,
+            detail: format!("{program} says that others have the GPU"),
+            fatal: false,
+        })
+    }
+}
+
+async fn says_busy(command: Vec<String>) -> bool {
+    let running = tokio::task::spawn_blocking(move || {
+        program::run(&command, "the GPU's probe", PROBE_TIME_MAX, PROBE_BYTES_MAX)
+    });
+    match running.await {
+        Ok(Ok(ran)) => !ran.status.success(),
+        Ok(Err(fault)) => {
+            warn!(%fault, "nobody knows whether others have the GPU");
+            false
+        }
+        // The message of a panic is in the log.
+        Err(_) => false,
+    }
 }
 
 /// What a failure of the local model says about it; none: nobody else could do better.

@@ -10,6 +10,7 @@ use reqwest::header::{
 };
 use reqwest::{Client, Response, StatusCode, redirect};
 use serde_json::Value;
+use url::Url;
 
 use crate::error::{CloudError, Failure, FailureKind};
 use crate::keys::Key;
@@ -51,22 +52,11 @@ impl Http {
         key: Option<&Key>,
     ) -> Result<Response, Failure> {
         let fail = |kind, why: String| Failure::new(&settings.name, kind, why);
-        let mut headers = HeaderMap::new();
+        let mut headers = key_header(settings, prepared.auth, key)?;
         for (name, value) in &prepared.headers {
             if let Ok(value) = HeaderValue::from_str(value) {
                 headers.insert(*name, value);
             }
-        }
-        if let Some(key) = key {
-            let (name, text) = match prepared.auth {
-                Auth::Bearer => (AUTHORIZATION, format!("Bearer {}", key.expose())),
-                Auth::Header(name) => (HeaderName::from_static(name), key.expose().to_owned()),
-            };
-            let text = zeroize::Zeroizing::new(text);
-            let mut value = HeaderValue::from_str(&text)
-                .map_err(|_| fail(FailureKind::NoKey, "the key can't be a header".into()))?;
-            value.set_sensitive(true);
-            headers.insert(name, value);
         }
         let request = self
             .0
@@ -79,27 +69,83 @@ impl Http {
         if status != StatusCode::OK {
             return Err(refused(response, settings, key).await);
         }
-        let kind = response.headers().get(CONTENT_TYPE);
-        let kind = kind
-            .and_then(|kind| kind.to_str().ok())
-            .unwrap_or("nothing")
-            .to_owned();
         let wanted: &[&str] = match settings.kind.framing() {
             Framing::Sse => &["text/event-stream"],
             Framing::Lines => &["application/x-ndjson", "application/json"],
         };
-        let essence = kind
-            .split(';')
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .to_ascii_lowercase();
-        if wanted.contains(&essence.as_str()) {
-            return Ok(response);
-        }
-        let why = format!("it answered with {essence} and not with {}", wanted[0]);
-        Err(fail(FailureKind::Malformed, why))
+        of_type(response, settings, wanted)
     }
+
+    /// Gets a whole answer of JSON.
+    pub(crate) async fn get(
+        &self,
+        settings: &ProviderSettings,
+        url: Url,
+        key: Option<&Key>,
+        bytes_max: usize,
+    ) -> Result<Vec<u8>, Failure> {
+        let fail = |kind, why: String| Failure::new(&settings.name, kind, why);
+        let headers = key_header(settings, Auth::Bearer, key)?;
+        let sent = self.0.get(url).headers(headers).send().await;
+        let response = sent.map_err(|fault| fail(kind_of(&fault), told(&fault, settings)))?;
+        if response.status() != StatusCode::OK {
+            return Err(refused(response, settings, key).await);
+        }
+        let mut response = of_type(response, settings, &["application/json"])?;
+        let mut body = Vec::new();
+        loop {
+            match response.chunk().await {
+                Ok(Some(chunk)) if body.len() + chunk.len() > bytes_max => {
+                    let why = format!("its answer is longer than {bytes_max} bytes");
+                    return Err(fail(FailureKind::TooLarge, why));
+                }
+                Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+                Ok(None) => return Ok(body),
+                Err(fault) => return Err(fail(FailureKind::Cut, told(&fault, settings))),
+            }
+        }
+    }
+}
+
+/// The key, where the server wants it.
+fn key_header(
+    settings: &ProviderSettings,
+    auth: Auth,
+    key: Option<&Key>,
+) -> Result<HeaderMap, Failure> {
+    let mut headers = HeaderMap::new();
+    let Some(key) = key else { return Ok(headers) };
+    let (name, text) = match auth {
+        Auth::Bearer => (AUTHORIZATION, format!("Bearer {}", key.expose())),
+        Auth::Header(name) => (HeaderName::from_static(name), key.expose().to_owned()),
+    };
+    let text = zeroize::Zeroizing::new(text);
+    let mut value = HeaderValue::from_str(&text).map_err(|_| {
+        let why = "the key can't be a header";
+        Failure::new(&settings.name, FailureKind::NoKey, why)
+    })?;
+    value.set_sensitive(true);
+    headers.insert(name, value);
+    Ok(headers)
+}
+
+/// The response, if it is of a type that can be read.
+fn of_type(
+    response: Response,
+    settings: &ProviderSettings,
+    wanted: &[&str],
+) -> Result<Response, Failure> {
+    let kind = response.headers().get(CONTENT_TYPE);
+    let kind = kind
+        .and_then(|kind| kind.to_str().ok())
+        .unwrap_or("nothing");
+    let essence = kind.split(';').next().unwrap_or_default();
+    let essence = essence.trim().to_ascii_lowercase();
+    if wanted.contains(&essence.as_str()) {
+        return Ok(response);
+    }
+    let why = format!("it answered with {essence} and not with {}", wanted[0]);
+    Err(Failure::new(&settings.name, FailureKind::Malformed, why))
 }
 
 fn kind_of(fault: &reqwest::Error) -> FailureKind {

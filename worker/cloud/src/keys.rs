@@ -7,12 +7,12 @@ use std::fmt;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
 
 use crate::error::{CloudError, io};
+use crate::program::{self, read_text};
 
 /// A key for a provider.
 #[derive(Clone, PartialEq, Eq)]
@@ -156,58 +156,19 @@ fn file(path: &Path) -> Result<Zeroizing<String>, CloudError> {
 }
 
 fn text(from: impl Read, what: &str) -> Result<Zeroizing<String>, CloudError> {
-    let mut text = Zeroizing::new(String::with_capacity(SOURCE_BYTES_MAX + 1));
-    let read = from
-        .take(SOURCE_BYTES_MAX as u64 + 1)
-        .read_to_string(&mut text);
-    let bytes = read.map_err(io(what))?;
-    if bytes > SOURCE_BYTES_MAX {
-        return Err(CloudError::Settings(format!(
-            "{what} is longer than 64 KiB"
-        )));
-    }
-    Ok(text)
+    read_text(from, SOURCE_BYTES_MAX, what)
 }
 
 /// What a program writes. It is ended if it takes too long.
 fn command(words: &[String]) -> Result<Zeroizing<String>, CloudError> {
-    let [program, arguments @ ..] = words else {
-        return Err(CloudError::Settings("the key command is empty".to_owned()));
-    };
+    let program = words.first().map_or("", String::as_str);
     let what = format!("the key command {program}");
-    let mut child = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(io(&*what))?;
-    let Some(out) = child.stdout.take() else {
-        return Err(CloudError::Settings(format!("{what} has no output")));
-    };
-    let named = what.clone();
-    // A program that closes nothing is ended below, which ends the reading, too.
-    let reading = std::thread::spawn(move || text(out, &named));
-    let end = Instant::now() + COMMAND_TIME_MAX;
-    let status = loop {
-        if let Some(status) = child.try_wait().map_err(io(&*what))? {
-            break status;
-        }
-        if Instant::now() >= end {
-            // It may have ended meanwhile.
-            let _ = child.kill();
-            let _ = child.wait();
-            return Err(CloudError::Settings(format!(
-                "{what} took longer than 10 s"
-            )));
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    };
-    if !status.success() {
+    let ran = program::run(words, &what, COMMAND_TIME_MAX, SOURCE_BYTES_MAX)?;
+    if !ran.status.success() {
+        let status = ran.status;
         return Err(CloudError::Settings(format!("{what} failed: {status}")));
     }
-    let read = reading.join();
-    read.unwrap_or_else(|_| Err(CloudError::Settings(format!("{what} could not be read"))))
+    Ok(ran.output)
 }
 
 /// The keys of one provider, and how long each of them rests.

@@ -13,10 +13,12 @@
 //! | `attempt.rs` | one provider's answer, with its four times and its limits |
 //! | `answer.rs` | the answer that a caller reads: secrets restored, cost settled however it ends |
 //! | `keys.rs` | where keys are, which one is used, which one rests |
+//! | `program.rs` | programs that the settings name |
 //! | `breaker.rs` | providers that fail are left alone |
 //! | `redact.rs`, `redact/` | what is taken out before sending, and put back into the answer |
 //! | `budget.rs`, `budget/` | reserved before, settled after, kept across a `kill -9` |
 //! | `prices.rs` | what tokens cost |
+//! | `documentation.rs` | documentation that is looked up at a server |
 //! | `schema.rs` | whether an answer is the JSON that was asked for |
 //! | `cache.rs` | identical requests at temperature 0 |
 //! | `error.rs` | everything that can go wrong |
@@ -29,12 +31,14 @@ pub mod breaker;
 pub mod budget;
 pub mod cache;
 mod cloud;
+pub mod documentation;
 mod endpoint;
 pub mod error;
 mod frames;
 mod http;
 pub mod keys;
 pub mod prices;
+pub mod program;
 pub mod provider;
 pub mod redact;
 pub mod request;

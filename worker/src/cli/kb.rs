@@ -1,8 +1,7 @@
 //! `fazai kb` and `fazai research`: what is remembered.
 
 use clap::{Args, Subcommand};
-use fazai_protocol::client::Client;
-use fazai_protocol::{Call, CommitParams, KbCall, KbParams, Line, Operation, ResearchParams};
+use fazai_protocol::{Call, CommitParams, Done, KbCall, KbParams, Line, Operation, ResearchParams};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
@@ -116,6 +115,9 @@ pub(crate) struct Research {
     /// Have the model answer from them, if it is large enough to read
     #[arg(long)]
     answer: bool,
+    /// Look it up in the documentation that the settings name, too: the question leaves the machine
+    #[arg(long)]
+    documentation: bool,
     /// JSON, also on a terminal
     #[arg(long)]
     json: bool,
@@ -143,8 +145,14 @@ pub(super) fn kb(input: impl Into<String>) -> Operation {
 
 /// One line, one answer.
 pub(super) fn ask(worker: &Worker, operation: Operation, json: bool) -> anyhow::Result<()> {
-    let call = |client: Client| async move { Ok(client.call(operation).await?) };
-    let done = worker.with(call)?;
+    let done = worker.follow(operation, |_| Ok(false))?;
+    finish(done, json)
+}
+
+fn finish(done: Done, json: bool) -> anyhow::Result<()> {
+    if let Some(error) = done.error {
+        return Err(error.into());
+    }
     let data = done.data.unwrap_or(Value::Null);
     output::print(json, &done.result.unwrap_or_default(), &data)
 }
@@ -170,28 +178,15 @@ impl Add {
         let style = "{spinner} {pos} of {len} files";
         let bar = ProgressBar::no_length().with_style(ProgressStyle::with_template(style)?);
         let shown = bar.clone();
-        let done = self.worker.with(|client| async move {
-            let mut reply = client.send(Operation::Kb(Box::new(call))).await?;
-            while let Some(line) = reply.next().await? {
-                match line {
-                    Line::Progress(progress) => {
-                        shown.set_length(progress.total.unwrap_or_default().into());
-                        shown.set_position(progress.done.unwrap_or_default().into());
-                    }
-                    Line::Approval(question) => super::shell::ask(&client, &question).await?,
-                    Line::Done(done) => return Ok(*done),
-                    _ => {}
-                }
+        let done = self.worker.follow(Operation::Kb(Box::new(call)), |line| {
+            if let Line::Progress(progress) = line {
+                shown.set_length(progress.total.unwrap_or_default().into());
+                shown.set_position(progress.done.unwrap_or_default().into());
             }
-            Err(anyhow::anyhow!("the answer has no end"))
+            Ok(false)
         });
         bar.finish_and_clear();
-        let done = done?;
-        if let Some(error) = done.error {
-            return Err(error.into());
-        }
-        let data = done.data.unwrap_or(Value::Null);
-        output::print(self.json, &done.result.unwrap_or_default(), &data)
+        finish(done?, self.json)
     }
 }
 
@@ -226,6 +221,7 @@ impl Research {
                 k: self.count,
                 tags: self.tags.clone(),
                 answer: self.answer,
+                documentation: self.documentation,
             },
         });
         ask(&self.worker, research, self.json)

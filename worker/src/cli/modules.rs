@@ -210,38 +210,33 @@ impl CallCommand {
             ..ModuleCall::new(self.command.join(" "))
         };
         let json = self.json;
-        self.worker.with(|client| async move {
-            let mut reply = client.send(Operation::Module(Box::new(call))).await?;
-            let mut fresh = true;
-            while let Some(line) = reply.next().await? {
-                if json {
-                    output::json_line(&line)?;
-                }
+        let mut fresh = true;
+        let done = self
+            .worker
+            .follow(Operation::Module(Box::new(call)), |line| {
                 match line {
-                    Line::Module(piece) if !json => {
+                    line if json => output::json_line(line)?,
+                    Line::Module(piece) => {
                         write!(io::stdout().lock(), "{}", output::clean(&piece.result))?;
                         fresh = piece.result.ends_with('\n');
                     }
-                    Line::Warning(warning) if !json => {
-                        writeln!(io::stderr().lock(), "fazai: {}", warning.result)?;
-                    }
-                    Line::Done(done) => {
-                        if !fresh {
-                            writeln!(io::stdout().lock())?;
-                        }
-                        return match done.error {
-                            Some(mut error) => {
-                                // Its words are on the screen already.
-                                error.hint.take_if(|_| error.code == ErrorCode::ModuleError);
-                                Err(error.into())
-                            }
-                            None => Ok(()),
-                        };
-                    }
                     _ => {}
                 }
+                Ok(json)
+            })?;
+        if json {
+            output::json_line(&Line::Done(Box::new(done.clone())))?;
+        }
+        if !fresh {
+            writeln!(io::stdout().lock())?;
+        }
+        match done.error {
+            Some(mut error) => {
+                // Its words are on the screen already.
+                error.hint.take_if(|_| error.code == ErrorCode::ModuleError);
+                Err(error.into())
             }
-            Err(anyhow::anyhow!("the answer has no end"))
-        })
+            None => Ok(()),
+        }
     }
 }

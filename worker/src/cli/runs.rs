@@ -2,10 +2,10 @@
 
 use clap::{Args, Subcommand};
 use fazai_protocol::client::Client;
-use fazai_protocol::{Line, Operation, RunsCall};
+use fazai_protocol::{Operation, RunsCall};
 use serde_json::Value;
 
-use super::{Worker, ask, output, shell};
+use super::{Worker, ask, output};
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -110,18 +110,10 @@ impl Named {
 /// Shows the lines of a run as they come, and asks what the policy asks.
 pub(super) fn follow(worker: &Worker, run: Operation, json: bool) -> anyhow::Result<()> {
     let mut screen = ask::Screen::new(json);
-    worker.with(|client| async move {
-        let mut reply = client.send(run).await?;
-        while let Some(line) = reply.next().await? {
-            if let Line::Done(done) = line {
-                screen.end(&done)?;
-                return done.error.map_or(Ok(()), |error| Err(error.into()));
-            }
-            screen.show(&line)?;
-            if let Line::Approval(question) = &line {
-                shell::ask(&client, question).await?;
-            }
-        }
-        Err(anyhow::anyhow!("the answer has no end"))
-    })
+    let done = worker.follow(run, |line| {
+        screen.show(line)?;
+        Ok(true)
+    })?;
+    screen.end(&done)?;
+    done.error.map_or(Ok(()), |error| Err(error.into()))
 }

@@ -60,24 +60,21 @@ impl Shell {
             ..ShellCall::new(self.text()?)
         };
         let (json, dry_run) = (self.json, self.dry_run);
-        let done = self.worker.with(|client| async move {
-            let mut reply = client.send(Operation::Shell(Box::new(call))).await?;
-            while let Some(line) = reply.next().await? {
-                if json {
-                    output::json_line(&line)?;
-                }
+        let done = self
+            .worker
+            .follow(Operation::Shell(Box::new(call)), |line| {
                 match line {
-                    Line::Shell(line) if !json && line.metadata == ShellEvent::Stream => {
+                    line if json => output::json_line(line)?,
+                    Line::Shell(line) if line.metadata == ShellEvent::Stream => {
                         output::say(&line.result)?;
                     }
-                    Line::Approval(question) => ask(&client, &question).await?,
-                    Line::Warning(warning) if !json => eprintln!("fazai: {}", warning.result),
-                    Line::Done(done) => return Ok(*done),
                     _ => {}
                 }
-            }
-            Err(anyhow::anyhow!("the answer has no end"))
-        })?;
+                Ok(json)
+            })?;
+        if json {
+            output::json_line(&Line::Done(Box::new(done.clone())))?;
+        }
         finish(done, dry_run)
     }
 

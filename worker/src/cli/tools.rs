@@ -7,7 +7,7 @@ use fazai_protocol::client::Client;
 use fazai_protocol::{Call, Done, Line, NoParams, Operation, ToolCall, ToolParams};
 use serde_json::Value;
 
-use super::{Worker, output, shell};
+use super::{Worker, output};
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -162,20 +162,15 @@ impl CallCommand {
             },
             ..ToolCall::new("")
         };
-        let done = self.worker.with(|client| async move {
-            let mut reply = client.send(Operation::Tool(Box::new(call))).await?;
-            while let Some(line) = reply.next().await? {
-                match line {
-                    // Its answer comes at the end; this is what it says meanwhile.
-                    Line::Tool(piece) => write!(io::stderr(), "{}", output::clean(&piece.result))?,
-                    Line::Approval(question) => shell::ask(&client, &question).await?,
-                    Line::Warning(warning) => eprintln!("fazai: {}", warning.result),
-                    Line::Done(done) => return Ok(*done),
-                    _ => {}
+        let done = self
+            .worker
+            .follow(Operation::Tool(Box::new(call)), |line| {
+                // Its answer comes at the end; this is what it says meanwhile.
+                if let Line::Tool(piece) = line {
+                    write!(io::stderr(), "{}", output::clean(&piece.result))?;
                 }
-            }
-            Err(anyhow::anyhow!("the answer has no end"))
-        })?;
+                Ok(false)
+            })?;
         if let Some(error) = done.error {
             return Err(error.into());
         }

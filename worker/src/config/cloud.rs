@@ -37,6 +37,12 @@ pub struct CloudSettings {
     pub cache_age_s_max: u64,
     /// With less memory free than this, requests leave; 0: never for that.
     pub low_memory_bytes: u64,
+    /// Where documentation is looked up; none: nowhere.
+    pub documentation_url: Option<String>,
+    /// The key for that.
+    pub documentation_key_file: Option<PathBuf>,
+    /// A program that says whether others have the GPU, by its words; empty: none.
+    pub gpu_probe: Vec<String>,
     /// The sections `[cloud.NAME]`.
     pub providers: Vec<ProviderSection>,
     /// What v2's `[openai]` and `[openrouter]` say; without a key they are no providers.
@@ -201,9 +207,7 @@ impl ProviderSection {
             "api_key_env" => self.keys.push(KeySource::Env(value.to_owned())),
             "api_key_credential" => self.keys.push(KeySource::Credential(value.to_owned())),
             "api_key_command" => {
-                let words =
-                    shlex::split(value).ok_or("a command is needed, quoted as in a shell")?;
-                self.keys.push(KeySource::Command(words));
+                self.keys.push(KeySource::Command(words(value)?));
             }
             "label_max" => {
                 self.label_max = Some(match value {
@@ -256,6 +260,11 @@ impl ProviderSection {
         provider.check().map_err(|fault| fault.to_string())?;
         Ok(provider)
     }
+}
+
+/// A command by its words.
+pub(super) fn words(text: &str) -> Result<Vec<String>, String> {
+    shlex::split(text).ok_or_else(|| "a command is needed, quoted as in a shell".to_owned())
 }
 
 /// Names with commas between them.

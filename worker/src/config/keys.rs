@@ -253,7 +253,7 @@ keys! {
         "causes", "Why requests may leave, with commas.":
             |s, v| s.cloud.causes = Causes::parse(v)?, s.cloud.causes;
         "prices", "A table of prices (worker/cloud/prices.example.toml); empty: unknown.":
-            |s, v| { s.cloud.prices = optional(v).map(|v| path(&v)).transpose()?; s.files.extend(s.cloud.prices.clone()) }, s.cloud.prices.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+            |s, v| { s.cloud.prices = optional(v).map(|v| path(&v)).transpose()?; s.files.extend(s.cloud.prices.clone()); }, s.cloud.prices.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
         "budget_dir", "Where it is kept what was spent.":
             |s, v| s.cloud.budget_dir = path(v)?, s.cloud.budget_dir.display();
         "request_tokens_max", "What one request may take, in tokens both ways; 0: no limit.":
@@ -286,7 +286,7 @@ keys! {
             |s, v| {
                 let file = optional(v).map(|v| path(&v)).transpose()?;
                 s.cloud.redact.patterns = file.as_deref().map_or(Ok(Vec::new()), cloud::patterns)?;
-                s.files.extend(file)
+                s.files.extend(file);
             }, "";
         "hedge_ms", "Ask the next provider as well after so long without a token; 0: never.":
             |s, v| s.cloud.hedge_ms = number(v, 0, 600_000)?, s.cloud.hedge_ms;
@@ -294,6 +294,12 @@ keys! {
             |s, v| s.cloud.cache_bytes_max = bytes(v)?, s.cloud.cache_bytes_max;
         "cache_age_s_max", "For how long, in seconds.":
             |s, v| s.cloud.cache_age_s_max = number(v, 1, 31_536_000)?, s.cloud.cache_age_s_max;
+        "documentation_url", "Where `research` with `documentation` looks things up, such as https://context7.com/api; empty: nowhere.":
+            |s, v| s.cloud.documentation_url = optional(v), s.cloud.documentation_url.as_deref().unwrap_or_default();
+        "documentation_key_file", "A file with the key for that; empty: none.":
+            |s, v| { s.cloud.documentation_key_file = optional(v).map(|v| path(&v)).transpose()?; s.files.extend(s.cloud.documentation_key_file.clone()); }, s.cloud.documentation_key_file.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+        "gpu_probe", "A command that fails while others have the GPU, so that requests leave; empty: none.":
+            |s, v| s.cloud.gpu_probe = cloud::words(v)?, shlex::try_join(s.cloud.gpu_probe.iter().map(String::as_str)).unwrap_or_default();
         "low_memory_bytes", "With less memory free than this, requests leave; 0: never for that.":
             |s, v| s.cloud.low_memory_bytes = bytes(v)?, s.cloud.low_memory_bytes;
     }

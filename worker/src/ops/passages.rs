@@ -6,22 +6,41 @@ use serde_json::{Value, json};
 /// What is shown of a passage, in characters.
 const SHOWN_CHARS_MAX: usize = 1_600;
 
+/// What a passage says, and where that is from.
+#[derive(Clone, Copy)]
+pub(super) struct Passage<'a> {
+    pub(super) title: &'a str,
+    pub(super) source: &'a str,
+    pub(super) text: &'a str,
+}
+
+impl<'a> From<&'a Hit> for Passage<'a> {
+    fn from(hit: &'a Hit) -> Self {
+        let payload = &hit.record.payload;
+        Self {
+            title: &payload.title,
+            source: &payload.source,
+            text: &payload.text,
+        }
+    }
+}
+
 /// A passage with its number and its source.
-pub(super) fn cited(number: usize, hit: &Hit) -> String {
-    let payload = &hit.record.payload;
-    let title = match (payload.title.as_str(), payload.source.as_str()) {
+pub(super) fn cited<'a>(number: usize, passage: impl Into<Passage<'a>>) -> String {
+    let passage = passage.into();
+    let title = match (passage.title, passage.source) {
         ("", source) => source.to_owned(),
         (title, "") => title.to_owned(),
         (title, source) => format!("{title} ({source})"),
     };
-    let text: String = payload.text.chars().take(SHOWN_CHARS_MAX).collect();
+    let text: String = passage.text.chars().take(SHOWN_CHARS_MAX).collect();
     format!("[{number}] {title}\n{text}")
 }
 
 /// The passages with their numbers and sources.
-pub(super) fn all_cited(hits: &[Hit]) -> String {
-    let passages = hits.iter().enumerate();
-    let passages = passages.map(|(index, hit)| cited(index + 1, hit));
+pub(super) fn all_cited<'a>(passages: impl IntoIterator<Item = Passage<'a>>) -> String {
+    let passages = passages.into_iter().enumerate();
+    let passages = passages.map(|(index, passage)| cited(index + 1, passage));
     passages.collect::<Vec<String>>().join("\n\n")
 }
 

@@ -151,9 +151,11 @@ async fn local(context: &Context, ask: &ValidAsk, failed: Option<&WireError>) ->
         detail: format!("{name} is not loaded"),
         fatal: false,
     });
+    let probe = &context.worker.shared.cloud.probe;
+    let busy = probe.gpu_busy(&settings.cloud.gpu_probe).await;
     let troubles = absent.into_iter().chain(low_memory(&settings.cloud));
     route::Local {
-        troubles: troubles.collect(),
+        troubles: troubles.chain(busy).collect(),
     }
 }
 
