@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use fazai::config::Settings;
 use fazai_models::backend::scripted::Script;
-use fazai_tests::{TestWorker, echo, talker};
+use fazai_tests::served::Served;
+use fazai_tests::{TestWorker, Wire, echo, talker};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -463,5 +464,62 @@ async fn a_gpu_that_others_have_sends_requests_elsewhere() {
         let done = wire.call(&ask("1", &json!({}))).await;
         assert_eq!(done["source"], source, "{probe}: {done}");
         worker.stop().await;
+    }
+}
+
+/// What the budget's file says: the tokens set aside by each request, and how many were settled.
+fn budget(directory: &std::path::Path) -> (Vec<u64>, usize) {
+    let text = std::fs::read_to_string(directory.join("budget.log")).unwrap();
+    let entry =
+        |line: &str| -> Value { serde_json::from_str(&line[line.find('{').unwrap()..]).unwrap() };
+    let entries: Vec<Value> = text.lines().map(entry).collect();
+    let of = |kind: &str| {
+        entries
+            .iter()
+            .filter(|e| e["is"] == kind)
+            .collect::<Vec<_>>()
+    };
+    let tokens = of("reserve")
+        .into_iter()
+        .map(|e| e["tokens"].as_u64().unwrap());
+    (tokens.collect(), of("settle").len())
+}
+
+#[tokio::test]
+async fn a_killed_worker_loses_and_doubles_nothing_of_the_budget() {
+    let provider = Provider::new(Does::Stalls).await;
+    let home = tempfile::tempdir().unwrap();
+    let directory = home.path().join("budget");
+    let settings = |more: &str| {
+        format!(
+            "[cloud]\nbudget_dir = {}\n{more}\n[cloud.big]\nkind = openai_compatible\n\
+             base_url = {}\nmodel = big\n",
+            directory.display(),
+            provider.url
+        )
+    };
+    let high = json!({ "quality": "high", "max_tokens": 100 });
+    let mut served = Served::with_settings(&settings(""));
+    let mut wire = Wire::connect(&served.socket).await;
+    for id in ["1", "2", "3"] {
+        wire.send(&ask(id, &high)).await;
+    }
+    let mut streaming = 0;
+    while streaming < 3 {
+        streaming += usize::from(wire.next().await.unwrap()["action"] == "token");
+    }
+    served.process.kill().unwrap();
+    served.process.wait().unwrap();
+    let (reserved, settled) = budget(&directory);
+    assert_eq!((reserved.len(), settled), (3, 0));
+    let sum: u64 = reserved.iter().sum();
+    // What was not settled counts in full after the kill, and once: there is no room for a token
+    // more than is left, and there is room for just that.
+    for (left, leaves) in [(reserved[0] - 1, false), (reserved[0], true)] {
+        let served = Served::with_settings(&settings(&format!("day_tokens_max = {}", sum + left)));
+        let mut wire = Wire::connect(&served.socket).await;
+        wire.send(&ask("4", &high)).await;
+        let first = wire.next().await.unwrap();
+        assert_eq!(first["action"] == "route", leaves, "{left}: {first}");
     }
 }

@@ -182,8 +182,11 @@ pub(crate) fn cause_of(code: ErrorCode) -> Option<Cause> {
 
 /// Whether the machine is short of memory.
 pub(crate) fn low_memory(settings: &CloudSettings) -> Option<Against> {
-    let free = fazai_models::memory::available()?;
     let wanted = settings.low_memory_bytes;
+    if wanted == 0 {
+        return None;
+    }
+    let free = fazai_models::memory::available()?;
     (free < wanted).then(|| Against {
         cause: Cause::LowMemory,
         detail: format!("{free} bytes are free, and low_memory_bytes is {wanted}"),

@@ -137,9 +137,8 @@ impl Documentation {
 }
 
 /// The answer as the server writes it; what is not named here is not needed.
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
-#[derive(Default)]
 struct Answer {
     code_snippets: Vec<CodeSnippet>,
     info_snippets: Vec<InfoSnippet>,
@@ -179,11 +178,11 @@ impl Answer {
                 .chain(code)
                 .filter(|part| !part.is_empty())
                 .collect();
-            let sources = [snippet.code_id, snippet.library_id];
+            let sources = [&*snippet.code_id, &*snippet.library_id];
             passage(&snippet.code_title, &text.join("\n"), sources)
         });
         let info = self.info_snippets.into_iter().map(|snippet| {
-            let sources = [snippet.page_id, snippet.library_id];
+            let sources = [&*snippet.page_id, &*snippet.library_id];
             passage(&snippet.breadcrumb, &snippet.content, sources)
         });
         let (mut code, mut info) = (code.fuse(), info.fuse());
@@ -198,12 +197,12 @@ impl Answer {
     }
 }
 
-fn passage(title: &str, text: &str, sources: [String; 2]) -> Passage {
-    let source = sources.iter().find(|source| !source.is_empty());
+fn passage(title: &str, text: &str, sources: [&str; 2]) -> Passage {
+    let source = sources.into_iter().find(|source| !source.is_empty());
     Passage {
         title: one_line(title),
         text: text.trim().chars().take(TEXT_CHARS_MAX).collect(),
-        source: source.map(|source| one_line(source)).unwrap_or_default(),
+        source: source.map(one_line).unwrap_or_default(),
     }
 }
 
