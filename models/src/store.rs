@@ -376,7 +376,7 @@ impl Store {
         let stem = self
             .installed(name)
             .map_or(name.as_str(), |known| known.stem());
-        let whole = Paths::new(&self.folder, stem).gguf();
+        let whole = Paths::new(&self.folder, stem).file();
         if whole.is_file() {
             return Ok(vec![whole]);
         }
@@ -396,7 +396,7 @@ impl Store {
         let known = catalog::find_name(name)?;
         let paths = Paths::new(&self.folder, known.stem());
         let origin = Origin::read(&paths.origin())?;
-        let is_it = origin.sha256 == known.sha256 && paths.gguf().is_file();
+        let is_it = origin.sha256 == known.sha256 && paths.file().is_file();
         is_it.then_some(known)
     }
 

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use fazai_models::load::ModelSource;
+use fazai_models::store::catalog::{CatalogDirectory, CatalogFile};
 use fazai_models::store::{
     Entry, EntrySource, Origin, PullError, PullEvent, PullOptions, PullStep, Store, StoreError,
     SumFrom, Token,
@@ -774,4 +775,72 @@ async fn an_unfinished_download_can_be_removed() {
     assert!(bench.files().is_empty());
     let again = bench.store.remove("tiny");
     assert!(matches!(again, Err(StoreError::NotFound { .. })));
+}
+
+/// A directory of a catalogue with these bytes.
+fn directory(files: &[(&'static str, &[u8])]) -> CatalogDirectory {
+    let file = |(path, bytes): &(&'static str, &[u8])| CatalogFile {
+        path,
+        bytes: bytes.len() as u64,
+        sha256: Box::leak(sum(bytes).into_boxed_str()),
+    };
+    let files: Vec<CatalogFile> = files.iter().map(file).collect();
+    CatalogDirectory {
+        alias: "small",
+        repository: "owner/repo",
+        revision: COMMIT,
+        license: "none",
+        files: Box::leak(files.into_boxed_slice()),
+    }
+}
+
+#[tokio::test]
+async fn a_directory_comes_whole_and_is_not_fetched_again() {
+    let bench = Bench::new("directory-whole").await;
+    let weights = vec![7; 1 << 20];
+    let wanted = directory(&[
+        ("1_Pooling/config.json", b"{}"),
+        ("model.safetensors", &weights),
+    ]);
+    bench.hub.put("1_Pooling/config.json", b"{}");
+    bench.hub.put("model.safetensors", &weights);
+    bench.hub.fail_get(Fault::Cut(0));
+    let pull = || async {
+        let mut listener = |_: &PullEvent| {};
+        (bench.store)
+            .pull_directory(&wanted, &bench.options, &mut listener)
+            .await
+    };
+    let path = pull().await.expect("pulled");
+    assert!(path.ends_with("small"), "{}", path.display());
+    assert_eq!(
+        fs::read(path.join("1_Pooling/config.json")).expect("there"),
+        b"{}"
+    );
+    assert_eq!(
+        fs::read(path.join("model.safetensors")).expect("there"),
+        weights
+    );
+    let requests = bench.hub.requests();
+    pull().await.expect("there already");
+    assert_eq!(bench.hub.requests(), requests);
+    // A file that somebody changed is not overwritten silently.
+    fs::write(path.join("model.safetensors"), "mine").expect("written");
+    fs::remove_file(path.join("model.safetensors.json")).expect("removed");
+    let fault = pull().await.expect_err("taken");
+    assert!(matches!(fault, PullError::Taken { .. }), "{fault}");
+}
+
+#[tokio::test]
+async fn a_directory_with_another_file_is_refused() {
+    let bench = Bench::new("directory-other").await;
+    let wanted = directory(&[("config.json", b"{}")]);
+    bench.hub.put("config.json", b"[]");
+    let mut listener = |_: &PullEvent| {};
+    let pulled = bench
+        .store
+        .pull_directory(&wanted, &bench.options, &mut listener);
+    let fault = pulled.await.expect_err("another file");
+    assert!(matches!(fault, PullError::OtherFile { .. }), "{fault}");
+    assert_eq!(bench.hub.ranges(), []);
 }

@@ -1,9 +1,12 @@
 //! The policy of this machine: where it is, and how it is read.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use fazai_tools::{Caller, Machine, OwnFiles, Policy, PolicyError, User};
 use rustix::process::{getgroups, getuid};
@@ -86,6 +89,29 @@ pub(crate) fn is_ours_alone(about: &fs::Metadata) -> bool {
 /// A user of this machine, as the policy knows one.
 #[must_use]
 pub fn user(uid: u32) -> Caller {
+    /// Who they are, and when that was looked up.
+    type LookedUp = HashMap<u32, (Instant, Caller)>;
+    // One request asks several times, and each look reads three files.
+    static LOOKED_UP: LazyLock<Mutex<LookedUp>> = LazyLock::new(Mutex::default);
+    let known = || LOOKED_UP.lock().unwrap_or_else(PoisonError::into_inner);
+    let now = Instant::now();
+    if let Some((at, caller)) = known().get(&uid)
+        && now.duration_since(*at) < LOOKED_UP_AGE_MAX
+    {
+        return caller.clone();
+    }
+    // Without the lock: a directory on the network may be slow.
+    let caller = look_up(uid);
+    let mut known = known();
+    known.retain(|_, (at, _)| now.duration_since(*at) < LOOKED_UP_AGE_MAX);
+    known.insert(uid, (now, caller.clone()));
+    caller
+}
+
+/// A change of groups counts after this time.
+const LOOKED_UP_AGE_MAX: Duration = Duration::from_secs(1);
+
+fn look_up(uid: u32) -> Caller {
     let known = uzers::get_user_by_uid(uid);
     let groups = known.as_ref().and_then(|user| user.groups());
     let groups = groups.map(|groups| groups.iter().map(uzers::Group::gid).collect());

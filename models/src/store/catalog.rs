@@ -41,6 +41,92 @@ impl CatalogModel {
     }
 }
 
+/// A model that is a directory of files, as embedding models are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CatalogDirectory {
+    /// The short name, which its directory has too.
+    pub alias: &'static str,
+    /// `OWNER/REPO` on the hub.
+    pub repository: &'static str,
+    /// The commit that the files are taken from.
+    pub revision: &'static str,
+    /// What the weights may be used under.
+    pub license: &'static str,
+    /// Its files.
+    pub files: &'static [CatalogFile],
+}
+
+/// A file of a [`CatalogDirectory`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CatalogFile {
+    /// Its path in the repository and in the directory.
+    pub path: &'static str,
+    /// Its length.
+    pub bytes: u64,
+    /// Its SHA-256, in hexadecimal.
+    pub sha256: &'static str,
+}
+
+impl CatalogDirectory {
+    /// All its files together.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.bytes).sum()
+    }
+}
+
+/// The embedding models. The sums were computed from the same bytes: their git object ids are
+/// those of the repository at this commit.
+pub static DIRECTORIES: &[CatalogDirectory] = &[CatalogDirectory {
+    alias: "minilm",
+    repository: "sentence-transformers/all-MiniLM-L6-v2",
+    revision: "1110a243fdf4706b3f48f1d95db1a4f5529b4d41",
+    license: "Apache-2.0",
+    files: &[
+        CatalogFile {
+            path: "1_Pooling/config.json",
+            bytes: 190,
+            sha256: "4be450dde3b0273bb9787637cfbd28fe04a7ba6ab9d36ac48e92b11e350ffc23",
+        },
+        CatalogFile {
+            path: "config.json",
+            bytes: 612,
+            sha256: "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+        },
+        CatalogFile {
+            path: "config_sentence_transformers.json",
+            bytes: 116,
+            sha256: "061ca9d39661d6c6d6de5ba27f79a1cd5770ea247f8d46412a68a498dc5ac9f3",
+        },
+        CatalogFile {
+            path: "modules.json",
+            bytes: 349,
+            sha256: "84e40c8e006c9b1d6c122e02cba9b02458120b5fb0c87b746c41e0207cf642cf",
+        },
+        CatalogFile {
+            path: "sentence_bert_config.json",
+            bytes: 53,
+            sha256: "fc1993fde0a95c24ec6c022539d41cf6e2f7c9721e5415d6fb6897472a9cd4b7",
+        },
+        CatalogFile {
+            path: "tokenizer.json",
+            bytes: 466_247,
+            sha256: "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+        },
+        CatalogFile {
+            path: "model.safetensors",
+            bytes: 90_868_376,
+            sha256: "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+        },
+    ],
+}];
+
+/// The directory of an alias.
+#[must_use]
+pub fn find_directory(alias: &str) -> Option<&'static CatalogDirectory> {
+    DIRECTORIES.iter().find(|model| model.alias == alias)
+}
+
 /// The row of an alias.
 #[must_use]
 pub fn find(alias: &str) -> Option<&'static CatalogModel> {

@@ -80,6 +80,8 @@ const ORIGIN_BYTES_MAX: u64 = 65_536;
 pub(crate) struct Paths {
     folder: PathBuf,
     stem: String,
+    /// What the model's own file has behind the stem.
+    ending: &'static str,
 }
 
 impl Paths {
@@ -87,15 +89,36 @@ impl Paths {
         Self {
             folder: folder.to_owned(),
             stem: stem.to_owned(),
+            ending: ".gguf",
         }
+    }
+
+    /// Of a file that is no GGUF, by its whole name.
+    #[cfg(feature = "hub")]
+    pub(crate) fn plain(folder: &Path, name: &str) -> Self {
+        Self {
+            ending: "",
+            ..Self::new(folder, name)
+        }
+    }
+
+    #[cfg(feature = "hub")]
+    pub(crate) fn is_gguf(&self) -> bool {
+        self.ending == ".gguf"
+    }
+
+    #[cfg(feature = "hub")]
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     fn with(&self, ending: &str) -> PathBuf {
         self.folder.join(format!("{}{ending}", self.stem))
     }
 
-    pub(crate) fn gguf(&self) -> PathBuf {
-        self.with(".gguf")
+    /// The model itself.
+    pub(crate) fn file(&self) -> PathBuf {
+        self.with(self.ending)
     }
 
     pub(crate) fn origin(&self) -> PathBuf {
@@ -103,11 +126,11 @@ impl Paths {
     }
 
     pub(crate) fn part(&self) -> PathBuf {
-        self.with(".gguf.part")
+        self.file().with_added_extension("part")
     }
 
     pub(crate) fn part_origin(&self) -> PathBuf {
-        self.with(".gguf.part.json")
+        self.part().with_added_extension("json")
     }
 
     pub(crate) fn lock(&self) -> PathBuf {
@@ -122,7 +145,7 @@ impl Paths {
 
     /// Everything that belongs to the model, but for the lock.
     pub(crate) fn all(&self) -> [PathBuf; 4] {
-        [self.gguf(), self.origin(), self.part(), self.part_origin()]
+        [self.file(), self.origin(), self.part(), self.part_origin()]
     }
 }
 

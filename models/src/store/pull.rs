@@ -16,8 +16,9 @@ use std::panic;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::catalog::{CatalogDirectory, CatalogFile};
 use super::files::{Lock, LockError, Paths};
-use super::{Entry, EntrySource, ModelName, Store, StoreError, Wanted};
+use super::{Entry, EntrySource, ModelName, Reference, Store, StoreError, Wanted};
 use hub::Hub;
 use transfer::Progress;
 
@@ -50,16 +51,59 @@ impl Store {
             return Err(PullError::Offline);
         }
         let name = wanted.reference.name().to_owned();
+        let sum = wanted.known.map(|known| known.sha256);
+        let files = wanted.reference.files().into_iter();
         let pull = Pull {
             folder: self.folder.clone(),
             hub: Hub::new(options)?,
             lock: self.lock_for_pull(&name).await?,
             options,
-            wanted,
+            files: files.map(|file| WantedFile { file, sum }).collect(),
+            reference: wanted.reference,
+            is_directory: false,
         };
         pull.run(listener).await?;
         let store = self.clone();
         blocking(move || store.entry_of(&name)).await?
+    }
+
+    /// Downloads a model that is a directory, into one of its name in the store; the path of that.
+    /// What is there is read for its sums first: if all are right, the hub is not asked.
+    ///
+    /// # Errors
+    /// See [`PullError`]; each says what to do.
+    pub async fn pull_directory(
+        &self,
+        wanted: &CatalogDirectory,
+        options: &PullOptions,
+        listener: PullListener<'_>,
+    ) -> Result<PathBuf, PullError> {
+        let folder = self.folder.join(wanted.alias);
+        let (place, files) = (folder.clone(), wanted.files);
+        let is_right = move |file: &CatalogFile| {
+            plan::sum_of(&place.join(file.path)).is_ok_and(|sum| sum == file.sha256)
+        };
+        if blocking(move || files.iter().all(is_right)).await? {
+            return Ok(folder);
+        }
+        if options.offline {
+            return Err(PullError::Offline);
+        }
+        let file = |file: &CatalogFile| WantedFile {
+            file: file.path.to_owned(),
+            sum: Some(file.sha256),
+        };
+        let pull = Pull {
+            folder: folder.clone(),
+            hub: Hub::new(options)?,
+            lock: self.lock_for_pull(wanted.alias).await?,
+            options,
+            files: wanted.files.iter().map(file).collect(),
+            reference: Reference::of_repository(wanted.repository, wanted.revision),
+            is_directory: true,
+        };
+        pull.run(listener).await?;
+        Ok(folder)
     }
 
     /// The entry of a model from the catalogue that is here. Which bytes it has to be does not
@@ -110,7 +154,16 @@ struct Pull<'a> {
     hub: Hub,
     lock: Arc<Lock>,
     options: &'a PullOptions,
-    wanted: Wanted,
+    reference: Reference,
+    files: Vec<WantedFile>,
+    /// The files keep their paths; otherwise each is a GGUF of its own.
+    is_directory: bool,
+}
+
+/// A file of the repository, and the catalogue's sum of it.
+struct WantedFile {
+    file: String,
+    sum: Option<&'static str>,
 }
 
 impl Pull<'_> {

@@ -140,6 +140,18 @@ impl Reference {
         Ok(reference)
     }
 
+    /// A whole repository at a revision, of which others say the files.
+    #[cfg(feature = "hub")]
+    pub(crate) fn of_repository(repository: &str, revision: &str) -> Self {
+        let (owner, repository) = repository.split_once('/').unwrap_or(("", repository));
+        Self {
+            owner: owner.to_owned(),
+            repository: repository.to_owned(),
+            file: String::new(),
+            revision: Some(revision.to_owned()),
+        }
+    }
+
     fn check_file(&self) -> Result<(), String> {
         let stem = self
             .stem()

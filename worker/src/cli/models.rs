@@ -180,7 +180,7 @@ fn describe(entry: &Entry) -> Value {
 
 impl Catalog {
     fn run(&self) -> anyhow::Result<()> {
-        use fazai_models::store::catalog::MODELS;
+        use fazai_models::store::catalog::{DIRECTORIES, MODELS};
         let heading = ["NAME", "SIZE", "LICENCE", "FROM"];
         let mut rows = vec![heading.map(str::to_owned).to_vec()];
         rows.extend(MODELS.iter().map(|model| {
@@ -191,6 +191,23 @@ impl Catalog {
                 format!("{}/{}", model.repository, model.file),
             ]
         }));
+        rows.extend(DIRECTORIES.iter().map(|model| {
+            vec![
+                model.alias.to_owned(),
+                output::bytes(model.bytes()),
+                model.license.to_owned(),
+                format!("{} (embeddings)", model.repository),
+            ]
+        }));
+        let directories = DIRECTORIES.iter().map(|model| {
+            json!({
+                "name": model.alias,
+                "bytes": model.bytes(),
+                "licence": model.license,
+                "repository": model.repository,
+                "revision": model.revision,
+            })
+        });
         let data: Vec<Value> = MODELS
             .iter()
             .map(|model| {
@@ -204,6 +221,7 @@ impl Catalog {
                     "sha256": model.sha256,
                 })
             })
+            .chain(directories)
             .collect();
         output::print(self.json, &output::table(&rows), &json!(data))
     }

@@ -132,7 +132,8 @@ impl Part {
     }
 }
 
-struct Summing<'a>(&'a mut Sha256);
+/// Sums up what is written to it.
+pub(crate) struct Summing<'a>(pub(crate) &'a mut Sha256);
 
 impl Write for Summing<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

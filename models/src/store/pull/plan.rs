@@ -1,14 +1,18 @@
 //! What has to be fetched: asked before the first byte.
 
 use std::fs;
+use std::io;
 use std::path::Path;
 
+use sha2::{Digest, Sha256};
 use tokio::time::sleep;
 
 use super::error::PullError;
 use super::hub::Remote;
+use super::part::Summing;
 use super::retries::Retries;
-use super::{Pull, blocking};
+use super::{Pull, WantedFile, blocking};
+use crate::hex::hex;
 use crate::store::files::{Origin, Paths, SumFrom};
 
 /// What has to stay free on the disk: a system without any room can't even write its log.
@@ -30,33 +34,48 @@ impl Pull<'_> {
     /// what does not fit is known at once.
     pub(crate) async fn plan(&self) -> Result<Vec<Task>, PullError> {
         let mut tasks: Vec<Task> = Vec::new();
-        for file in self.wanted.reference.files() {
-            let name = file.rsplit('/').next().unwrap_or(&file);
-            let stem = name.strip_suffix(".gguf").unwrap_or(name);
-            let paths = Paths::new(&self.folder, stem);
+        for wanted in &self.files {
+            let paths = self.paths(&wanted.file);
             let begun = {
-                let path = paths.part_origin();
-                blocking(move || Origin::read(&path)).await?
+                let paths = paths.clone();
+                blocking(move || {
+                    let folder = paths.folder();
+                    fs::create_dir_all(folder).map_err(|fault| PullError::Directory {
+                        path: folder.to_owned(),
+                        fault,
+                    })?;
+                    Ok::<_, PullError>(Origin::read(&paths.part_origin()))
+                })
+                .await??
             };
-            let begun = begun.filter(|begun| self.is_wanted(begun, &file));
+            let begun = begun.filter(|begun| self.is_wanted(begun, &wanted.file));
             let commit = tasks.first().map(|task| task.origin.commit.clone());
-            let origin = self.describe(&file, begun.as_ref(), commit).await?;
+            let origin = self.describe(wanted, begun.as_ref(), commit).await?;
             tasks.push(blocking(move || look(paths, origin, begun.as_ref())).await??);
         }
         self.check_room(&tasks).await?;
         Ok(tasks)
     }
 
+    /// Where a file of the repository goes.
+    fn paths(&self, file: &str) -> Paths {
+        let (folder, name) = file.rsplit_once('/').unwrap_or(("", file));
+        if self.is_directory {
+            return Paths::plain(&self.folder.join(folder), name);
+        }
+        Paths::new(&self.folder, name.strip_suffix(".gguf").unwrap_or(name))
+    }
+
     /// Whether an unfinished download is of this very file, as it was asked for.
     fn is_wanted(&self, begun: &Origin, file: &str) -> bool {
-        let reference = &self.wanted.reference;
+        let reference = &self.reference;
         begun.repository == self.repository()
             && begun.file == file
             && begun.requested.as_deref() == reference.revision()
     }
 
     fn repository(&self) -> String {
-        let reference = &self.wanted.reference;
+        let reference = &self.reference;
         format!("{}/{}", reference.owner(), reference.repository())
     }
 
@@ -64,11 +83,12 @@ impl Pull<'_> {
     /// the other files' commit, or else wherever the revision is now.
     async fn describe(
         &self,
-        file: &str,
+        wanted: &WantedFile,
         begun: Option<&Origin>,
         commit: Option<String>,
     ) -> Result<Origin, PullError> {
-        let requested = self.wanted.reference.revision();
+        let file = wanted.file.as_str();
+        let requested = self.reference.revision();
         let fresh = commit.as_deref().or(requested).unwrap_or("main");
         let pinned = begun.map(|begun| begun.commit.as_str());
         let pinned = pinned.filter(|pinned| commit.as_deref().is_none_or(|of| of == *pinned));
@@ -80,7 +100,7 @@ impl Pull<'_> {
             },
             None => self.ask(fresh, file).await?,
         };
-        let (sha256, sum_from) = self.expected_sum(file, &remote)?;
+        let (sha256, sum_from) = expected_sum(wanted, &remote)?;
         Ok(Origin {
             repository: self.repository(),
             file: file.to_owned(),
@@ -96,28 +116,11 @@ impl Pull<'_> {
     async fn ask(&self, revision: &str, file: &str) -> Result<Remote, PullError> {
         let mut retries = Retries::new(self.options, 0);
         loop {
-            let reference = &self.wanted.reference;
+            let reference = &self.reference;
             match self.hub.describe(reference, revision, file).await {
                 Ok(remote) => return Ok(remote),
                 Err(trouble) => sleep(retries.wait(trouble, 0)?).await,
             }
-        }
-    }
-
-    /// The catalogue's sum counts more than the hub's. Where they differ, no byte is fetched.
-    fn expected_sum(&self, file: &str, remote: &Remote) -> Result<(String, SumFrom), PullError> {
-        let file = file.to_owned();
-        match (self.wanted.known, &remote.sha256) {
-            (Some(known), Some(announced)) if known.sha256 != announced => {
-                Err(PullError::OtherFile {
-                    file,
-                    expected: known.sha256.to_owned(),
-                    announced: announced.clone(),
-                })
-            }
-            (Some(known), _) => Ok((known.sha256.to_owned(), SumFrom::Catalog)),
-            (None, Some(announced)) => Ok((announced.clone(), SumFrom::Hub)),
-            (None, None) => Err(PullError::NoSum { file }),
         }
     }
 
@@ -139,17 +142,45 @@ impl Pull<'_> {
     }
 }
 
+/// The catalogue's sum counts more than the hub's. Where they differ, no byte is fetched.
+fn expected_sum(wanted: &WantedFile, remote: &Remote) -> Result<(String, SumFrom), PullError> {
+    let file = wanted.file.clone();
+    match (wanted.sum, &remote.sha256) {
+        (Some(known), Some(announced)) if known != announced => Err(PullError::OtherFile {
+            file,
+            expected: known.to_owned(),
+            announced: announced.clone(),
+        }),
+        (Some(known), _) => Ok((known.to_owned(), SumFrom::Catalog)),
+        (None, Some(announced)) => Ok((announced.clone(), SumFrom::Hub)),
+        (None, None) => Err(PullError::NoSum { file }),
+    }
+}
+
+/// The SHA-256 of a file.
+pub(super) fn sum_of(path: &Path) -> io::Result<String> {
+    let mut hasher = Sha256::new();
+    io::copy(&mut fs::File::open(path)?, &mut Summing(&mut hasher))?;
+    Ok(hex(&hasher.finalize()))
+}
+
 /// Looks what of a file is here.
 fn look(paths: Paths, origin: Origin, begun: Option<&Origin>) -> Result<Task, PullError> {
     let part = fs::metadata(paths.part()).map(|about| about.len()).ok();
     let is_same = |begun: &Origin| begun.commit == origin.commit && begun.sha256 == origin.sha256;
     let keep = begun.is_some_and(is_same);
-    let here = fs::metadata(paths.gguf()).ok();
+    let here = fs::metadata(paths.file()).ok();
     let there = Origin::read(&paths.origin());
     let done = match (&here, &there) {
         (None, _) => false,
         (Some(_), Some(there)) if !is_same_file(there, &origin) => {
             return Err(taken(&origin, format!("from {}", there.reference())));
+        }
+        // Somebody put just this file there.
+        (Some(_), None)
+            if !paths.is_gguf() && sum_of(&paths.file()).is_ok_and(|sum| sum == origin.sha256) =>
+        {
+            true
         }
         (Some(_), None) => {
             return Err(taken(&origin, "which was not downloaded by fazai".into()));

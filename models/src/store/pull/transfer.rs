@@ -114,7 +114,7 @@ impl Pull<'_> {
         mut part: Part,
         progress: &mut Progress<'_>,
     ) -> Result<(Part, Option<Trouble>), PullError> {
-        let (reference, file) = (&self.wanted.reference, &task.origin.file);
+        let (reference, file) = (&self.reference, &task.origin.file);
         let (from, total) = (part.bytes(), task.origin.bytes);
         let commit = &task.origin.commit;
         let (announced, mut stream) =
@@ -218,7 +218,9 @@ fn finish(task: &Task, part: Part) -> Result<(), PullError> {
             found,
         });
     }
-    if let Err(fault) = Gguf::open(&path, Lists::Skip) {
+    if paths.is_gguf()
+        && let Err(fault) = Gguf::open(&path, Lists::Skip)
+    {
         remove_part(paths)?;
         let file = origin.file.clone();
         return Err(PullError::NotAModel { file, fault });
@@ -230,7 +232,7 @@ fn finish(task: &Task, part: Part) -> Result<(), PullError> {
     // of its own download. What says of which commit the part is goes last, so that a crash
     // anywhere in between leaves a part that the next pull finishes.
     origin.write(&paths.origin()).map_err(fault)?;
-    fs::rename(&path, paths.gguf()).map_err(fault)?;
+    fs::rename(&path, paths.file()).map_err(fault)?;
     files::remove(&paths.part_origin()).map_err(fault)?;
     paths.sync().map_err(fault)
 }

@@ -1,8 +1,9 @@
 //! `fazai models pull`: a download with a progress bar.
 
 use clap::Args;
-use fazai_models::store::{PullEvent, PullOptions, PullStep};
+use fazai_models::store::{PullError, PullEvent, PullListener, PullOptions, PullStep, catalog};
 use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
 
 use super::super::{Interrupted, block_on, output};
 use super::{Place, describe};
@@ -15,6 +16,7 @@ HF_TOKEN opens models that need an account, HF_HUB_OFFLINE=1 forbids any connect
 
 Examples:
   fazai models pull qwen3:0.6b
+  fazai models pull minilm
   fazai models pull hf:OWNER/REPO/FILE.gguf
   fazai models pull hf:OWNER/REPO/FILE.gguf@REVISION")]
 pub(crate) struct Pull {
@@ -35,17 +37,18 @@ impl Pull {
         let store = self.place.store()?;
         let mut options = PullOptions::from_env();
         options.offline |= self.offline;
-        let bar = Bar::new();
-        let entry = block_on(async {
-            let mut listener = |event: &PullEvent| bar.show(event);
-            tokio::select! {
-                pulled = store.pull(&self.model, &options, &mut listener) => Ok(pulled?),
-                // What is on the disk stays, and the next pull goes on from there.
-                _ = tokio::signal::ctrl_c() => Err(Interrupted.into()),
-            }
-        });
-        bar.0.finish_and_clear();
-        let entry = entry?;
+        if let Some(wanted) = catalog::find_directory(&self.model) {
+            let pulled =
+                shown(async |listener| store.pull_directory(wanted, &options, listener).await);
+            let path = pulled?;
+            let text = format!(
+                "{} is here: records are found by its meaning now (`fazai memory embed` for those \
+                 that are there already)",
+                path.display()
+            );
+            return output::print(self.json, &text, &json!({ "path": path }));
+        }
+        let entry = shown(async |listener| store.pull(&self.model, &options, listener).await)?;
         let name = entry.alias.unwrap_or(&entry.name);
         let text = format!(
             "{name} is here ({})\n  fazai ask --model {name} \"...\"",
@@ -53,6 +56,21 @@ impl Pull {
         );
         output::print(self.json, &text, &describe(&entry))
     }
+}
+
+/// Downloads with a bar, until that is done or the user interrupts it.
+fn shown<T>(pull: impl AsyncFnOnce(PullListener<'_>) -> Result<T, PullError>) -> anyhow::Result<T> {
+    let bar = Bar::new();
+    let pulled = block_on(async {
+        let mut listener = |event: &PullEvent| bar.show(event);
+        tokio::select! {
+            pulled = pull(&mut listener) => Ok(pulled?),
+            // What is on the disk stays, and the next pull goes on from there.
+            _ = tokio::signal::ctrl_c() => Err(Interrupted.into()),
+        }
+    });
+    bar.0.finish_and_clear();
+    pulled
 }
 
 /// Drawn on standard error, and only on a terminal.
