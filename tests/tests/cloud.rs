@@ -27,6 +27,8 @@ enum Does {
     Stalls,
     /// Has one passage of documentation, whatever is looked up.
     Documents,
+    /// Embeds texts: a vector has 1 where the text has a word of fire, or of water.
+    Embeds,
 }
 
 struct Provider {
@@ -87,7 +89,7 @@ async fn serve(mut socket: TcpStream, does: Does, seen: Arc<Mutex<Seen>>) {
     {
         let mut seen = seen.lock().unwrap();
         seen.heads.push(head);
-        seen.bodies.push(body);
+        seen.bodies.push(body.clone());
     }
     let said = |text: &str| {
         let frame = json!({ "model": "big-1", "choices": [{ "delta": { "content": text } }] });
@@ -96,6 +98,23 @@ async fn serve(mut socket: TcpStream, does: Does, seen: Arc<Mutex<Seen>>) {
     let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
     let text = match does {
         Does::Fails => "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n".to_owned(),
+        Does::Embeds => {
+            let asked: Value = serde_json::from_str(&body).unwrap();
+            let has = |text: &Value, words: [&str; 2]| {
+                let text = text.as_str().unwrap();
+                u8::from(words.iter().any(|word| text.contains(word)))
+            };
+            let vectors = asked["input"].as_array().unwrap().iter().enumerate();
+            let vectors: Vec<Value> = vectors
+                .map(|(index, text)| {
+                    let (fire, water) = (has(text, ["fire", "flame"]), has(text, ["sea", "wave"]));
+                    json!({ "index": index, "embedding": [fire, water, 0.1] })
+                })
+                .collect();
+            let head =
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n";
+            format!("{head}{}", json!({ "data": vectors }))
+        }
         Does::Documents => {
             let found = json!({ "infoSnippets": [{
                 "breadcrumb": "relayhost", "content": "relayhost = [mail.example.org]:587",
@@ -522,4 +541,60 @@ async fn a_killed_worker_loses_and_doubles_nothing_of_the_budget() {
         let first = wire.next().await.unwrap();
         assert_eq!(first["action"] == "route", leaves, "{left}: {first}");
     }
+}
+
+/// A worker whose records get their vectors from this server.
+async fn embedding_worker(server: &Provider) -> TestWorker {
+    let text = format!(
+        "[memory]\nembedding_server_kind = openai_compatible\nembedding_server_model = e\n\
+         embedding_server_url = {}\nembedding_server_dimensions = 3\n",
+        server.url
+    );
+    let read = Settings::parse(&text, std::path::Path::new("test.conf")).unwrap();
+    TestWorker::with_settings(echo(), |settings| {
+        settings.memory.embedding_server = read.memory.embedding_server;
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_server_that_embeds_finds_by_meaning() {
+    let server = Provider::new(Does::Embeds).await;
+    let worker = embedding_worker(&server).await;
+    let mut wire = worker.connect().await;
+    for text in ["a flame burns", "the sea is deep"] {
+        let commit = json!({ "action": "commitKB", "action_id": "c", "input": text });
+        let done = wire.call(&commit.to_string()).await;
+        assert!(done["error"].is_null(), "{done}");
+    }
+    let asked =
+        json!({ "action": "research", "action_id": "r", "input": "fire", "params": { "k": 1 } });
+    let done = wire.call(&asked.to_string()).await;
+    assert_eq!(done["data"]["by_meaning"], true, "{done}");
+    assert_eq!(
+        done["data"]["passages"][0]["text"], "a flame burns",
+        "{done}"
+    );
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn without_the_server_that_embeds_words_are_left() {
+    let server = Provider::new(Does::Fails).await;
+    let worker = embedding_worker(&server).await;
+    let mut wire = worker.connect().await;
+    let commit = r#"{"action":"commitKB","action_id":"c","input":"a flame burns"}"#;
+    let done = wire.call(commit).await;
+    assert!(done["error"].is_null(), "{done}");
+    wire.send(r#"{"action":"research","action_id":"r","input":"flame"}"#)
+        .await;
+    let warning = wire.next().await.unwrap();
+    assert_eq!(warning["action"], "warning", "{warning}");
+    let done = wire.done("r").await;
+    assert_eq!(done["data"]["by_meaning"], false, "{done}");
+    assert_eq!(
+        done["data"]["passages"][0]["text"], "a flame burns",
+        "{done}"
+    );
+    worker.stop().await;
 }

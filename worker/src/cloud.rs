@@ -102,7 +102,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// The settings, and what this machine knows about itself that others need not know.
-fn completed(settings: &CloudSettings) -> Result<fazai_cloud::Settings, CloudFault> {
+pub(crate) fn completed(settings: &CloudSettings) -> Result<fazai_cloud::Settings, CloudFault> {
     let mut cloud = settings.settings().map_err(CloudFault::Settings)?;
     let uname = rustix::system::uname();
     let host = uname.nodename().to_string_lossy().into_owned();

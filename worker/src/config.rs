@@ -12,6 +12,7 @@ mod v2;
 
 use std::path::{Path, PathBuf};
 
+use fazai_cloud::provider::Kind;
 use fazai_models::load::{BackendKind, GpuLayers, LlamaOptions};
 use fazai_models::store::Store;
 use fazai_protocol::{Limits, Secret};
@@ -215,6 +216,33 @@ pub struct ToolSettings {
     pub runs_max: usize,
 }
 
+/// A server that turns texts into vectors.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EmbeddingServer {
+    /// What it speaks.
+    pub kind: Kind,
+    /// Where it is; none: where its kind is known to be.
+    pub url: Option<String>,
+    /// Its model; none: there is no such server.
+    pub model: Option<String>,
+    /// How many numbers a vector of it has.
+    pub dimensions: usize,
+    /// The file with its key.
+    pub key_file: Option<PathBuf>,
+}
+
+impl Default for EmbeddingServer {
+    fn default() -> Self {
+        Self {
+            kind: Kind::Ollama,
+            url: None,
+            model: None,
+            dimensions: 384,
+            key_file: None,
+        }
+    }
+}
+
 /// What is remembered, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemorySettings {
@@ -230,6 +258,8 @@ pub struct MemorySettings {
     pub records_max: usize,
     /// The directory of the embedding model; empty: `minilm` in the models' directory, if there.
     pub embedding_model: PathBuf,
+    /// A server that embeds, if no directory is named.
+    pub embedding_server: EmbeddingServer,
     /// Where `kb gc` begins to remove what is of least use, in bytes of records.
     pub bytes_high: u64,
     /// Where it ends.
@@ -357,6 +387,7 @@ impl Default for Settings {
                 server_key_file: None,
                 records_max: 1_000_000,
                 embedding_model: PathBuf::new(),
+                embedding_server: EmbeddingServer::default(),
                 bytes_high: 1 << 30,
                 bytes_low: 800 << 20,
                 personalities: place("/etc/fazai/personalities", "personalities"),

@@ -1,5 +1,7 @@
 //! What this worker remembers: where that is, and whose it is.
 
+mod remote;
+
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,8 +14,10 @@ use fazai_memory::{
 use fazai_tools::Action;
 use tokio::sync::watch;
 
+use self::remote::Remote;
 use crate::config::{MemorySettings, Settings};
 use crate::live::User;
+use crate::worker::Shared;
 
 /// The memory, opened when it is first needed.
 pub(crate) struct Remembering {
@@ -42,13 +46,13 @@ impl Remembering {
     }
 
     /// The memory. Blocks; one that can't be opened is tried again by the next who needs it.
-    pub(crate) fn open(&self) -> Result<Arc<Memory>, MemoryFault> {
+    pub(crate) fn open(&self, shared: &Arc<Shared>) -> Result<Arc<Memory>, MemoryFault> {
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(memory) = &*opened {
             return Ok(Arc::clone(memory));
         }
         let settings = Arc::clone(&self.settings.borrow());
-        let embedder = embedder(&settings)?;
+        let embedder = embedder(&settings, shared)?;
         let memory = Arc::new(Memory::open(options(&settings.memory)?, embedder)?);
         *opened = Some(Arc::clone(&memory));
         Ok(memory)
@@ -82,13 +86,23 @@ fn options(settings: &MemorySettings) -> Result<Options, MemoryFault> {
 }
 
 /// The embedding model, if one is named or has its place.
-fn embedder(settings: &Settings) -> Result<Option<Arc<dyn Embedder>>, MemoryFault> {
-    let usual = settings.model.dir.join("minilm");
+fn embedder(
+    settings: &Settings,
+    shared: &Arc<Shared>,
+) -> Result<Option<Arc<dyn Embedder>>, MemoryFault> {
     let named = &settings.memory.embedding_model;
-    match (named.as_os_str().is_empty(), usual.is_dir()) {
-        (true, false) => Ok(None),
-        (true, true) => bert(&usual),
-        (false, _) => bert(named),
+    if !named.as_os_str().is_empty() {
+        return bert(named);
+    }
+    if settings.memory.embedding_server.model.is_some() {
+        let remote = Remote::new(settings, shared)?;
+        return Ok(Some(Arc::new(remote)));
+    }
+    let usual = settings.model.dir.join("minilm");
+    if usual.is_dir() {
+        bert(&usual)
+    } else {
+        Ok(None)
     }
 }
 

@@ -336,7 +336,7 @@ impl Context {
         work: impl FnOnce(&Memory) -> Result<T, RememberFault> + Send + 'static,
     ) -> Result<T, WireError> {
         let shared = Arc::clone(&self.worker.shared);
-        let done = tokio::task::spawn_blocking(move || work(&*shared.memory.open()?)).await;
+        let done = tokio::task::spawn_blocking(move || work(&*shared.memory.open(&shared)?)).await;
         let done = done.map_err(|_| panicked("the memory"))?;
         done.map_err(|fault| match fault {
             RememberFault::Memory(fault) => errors::from_memory(&fault),

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use reqwest::header::{
     AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
 };
-use reqwest::{Client, Response, StatusCode, redirect};
+use reqwest::{Client, RequestBuilder, Response, StatusCode, redirect};
 use serde_json::Value;
 use url::Url;
 
@@ -84,25 +84,53 @@ impl Http {
         key: Option<&Key>,
         bytes_max: usize,
     ) -> Result<Vec<u8>, Failure> {
-        let fail = |kind, why: String| Failure::new(&settings.name, kind, why);
         let headers = key_header(settings, Auth::Bearer, key)?;
-        let sent = self.0.get(url).headers(headers).send().await;
-        let response = sent.map_err(|fault| fail(kind_of(&fault), told(&fault, settings)))?;
-        if response.status() != StatusCode::OK {
-            return Err(refused(response, settings, key).await);
-        }
-        let mut response = of_type(response, settings, &["application/json"])?;
-        let mut body = Vec::new();
-        loop {
-            match response.chunk().await {
-                Ok(Some(chunk)) if body.len() + chunk.len() > bytes_max => {
-                    let why = format!("its answer is longer than {bytes_max} bytes");
-                    return Err(fail(FailureKind::TooLarge, why));
-                }
-                Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-                Ok(None) => return Ok(body),
-                Err(fault) => return Err(fail(FailureKind::Cut, told(&fault, settings))),
+        let request = self.0.get(url).headers(headers);
+        whole_json(request, settings, key, bytes_max).await
+    }
+
+    /// Posts a body of JSON and gets a whole answer of JSON.
+    pub(crate) async fn post_json(
+        &self,
+        settings: &ProviderSettings,
+        url: Url,
+        body: &Value,
+        key: Option<&Key>,
+        bytes_max: usize,
+    ) -> Result<Vec<u8>, Failure> {
+        let headers = key_header(settings, Auth::Bearer, key)?;
+        let request = self.0.post(url).headers(headers);
+        let request = request
+            .header(CONTENT_TYPE, "application/json")
+            .body(body.to_string());
+        whole_json(request, settings, key, bytes_max).await
+    }
+}
+
+/// The answer to a request that streams nothing.
+async fn whole_json(
+    request: RequestBuilder,
+    settings: &ProviderSettings,
+    key: Option<&Key>,
+    bytes_max: usize,
+) -> Result<Vec<u8>, Failure> {
+    let fail = |kind, why: String| Failure::new(&settings.name, kind, why);
+    let sent = request.send().await;
+    let response = sent.map_err(|fault| fail(kind_of(&fault), told(&fault, settings)))?;
+    if response.status() != StatusCode::OK {
+        return Err(refused(response, settings, key).await);
+    }
+    let mut response = of_type(response, settings, &["application/json"])?;
+    let mut body = Vec::new();
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) if body.len() + chunk.len() > bytes_max => {
+                let why = format!("its answer is longer than {bytes_max} bytes");
+                return Err(fail(FailureKind::TooLarge, why));
             }
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+            Ok(None) => return Ok(body),
+            Err(fault) => return Err(fail(FailureKind::Cut, told(&fault, settings))),
         }
     }
 }

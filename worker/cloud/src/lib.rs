@@ -19,6 +19,7 @@
 //! | `budget.rs`, `budget/` | reserved before, settled after, kept across a `kill -9` |
 //! | `prices.rs` | what tokens cost |
 //! | `documentation.rs` | documentation that is looked up at a server |
+//! | `embeddings.rs` | vectors of texts, from a server |
 //! | `schema.rs` | whether an answer is the JSON that was asked for |
 //! | `cache.rs` | identical requests at temperature 0 |
 //! | `error.rs` | everything that can go wrong |
@@ -32,6 +33,7 @@ pub mod budget;
 pub mod cache;
 mod cloud;
 pub mod documentation;
+pub mod embeddings;
 mod endpoint;
 pub mod error;
 mod frames;

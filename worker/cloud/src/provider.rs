@@ -180,7 +180,7 @@ pub fn prepare(settings: &ProviderSettings, request: &Request) -> Prepared {
 }
 
 /// The base URL with further segments.
-fn join<'a>(base: &Url, segments: impl IntoIterator<Item = &'a str>) -> Url {
+pub(crate) fn join<'a>(base: &Url, segments: impl IntoIterator<Item = &'a str>) -> Url {
     let mut url = base.clone();
     if let Ok(mut path) = url.path_segments_mut() {
         path.pop_if_empty().extend(segments);

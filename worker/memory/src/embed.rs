@@ -47,6 +47,11 @@ pub trait Embedder: Send + Sync {
     /// One vector for each text, in order.
     fn embed(&self, kind: EmbedKind, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedError>;
 
+    /// Whether it may be away for a while, as a server is: then records are kept without vectors.
+    fn may_be_away(&self) -> bool {
+        false
+    }
+
     /// How many tokens of a text it reads; what is behind them says nothing to it. `None` if that
     /// is not known.
     fn tokens_max(&self) -> Option<usize> {

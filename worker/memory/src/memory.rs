@@ -296,7 +296,11 @@ impl Memory {
                 .map(|record| record.payload.embedded_text())
                 .collect();
             let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-            let vectors = embedder.embed(EmbedKind::Document, &texts)?;
+            let vectors = match embedder.embed(EmbedKind::Document, &texts) {
+                // They are found by their words, and `embed_missing` gives them vectors later.
+                Err(MemoryError::Embed(_)) if embedder.model().may_be_away() => return Ok(()),
+                vectors => vectors?,
+            };
             for (record, vector) in records.iter_mut().zip(vectors) {
                 record.vector = Some(vector);
             }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use fazai_cloud::provider::Kind;
 use fazai_cloud::route::Causes;
 use fazai_models::load::{BackendKind, GpuLayers, LlamaOptions};
 use fazai_models::memory::KvType;
@@ -230,6 +231,16 @@ keys! {
             |s, v| s.memory.records_max = number(v, 1, 100_000_000)?, s.memory.records_max;
         "embedding_model", "The directory of a sentence-transformers model such as all-MiniLM-L6-v2, by which records are found by meaning too; empty: `minilm` in [model] dir, if it is there, and otherwise words alone.":
             |s, v| s.memory.embedding_model = optional_path(v)?, s.memory.embedding_model.display();
+        "embedding_server_model", "The model of a server that embeds, if no directory is named; empty: none. Records get their vectors from it, past the policy unless it is on this machine.":
+            |s, v| s.memory.embedding_server.model = optional(v), s.memory.embedding_server.model.as_deref().unwrap_or_default();
+        "embedding_server_kind", "What that server speaks: ollama, openai, openai_compatible and the like.":
+            |s, v| s.memory.embedding_server.kind = Kind::parse(v)?, s.memory.embedding_server.kind.as_str();
+        "embedding_server_url", "Where it is; empty: where its kind is known to be.":
+            |s, v| s.memory.embedding_server.url = optional(v), s.memory.embedding_server.url.as_deref().unwrap_or_default();
+        "embedding_server_dimensions", "How many numbers a vector of it has.":
+            |s, v| s.memory.embedding_server.dimensions = number(v, 1, 8192)?, s.memory.embedding_server.dimensions;
+        "embedding_server_key_file", "A file with its key; empty: none.":
+            |s, v| { s.memory.embedding_server.key_file = optional(v).map(|v| path(&v)).transpose()?; s.files.extend(s.memory.embedding_server.key_file.clone()); }, s.memory.embedding_server.key_file.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
         "bytes_high", "From which size of all records `fazai kb gc` removes those of least use.":
             |s, v| s.memory.bytes_high = bytes(v)?, s.memory.bytes_high;
         "bytes_low", "Down to which size it does.":
