@@ -24,11 +24,10 @@ pub(crate) fn willing() -> TestHost {
 
 pub(crate) fn host_with(policy: &str) -> TestHost {
     let policy = Policy::parse(policy).expect("a policy");
-    TestHost {
-        keeper: (program(), vec!["keep".into()]),
-        timeout: Duration::from_secs(30),
-        ..TestHost::new(policy, true)
-    }
+    let mut host = TestHost::new(policy, true);
+    host.keeper = (program(), vec!["keep".into()]);
+    host.timeout = Duration::from_secs(30);
+    host
 }
 
 /// The example `mcp_server`, which is built together with the tests.
