@@ -73,6 +73,9 @@ pub enum Action {
     InstallPackage {
         /// As the package manager calls it.
         name: String,
+        /// The command that does it, which is judged as well.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        exec: Option<Exec>,
     },
     /// Start, stop or otherwise change a service.
     ServiceControl {
@@ -260,6 +263,7 @@ impl Action {
         match self {
             Self::Exec(exec) => Some(exec),
             Self::CallTool(call) => call.exec.as_ref(),
+            Self::InstallPackage { exec, .. } => exec.as_ref(),
             _ => None,
         }
     }

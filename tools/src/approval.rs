@@ -14,9 +14,12 @@ use serde::{Deserialize, Serialize};
 use crate::action::Action;
 use crate::caller::Caller;
 use crate::policy::Decision;
+use crate::seen::SeenFile;
 
 /// How many questions may wait at once.
 pub const PENDING_MAX: usize = 256;
+/// How many of them may be one caller's, so that nobody keeps others from asking.
+pub const PENDING_OF_ONE_MAX: usize = 16;
 /// How many answered questions are remembered, to tell a second answer from a made-up id.
 pub const ANSWERED_MAX: usize = 4096;
 /// How many answers may hold for a session.
@@ -60,6 +63,8 @@ pub struct Question {
     pub session: Option<String>,
     /// What is to be done.
     pub action: Action,
+    /// What stands in the programs and scripts that it names: what runs has to be that.
+    pub files: Vec<SeenFile>,
     /// Why it is asked for.
     pub decision: Decision,
     /// Who may answer.
@@ -124,6 +129,11 @@ pub enum ApprovalError {
     /// Too many wait already.
     #[error("{PENDING_MAX} questions wait already; answer some with `fazai approvals`")]
     TooMany,
+    /// Too many of this caller do.
+    #[error(
+        "{PENDING_OF_ONE_MAX} questions of yours wait already, which is your share; wait until some are answered, or cancel them"
+    )]
+    TooManyOfYours,
     /// Somebody said no.
     #[error("{by} said no: {reason}")]
     Denied {
@@ -152,6 +162,8 @@ pub struct Waiting {
     pub id: ApprovalId,
     /// Until when an answer counts.
     pub deadline: Instant,
+    /// What stands in the programs and scripts that are asked about.
+    pub files: Vec<SeenFile>,
     answer: Receiver<Answer>,
     approvals: Approvals,
 }
@@ -221,6 +233,7 @@ impl Approvals {
         }
         let id = ApprovalId::random()?;
         let deadline = now + question.patience;
+        let files = question.files.clone();
         let (sender, answer) = sync_channel(1);
         let asked = Asked {
             pending: Pending {
@@ -232,15 +245,14 @@ impl Approvals {
             unanswered: Box::new(unanswered),
         };
         self.at(now, |state| {
-            if state.pending.len() >= PENDING_MAX {
-                return Err(ApprovalError::TooMany);
-            }
+            state.check_room(&asked.pending.question.caller)?;
             state.pending.insert(id.clone(), asked);
             Ok(())
         })?;
         Ok(Waiting {
             id,
             deadline,
+            files,
             answer,
             approvals: self.clone(),
         })
@@ -372,6 +384,18 @@ impl Question {
 }
 
 impl State {
+    fn check_room(&self, caller: &Caller) -> Result<(), ApprovalError> {
+        if self.pending.len() >= PENDING_MAX {
+            return Err(ApprovalError::TooMany);
+        }
+        let asked = self.pending.values().map(|asked| &asked.pending.question);
+        let own = asked.filter(|question| question.caller.is_same(caller));
+        match own.count() >= PENDING_OF_ONE_MAX {
+            true => Err(ApprovalError::TooManyOfYours),
+            false => Ok(()),
+        }
+    }
+
     /// Takes out what nobody answered in time.
     fn expire(&mut self, now: Instant) -> Vec<Asked> {
         let asked = self.pending.values().map(|asked| &asked.pending);
@@ -451,17 +475,13 @@ impl State {
 }
 
 fn session_key(caller: &Caller, session: &str) -> String {
-    let who = match caller {
-        Caller::User(user) => format!("uid {}", user.uid),
-        Caller::Token(name) => format!("token {name}"),
-    };
     // JSON keeps the parts apart whatever is in them.
-    serde_json::json!([who, session]).to_string()
+    serde_json::json!([caller.key(), session]).to_string()
 }
 
 fn grant_of(question: &Question) -> Option<String> {
     let session = question.session.as_ref()?;
-    let action = serde_json::to_string(&question.action).ok()?;
+    let action = serde_json::to_string(&(&question.action, &question.files)).ok()?;
     Some(session_key(&question.caller, session) + &action)
 }
 
@@ -484,6 +504,7 @@ mod tests {
             caller: user(1),
             session: Some("s".into()),
             action: Action::shell("reboot", "/"),
+            files: Vec::new(),
             decision: Decision {
                 verdict: Verdict::Ask,
                 rule: "r".into(),
@@ -603,13 +624,28 @@ mod tests {
     #[test]
     fn there_is_a_limit() {
         let (approvals, now) = (Approvals::default(), Instant::now());
-        let ask = || approvals.ask(question(Approvers::Caller), now, |_, _| ());
-        let all: Vec<Waiting> = (0..PENDING_MAX)
-            .map(|_| ask().expect("below the limit"))
+        let ask = |uid| {
+            let question = Question {
+                caller: user(uid),
+                ..question(Approvers::Caller)
+            };
+            approvals.ask(question, now, |_, _| ())
+        };
+        let full = PENDING_MAX / PENDING_OF_ONE_MAX;
+        let users = (0..full).map(|uid| u32::try_from(uid).expect("few"));
+        let all: Vec<Waiting> = users
+            .flat_map(|uid| (0..PENDING_OF_ONE_MAX).map(move |_| uid))
+            .map(|uid| ask(uid).expect("below the limit"))
             .collect();
-        assert_eq!(ask().map(drop), Err(ApprovalError::TooMany));
+        assert_eq!(all.len(), PENDING_MAX);
+        assert_eq!(ask(1000).map(drop), Err(ApprovalError::TooMany));
         drop(all);
-        assert!(ask().is_ok());
+        let share: Vec<_> = (0..PENDING_OF_ONE_MAX).map(|_| ask(1)).collect();
+        assert!(share.iter().all(Result::is_ok));
+        assert_eq!(ask(1).map(drop), Err(ApprovalError::TooManyOfYours));
+        assert!(ask(2).is_ok(), "others can still ask");
+        drop(share);
+        assert!(ask(1).is_ok());
     }
 
     /// A question, and a place where its end is noted.

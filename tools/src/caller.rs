@@ -33,6 +33,14 @@ impl Caller {
             (Self::User(_), Self::Token(_)) | (Self::Token(_), Self::User(_)) => false,
         }
     }
+
+    /// Equal for the same user or token, and for nobody else.
+    pub(crate) fn key(&self) -> String {
+        match self {
+            Self::User(user) => format!("uid {}", user.uid),
+            Self::Token(name) => format!("token {name}"),
+        }
+    }
 }
 
 impl std::fmt::Display for Caller {

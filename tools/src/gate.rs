@@ -2,7 +2,10 @@
 //!
 //! A permit exists only after the record of it is on the disk. Code with side effects takes a
 //! permit by value and gives it back with [`Permit::finish`]; one that is dropped instead is
-//! recorded as unused.
+//! recorded as unused. What is denied happens not at all, and so need not be written each time:
+//! see `gate/denials.rs`.
+
+mod denials;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -10,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use jiff::civil::DateTime;
 
+use self::denials::{Denials, More};
 use crate::action::Action;
 use crate::approval::{
     ApprovalError, ApprovalId, Approvals, Approved, Approvers, Choice, Question, Unanswered,
@@ -18,6 +22,7 @@ use crate::approval::{
 use crate::audit::{AuditError, AuditLog, Event, Hash};
 use crate::caller::Caller;
 use crate::policy::{Decision, Policy, Risk, Verdict};
+use crate::seen::{self, Changed, SeenFile};
 
 /// Decides, records, and lets through.
 pub struct Gate {
@@ -25,6 +30,7 @@ pub struct Gate {
     audit: SharedAudit,
     approvals: Approvals,
     next_permit: AtomicU64,
+    denials: Mutex<Denials>,
 }
 
 type SharedAudit = Arc<Mutex<AuditLog>>;
@@ -77,6 +83,8 @@ pub struct Permit {
     read_only: bool,
     by_person: bool,
     action: Action,
+    /// What stood in its programs and scripts when a person was asked.
+    files: Vec<SeenFile>,
     audit: SharedAudit,
     since: Instant,
     finished: bool,
@@ -110,6 +118,8 @@ struct Consent {
     question: Option<ApprovalId>,
     /// Who said yes.
     by: Option<Caller>,
+    /// What they were shown of its programs and scripts.
+    files: Vec<SeenFile>,
 }
 
 /// How much of an error is recorded, in characters.
@@ -127,6 +137,7 @@ impl Gate {
             audit: Arc::new(Mutex::new(audit)),
             approvals,
             next_permit: AtomicU64::new(first),
+            denials: Mutex::new(Denials::new(Instant::now())),
         }
     }
 
@@ -205,11 +216,17 @@ impl Gate {
 
     /// Turns somebody's yes into a permit. What the policy denies by now stays denied.
     pub fn enter(&self, approved: Approved, now: DateTime) -> Result<Permit, GateError> {
-        let Question { caller, action, .. } = approved.question;
+        let Question {
+            caller,
+            action,
+            files,
+            ..
+        } = approved.question;
         let decision = self.policy().decide(&caller, &action, now);
         let consent = Consent {
             question: Some(approved.id),
             by: Some(approved.by),
+            files,
         };
         match decision.verdict {
             Verdict::Deny => self.refuse(caller, action, decision, consent),
@@ -217,8 +234,11 @@ impl Gate {
         }
     }
 
-    /// Signs the end of the record; call it on a timer and before stopping.
+    /// Signs the end of the record; call it on a timer and before stopping. Denials that were only
+    /// counted are recorded first.
     pub fn sign_head(&self) -> Result<(), AuditError> {
+        let counted = self.denials().take(Instant::now(), true);
+        self.record_counted(counted)?;
         let mut audit = lock(&self.audit);
         if audit.is_signed() {
             return Ok(());
@@ -228,6 +248,7 @@ impl Gate {
 
     fn ask(&self, request: Request, decision: Decision) -> Result<Passage, GateError> {
         let question = Question {
+            files: seen::seen(&request.action),
             caller: request.caller,
             session: request.session,
             action: request.action,
@@ -239,6 +260,7 @@ impl Gate {
             let consent = Consent {
                 question: None,
                 by: Some(by),
+                files: question.files,
             };
             return self
                 .grant(question.caller, question.action, decision, consent)
@@ -255,6 +277,7 @@ impl Gate {
                 let consent = Consent {
                     question: Some(waiting.id.clone()),
                     by: None,
+                    files: waiting.files.clone(),
                 };
                 self.record(caller, action, decision.clone(), consent)?;
                 Ok(Passage::Asked(waiting, decision))
@@ -266,7 +289,7 @@ impl Gate {
                     reason: error.to_string(),
                     risk: decision.risk,
                 };
-                self.record(caller, action, no, Consent::default())?;
+                self.record_denial(caller, action, no)?;
                 Err(error.into())
             }
         }
@@ -281,12 +304,14 @@ impl Gate {
     ) -> Result<Permit, GateError> {
         let by_person = consent.by.is_some();
         let read_only = !by_person && self.policy().is_read_only(&caller);
+        let files = consent.files.clone();
         let id = self.record(caller, action.clone(), decision, consent)?;
         Ok(Permit {
             id,
             read_only,
             by_person,
             action,
+            files,
             audit: Arc::clone(&self.audit),
             since: Instant::now(),
             finished: false,
@@ -301,8 +326,46 @@ impl Gate {
         consent: Consent,
     ) -> Result<T, GateError> {
         // A no stays a no if it can't be recorded; the next yes will find the record unavailable.
-        let _ = self.record(caller, action, decision.clone(), consent);
+        let no = decision.clone();
+        let _ = match consent.question {
+            Some(_) => self.record(caller, action, no, consent).map(drop),
+            None => self.record_denial(caller, action, no),
+        };
         Err(GateError::Denied(decision))
+    }
+
+    /// Records a no, or counts it if its caller got many of the same.
+    fn record_denial(
+        &self,
+        caller: Caller,
+        action: Action,
+        decision: Decision,
+    ) -> Result<(), AuditError> {
+        let (counted, written) = {
+            let mut denials = self.denials();
+            let counted = denials.take(Instant::now(), false);
+            (
+                counted,
+                denials.note(&caller, action.kind(), &decision.rule),
+            )
+        };
+        self.record_counted(counted)?;
+        if written {
+            self.record(caller, action, decision, Consent::default())?;
+        }
+        Ok(())
+    }
+
+    fn record_counted(&self, counted: Vec<More>) -> Result<(), AuditError> {
+        counted.into_iter().try_for_each(|More { caller, count }| {
+            let event = Event::DeniedMore { caller, count };
+            lock(&self.audit).append(&event).map(drop)
+        })
+    }
+
+    fn denials(&self) -> MutexGuard<'_, Denials> {
+        // A count is complete in itself.
+        self.denials.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn record(
@@ -317,6 +380,7 @@ impl Gate {
             permit,
             caller,
             action,
+            files: consent.files,
             decision: decision.into(),
             question: consent.question.map(|id| id.as_str().to_owned()),
             approved_by: consent.by,
@@ -344,6 +408,12 @@ impl Permit {
     #[must_use]
     pub fn is_by_person(&self) -> bool {
         self.by_person
+    }
+
+    /// Finds out whether its programs and scripts are still what a person said yes to. To be asked
+    /// right before they are started.
+    pub fn check_files(&self) -> Result<(), Changed> {
+        seen::check(&self.files)
     }
 
     /// Its number in the record.

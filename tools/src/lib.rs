@@ -12,6 +12,7 @@
 //! | `blocked.rs`, `blocked/` | patterns that no profile opens |
 //! | `policy.rs`, `policy/` | `policy.toml`, its profiles, and the decision |
 //! | `approval.rs` | questions to people, their deadlines and answers |
+//! | `seen.rs` | what stood in the programs and scripts that they said yes to |
 //! | `audit.rs`, `audit/` | the record of it all, which can't be changed unnoticed |
 //! | `gate.rs` | the one way to a [`Permit`], through all of the above |
 //! | `run.rs`, `run/` | a command with a permit: run, watched, and ended in time |
@@ -33,12 +34,13 @@ mod path;
 mod policy;
 mod reach;
 mod run;
+mod seen;
 mod shell;
 
 pub use self::action::{Action, Exec, Input, Kind, Right, ToolCall, not_installed};
 pub use self::approval::{
     ANSWERED_MAX, ApprovalError, ApprovalId, Approvals, Approved, Approvers, Choice, GRANTS_MAX,
-    PENDING_MAX, Pending, Question, REASON_BYTES_MAX, Unanswered, Waiting,
+    PENDING_MAX, PENDING_OF_ONE_MAX, Pending, Question, REASON_BYTES_MAX, Unanswered, Waiting,
 };
 pub use self::audit::{
     AuditError, AuditLog, AuditOptions, ENTRY_BYTES_MAX, Entry, Event, Finding, Hash, Head,
@@ -56,6 +58,7 @@ pub use self::run::{
     Confinement, Ended, Exited, GroupLimits, Groups, How, OUTPUT_DROPPED_BYTES_MAX,
     PIECE_BYTES_MAX, Piece, Process, RunError, Source, Started, Why, confined_main, run, start,
 };
+pub use self::seen::{Changed, SeenFile};
 pub use self::shell::{
     Access, COMMAND_BYTES_MAX, COMMANDS_MAX, Command, NESTING_MAX, Opaque, Refused, Script, Touch,
     Word, files_of, rollback, touches,

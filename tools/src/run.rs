@@ -53,7 +53,7 @@ use self::order::Order;
 pub use self::output::{OUTPUT_DROPPED_BYTES_MAX, PIECE_BYTES_MAX, Piece, Source};
 use self::running::{Running, TIMEOUT_MAX};
 pub use self::started::{Exited, Process, Started, start};
-use crate::action::{Action, Exec, Input};
+use crate::action::{Exec, Input};
 use crate::audit::{AuditError, Hash};
 use crate::gate::{Outcome, Permit};
 
@@ -124,7 +124,9 @@ pub fn run(
     reader: &mut dyn FnMut(Piece) -> ControlFlow<()>,
 ) -> Result<Ended, RunError> {
     let permit = Used(Some(permit));
-    let result = perform(permit.action()?, how, stop, reader);
+    let result = permit
+        .permit()
+        .and_then(|it| perform(it, how, stop, reader));
     match permit.finish(outcome(&result)) {
         Ok(()) => result,
         // Why nothing ran says more than that this could not be recorded.
@@ -133,17 +135,18 @@ pub fn run(
 }
 
 fn perform(
-    action: &Action,
+    permit: &Permit,
     how: &How,
     stop: Option<&Stop>,
     reader: &mut dyn FnMut(Piece) -> ControlFlow<()>,
 ) -> Result<Ended, RunError> {
-    let (order, _temp) = ordered(action, how)?;
+    let (order, _temp) = ordered(permit, how)?;
     Running::start(order, how)?.follow(how, stop, reader)
 }
 
 /// What the keeper is told, and the command's own directory, which goes when that is dropped.
-fn ordered(action: &Action, how: &How) -> Result<(Order, Option<TempDir>), RunError> {
+fn ordered(permit: &Permit, how: &How) -> Result<(Order, Option<TempDir>), RunError> {
+    let action = permit.action();
     let exec = action.exec().ok_or_else(|| RunError::WrongAction {
         kind: action.kind(),
     })?;
@@ -153,6 +156,7 @@ fn ordered(action: &Action, how: &How) -> Result<(Order, Option<TempDir>), RunEr
             what: "its input is not the one that was judged",
         });
     }
+    permit.check_files()?;
     let temp = how.confinement.temp().map_err(RunError::Spawn)?;
     let path = temp.as_ref().map(TempDir::path);
     let order = Order {
@@ -219,8 +223,8 @@ impl Ended {
 struct Used(Option<Permit>);
 
 impl Used {
-    fn action(&self) -> Result<&Action, RunError> {
-        self.0.as_ref().map(Permit::action).ok_or(RunError::Lost)
+    fn permit(&self) -> Result<&Permit, RunError> {
+        self.0.as_ref().ok_or(RunError::Lost)
     }
 
     fn finish(mut self, outcome: Outcome) -> Result<(), AuditError> {

@@ -225,3 +225,24 @@ fn a_reader_that_panics_leaves_nothing_behind() {
     assert!(!commands::runs(&mark));
     assert_eq!(place.last_entry()["event"], "finished");
 }
+
+#[test]
+fn a_script_that_was_replaced_after_the_yes_does_not_run() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (script, done) = (
+        directory.path().join("run.sh"),
+        directory.path().join("done"),
+    );
+    std::fs::write(&script, "true").expect("written");
+    let place = Place::new();
+    let permit = place.permit(Action::shell(format!("sh {}", script.display()), "/"));
+    std::fs::write(&script, format!("touch {}", done.display())).expect("written");
+    let error = run(permit, &how(), None, &mut |_| ControlFlow::Continue(()));
+    let error = error.expect_err("it is another script");
+    assert!(matches!(error, RunError::Changed(_)), "{error}");
+    assert!(!done.exists());
+    let entry = place.last_entry();
+    assert_eq!(entry["event"], "finished");
+    let recorded = entry["error"].as_str().expect("a reason");
+    assert!(recorded.contains("was changed"), "{recorded}");
+}

@@ -35,6 +35,8 @@ pub(crate) struct Acting {
     gate: Mutex<Option<Arc<Gate>>>,
     /// Where commands get control groups, or why they get none.
     groups: Result<Arc<Groups>, String>,
+    /// Why commands do not see the file system without the worker's own files, if so.
+    own_view: Result<(), String>,
 }
 
 impl Acting {
@@ -45,11 +47,16 @@ impl Acting {
             Ok(groups) => info!(dir = %groups.dir().display(), "commands get control groups"),
             Err(why) => info!(%why, "commands get no control groups"),
         }
+        let own_view = fazai_sandbox::own_view();
+        if let Err(why) = &own_view {
+            info!(%why, "commands see the worker's own files as far as the policy lets them");
+        }
         Self {
             settings,
             policy: Mutex::default(),
             gate: Mutex::default(),
             groups,
+            own_view,
         }
     }
 
@@ -98,6 +105,15 @@ impl Acting {
     pub(crate) fn groups_state(&self) -> String {
         match &self.groups {
             Ok(groups) => format!("on: {}", groups.dir().display()),
+            Err(why) => format!("off: {why}"),
+        }
+    }
+
+    /// Whether what the policy allows by itself is kept from the worker's own files by a view of its
+    /// own, for people.
+    pub(crate) fn own_view_state(&self) -> String {
+        match &self.own_view {
+            Ok(()) => "on".to_owned(),
             Err(why) => format!("off: {why}"),
         }
     }

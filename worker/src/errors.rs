@@ -212,7 +212,7 @@ pub(crate) fn from_approval(fault: &ApprovalError) -> WireError {
         ApprovalError::TooLate(_) | ApprovalError::NobodyToAsk | ApprovalError::Denied { .. } => {
             ErrorCode::Denied
         }
-        ApprovalError::TooMany => ErrorCode::Overloaded,
+        ApprovalError::TooMany | ApprovalError::TooManyOfYours => ErrorCode::Overloaded,
         ApprovalError::ReasonTooLong { .. } => ErrorCode::InvalidParams,
     };
     WireError::new(code, fault.to_string())
@@ -232,6 +232,7 @@ pub(crate) fn from_run(fault: &RunError) -> WireError {
             ErrorCode::AuditUnavailable
         }
         RunError::Spawn(_) => ErrorCode::Overloaded,
+        RunError::Changed(_) => ErrorCode::Denied,
         RunError::Malformed { .. }
         | RunError::Directory { .. }
         | RunError::NotFound { .. }

@@ -41,16 +41,27 @@ impl<K: Eq + Hash + Clone> Places<K> {
     /// Takes one of `most` places.
     pub(crate) fn enter(&self, name: K, most: usize) -> Result<Place<K>, Full> {
         let mut taken = self.lock();
-        if taken.values().sum::<usize>() >= most {
-            return Err(Full::All);
-        }
-        let own = taken.get(&name).copied().unwrap_or(0);
-        if own >= most.div_ceil(2) {
-            return Err(Full::Own);
-        }
+        let own = room(&taken, &name, most)?;
         taken.insert(name.clone(), own + 1);
         let places = Self(Arc::clone(&self.0));
         Ok(Place { places, name })
+    }
+
+    /// Whether one could be taken now.
+    pub(crate) fn check(&self, name: &K, most: usize) -> Result<(), Full> {
+        room(&self.lock(), name, most).map(drop)
+    }
+}
+
+/// How many places a name has, if it may have one more.
+fn room<K: Eq + Hash>(taken: &HashMap<K, usize>, name: &K, most: usize) -> Result<usize, Full> {
+    if taken.values().sum::<usize>() >= most {
+        return Err(Full::All);
+    }
+    let own = taken.get(name).copied().unwrap_or(0);
+    match own >= most.div_ceil(2) {
+        true => Err(Full::Own),
+        false => Ok(own),
     }
 }
 
@@ -77,9 +88,12 @@ mod tests {
         let held: Vec<Place<&str>> = (0..2).filter_map(|_| enter("one").ok()).collect();
         assert_eq!(held.len(), 2);
         assert_eq!(enter("one").err(), Some(Full::Own));
+        assert_eq!(places.check(&"one", 4), Err(Full::Own));
+        assert_eq!(places.check(&"two", 4), Ok(()));
         let others = (enter("two"), enter("three"));
         assert!(others.0.is_ok() && others.1.is_ok());
         assert_eq!(enter("four").err(), Some(Full::All));
+        assert_eq!(places.check(&"four", 4), Err(Full::All));
         drop(held);
         assert!(enter("one").is_ok());
     }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use self::files::{Files, Rights, Rule};
 pub use self::limits::Limits;
 pub(crate) use self::limits::close_from;
-pub use self::mounts::Mounts;
+pub use self::mounts::{Mounts, own_view};
 pub use self::syscalls::{Calls, Sockets};
 pub use self::user::{NOBODY, close_proc};
 

@@ -7,6 +7,7 @@ use crate::action::Action;
 use crate::approval::Choice;
 use crate::caller::Caller;
 use crate::policy::Decision;
+use crate::seen::SeenFile;
 
 /// The longest line, in bytes.
 pub const ENTRY_BYTES_MAX: usize = 64 * 1024;
@@ -51,6 +52,9 @@ pub enum Event {
         caller: Caller,
         /// What is to be done.
         action: Action,
+        /// What stood in its programs and scripts when a person was asked.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        files: Vec<SeenFile>,
         /// What the policy said.
         decision: Box<Decision>,
         /// The id of the question that it asks, or that was answered with a yes.
@@ -59,6 +63,14 @@ pub enum Event {
         /// Who approved it, where the policy asked.
         #[serde(skip_serializing_if = "Option::is_none")]
         approved_by: Option<Caller>,
+    },
+    /// More was denied than is written each: see the entries before it for what it was.
+    DeniedMore {
+        /// To whom; none: to several callers.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        caller: Option<Caller>,
+        /// How many times, since the last such entry.
+        count: u64,
     },
     /// Somebody answered a question.
     Answered {

@@ -14,6 +14,7 @@ fn event(permit: u64) -> Event {
             groups: vec![1],
             name: "anna".into(),
         }),
+        files: Vec::new(),
         action: Action::shell(format!("echo {permit}, \"hash\":\"x\""), "/"),
         decision: Box::new(Decision {
             verdict: Verdict::Allow,

@@ -1,6 +1,6 @@
 //! The blocked patterns that look at one command.
 
-use rustix::process::{getpgrp, getpid, getppid, getsid};
+use rustix::process::{Pid, getpgrp, getpid, getppid, getsid};
 
 use super::{Blocked, Seen, files};
 use crate::shell::{Access, Command, Word};
@@ -238,7 +238,8 @@ fn signals_worker(seen: &Seen<'_>) -> bool {
     }
 }
 
-/// Whether a number is that of this process, the one that started it, or the group of either.
+/// Whether a number is that of this process, the one that started it, the group of either, or a
+/// process that it has started: the keeper of a command, or a module.
 fn is_of_worker(number: u32) -> bool {
     let ours = [
         Some(getpid()),
@@ -247,7 +248,16 @@ fn is_of_worker(number: u32) -> bool {
         getsid(None).ok(),
     ];
     let mut ours = ours.into_iter().flatten();
-    number > 1 && ours.any(|pid| u32::try_from(pid.as_raw_nonzero().get()) == Ok(number))
+    let named = ours.any(|pid| u32::try_from(pid.as_raw_nonzero().get()) == Ok(number));
+    number > 1 && (named || parent_of(number) == Some(getpid()))
+}
+
+/// Whose child a process is.
+fn parent_of(number: u32) -> Option<Pid> {
+    let stat = std::fs::read_to_string(format!("/proc/{number}/stat")).ok()?;
+    // A name may hold anything, brackets as well.
+    let (_, after) = stat.rsplit_once(')')?;
+    Pid::from_raw(after.split_whitespace().nth(1)?.parse().ok()?)
 }
 
 fn stops_audit(seen: &Seen<'_>) -> bool {

@@ -156,3 +156,23 @@ fn neighbours_of_the_patterns_are_not_blocked() {
         check(text, None);
     }
 }
+
+#[test]
+fn what_the_worker_started_is_not_signalled() {
+    let mut child = std::process::Command::new("sleep")
+        .arg("60")
+        .spawn()
+        .expect("started");
+    let pid = child.id();
+    for text in [
+        format!("kill {pid}"),
+        format!("kill -9 {pid}"),
+        format!("kill -STOP -- -{pid}"),
+        format!("kill 4000000 {pid}"),
+    ] {
+        check(&text, Some("end-worker"));
+    }
+    child.kill().expect("killed");
+    child.wait().expect("ended");
+    check(&format!("kill {pid}"), None);
+}

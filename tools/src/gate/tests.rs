@@ -102,6 +102,92 @@ fn a_no_is_recorded() {
 }
 
 #[test]
+fn many_denials_of_the_same_are_counted() {
+    let (directory, gate) = gate("elevated");
+    for _ in 0..100 {
+        let refused = gate.request(request("rm -rf /", Approvers::Nobody));
+        assert!(matches!(refused, Err(GateError::Denied(_))));
+        let nobody = gate.request(request("reboot", Approvers::Nobody));
+        assert!(matches!(nobody, Err(GateError::NotApproved(_))));
+    }
+    assert_eq!(events(directory.path()), vec!["decided deny"; 40]);
+    // Another caller's are written, and what is allowed always is.
+    let other = Request {
+        caller: Caller::Token("other".into()),
+        ..request("rm -rf /", Approvers::Nobody)
+    };
+    assert!(gate.request(other).is_err());
+    drop(granted(gate.request(request("df -h", Approvers::Nobody))));
+    gate.sign_head().expect("signed");
+    gate.sign_head().expect("signed");
+    let lines = entries(directory.path());
+    let last = &lines[lines.len() - 4..];
+    assert_eq!(last[0]["caller"]["token"], "other");
+    assert_eq!(last[1]["decision"]["verdict"], "allow");
+    assert_eq!(last[2]["event"], "unused");
+    assert_eq!(last[3]["event"], "denied_more");
+    assert_eq!(last[3]["count"], 160);
+    assert_eq!(last[3]["caller"]["user"]["uid"], 1000);
+    // What was not written yet when it is killed is lost, and nothing else.
+    assert!(
+        gate.request(request("rm -rf /", Approvers::Nobody))
+            .is_err()
+    );
+    drop(gate);
+    let again = AuditLog::open(AuditOptions::new(directory.path())).expect("a record");
+    assert_eq!(again.entries(), lines.len() as u64);
+    assert!(verify(directory.path()).expect("readable").is_whole());
+}
+
+/// A yes to a script, for once or the session.
+fn agreed(gate: &Gate, request: Request, choice: Choice) -> Permit {
+    let now = request.now;
+    let waiting = asked(gate.request(request));
+    assert!(
+        waiting
+            .files
+            .iter()
+            .any(|file| file.path.ends_with("run.sh"))
+    );
+    let answer = gate.answer(&waiting.id, &caller(), choice, "");
+    answer.expect("taken");
+    gate.enter(waiting.wait().expect("a yes"), now)
+        .expect("a permit")
+}
+
+#[test]
+fn a_yes_holds_for_what_was_there_when_it_was_asked() {
+    let (directory, gate) = gate("elevated");
+    let files = tempfile::tempdir().expect("a directory");
+    let script = files.path().join("run.sh");
+    std::fs::write(&script, "true").expect("written");
+    let wanted = || request(&format!("bash {}", script.display()), Approvers::Caller);
+    let permit = agreed(&gate, wanted(), Choice::Session);
+    assert_eq!(permit.check_files(), Ok(()));
+    std::fs::write(&script, "rm -rf /srv").expect("written");
+    let changed = permit
+        .check_files()
+        .expect_err("it is another one")
+        .to_string();
+    assert!(changed.contains("run.sh was changed"), "{changed}");
+    // The session's yes was to the other one, and holds for that again.
+    drop(asked(gate.request(wanted())));
+    std::fs::write(&script, "true").expect("written");
+    let again = granted(gate.request(wanted()));
+    assert_eq!(again.check_files(), Ok(()));
+    std::fs::remove_file(&script).expect("removed");
+    assert!(again.check_files().is_err());
+    drop((permit, again));
+    let asked_about = &entries(directory.path())[1];
+    let sha256 = Hash::of(b"true").to_string();
+    let files = asked_about["files"].as_array().expect("files");
+    assert!(
+        files.iter().any(|file| file["sha256"] == sha256),
+        "{files:?}"
+    );
+}
+
+#[test]
 fn a_yes_opens_the_gate_once() {
     let (directory, gate) = gate("elevated");
     let waiting = asked(gate.request(request("reboot", Approvers::Caller)));

@@ -80,7 +80,11 @@ impl Judge<'_> {
                     rule.address(*address, *ttl_s)
                 })
             }
-            Action::InstallPackage { name } => self.package(name),
+            Action::InstallPackage { name, exec } => {
+                let command = exec.as_ref().map(|exec| self.exec(exec));
+                let package = self.package(name);
+                strictest(command.into_iter().chain([package.clone()])).unwrap_or(package)
+            }
             Action::ServiceControl { unit, verb } => self.service(unit, verb),
         }
     }

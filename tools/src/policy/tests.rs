@@ -317,18 +317,21 @@ fn each_kind_has_its_fields() {
         (
             Action::InstallPackage {
                 name: "nginx".into(),
+                exec: None,
             },
             Verdict::Allow,
         ),
         (
             Action::InstallPackage {
                 name: "./x.deb".into(),
+                exec: None,
             },
             Verdict::Deny,
         ),
         (
             Action::InstallPackage {
                 name: "--purge".into(),
+                exec: None,
             },
             Verdict::Deny,
         ),

@@ -18,8 +18,15 @@ pub enum Confinement {
     /// What its user may do; sudo and package managers work. It writes no core dump.
     Open,
     /// The same, but that it does not see what belongs to the worker, and can't change it, by
-    /// whatever path. Only root can have that; for others the policy's judgement stands alone.
-    Guarded(OwnFiles),
+    /// whatever path. A user who is not root has that by a user namespace, where the system lets
+    /// users have one ([`fazai_sandbox::own_view`]), and can't become anybody else in it.
+    Guarded {
+        /// What belongs to the worker.
+        own: OwnFiles,
+        /// Whether it has to be able to become somebody else, as with sudo: then a user who is not
+        /// root has no view of its own, and the policy's judgement stands alone.
+        becomes_others: bool,
+    },
     /// Look at everything but passwords and keys, and change nothing but a directory of its own,
     /// named by `TMPDIR`, which is removed afterwards. Refused on a system without Landlock or seccomp, for it would not
     /// hold there.
@@ -57,7 +64,11 @@ impl Confinement {
             return if permit.is_by_person() || mounts(permit.action()) {
                 Self::Open
             } else {
-                Self::Guarded(own)
+                let becomes_others = names_one_of(permit.action(), BECOMING_OTHERS);
+                Self::Guarded {
+                    own,
+                    becomes_others,
+                }
             };
         }
         let sockets = match rights {
@@ -74,7 +85,7 @@ impl Confinement {
     /// The command's own directory.
     pub(super) fn temp(&self) -> io::Result<Option<TempDir>> {
         match self {
-            Self::Open | Self::Guarded(_) => Ok(None),
+            Self::Open | Self::Guarded { .. } => Ok(None),
             Self::ReadOnly { .. } => tempfile::Builder::new()
                 .prefix("fazai-run-")
                 .tempdir()
@@ -85,10 +96,14 @@ impl Confinement {
     pub(super) fn wanted(&self, temp: Option<&Path>) -> Wanted {
         match self {
             Self::Open => Wanted::default(),
-            Self::Guarded(own) => Wanted {
+            Self::Guarded {
+                own,
+                becomes_others,
+            } => Wanted {
                 mounts: Some(Mounts {
                     hidden: own.secret.clone(),
                     kept: own.kept.clone(),
+                    becomes_others: *becomes_others,
                 }),
                 ..Wanted::default()
             },
@@ -118,11 +133,54 @@ impl Confinement {
 /// Whether a command is there to mount something, which nobody would see if it had a view of the
 /// file system of its own. The profiles that allow it by themselves allow nearly everything.
 fn mounts(action: &Action) -> bool {
+    names_one_of(action, MOUNTERS) || any_program(action, |name| name.contains("mount"))
+}
+
+/// Whether one of these programs is run.
+fn names_one_of(action: &Action, names: &[&str]) -> bool {
+    any_program(action, |name| names.contains(&name))
+}
+
+fn any_program(action: &Action, is: impl Fn(&str) -> bool) -> bool {
     let argv = action.exec().map(|exec| exec.argv.as_slice());
     let script = Script::from_argv(argv.unwrap_or_default()).unwrap_or_default();
-    let mut names = script.commands.iter().map(Command::name);
-    names.any(|name| name.contains("mount") || MOUNTERS.contains(&name))
+    script.commands.iter().map(Command::name).any(is)
 }
+
+/// Programs that others may start with the rights of another user or group.
+const BECOMING_OTHERS: &[&str] = &[
+    "sudo",
+    "sudoedit",
+    "doas",
+    "su",
+    "runuser",
+    "pkexec",
+    "crontab",
+    "at",
+    "atq",
+    "batch",
+    "passwd",
+    "chsh",
+    "chfn",
+    "chage",
+    "newgrp",
+    "sg",
+    "gpasswd",
+    "ping",
+    "ping4",
+    "ping6",
+    "traceroute",
+    "mtr",
+    "arping",
+    "postqueue",
+    "postdrop",
+    "mailq",
+    "sendmail",
+    "wall",
+    "write",
+    "locate",
+    "plocate",
+];
 
 /// Besides those with `mount` in their names.
 const MOUNTERS: &[&str] = &["sshfs", "s3fs", "rclone", "encfs", "gocryptfs", "ntfs-3g"];

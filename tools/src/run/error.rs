@@ -9,6 +9,7 @@ use super::Ended;
 use super::order::{Order, Refusal};
 use crate::action::Kind;
 use crate::audit::AuditError;
+use crate::seen::Changed;
 
 /// Why there is no end of a command to tell of.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +26,9 @@ pub enum RunError {
         /// What is wrong.
         what: &'static str,
     },
+    /// What would run is not what a person said yes to.
+    #[error(transparent)]
+    Changed(#[from] Changed),
     /// It can't start where it shall.
     #[error("the command can't start in {}: {error}; name a directory that can be entered", cwd.display())]
     Directory {

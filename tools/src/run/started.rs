@@ -73,7 +73,7 @@ pub fn start(permit: Permit, how: &How) -> Result<Started, RunError> {
 type Begun = (PipeWriter, PipeReader, PipeReader, Kept, Option<TempDir>);
 
 fn begin(permit: &Used, how: &How) -> Result<Begun, RunError> {
-    let (order, temp) = ordered(permit.action()?, how)?;
+    let (order, temp) = ordered(permit.permit()?, how)?;
     let pipe = || io::pipe().map_err(RunError::Spawn);
     let ((stdin, ours_in), (ours_out, stdout), (ours_err, stderr)) = (pipe()?, pipe()?, pipe()?);
     let kept = Kept::start(

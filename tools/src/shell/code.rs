@@ -3,6 +3,7 @@
 //! Everything that is found here is asked for. The lists follow the public collections of such
 //! programs (GTFOBins); a program that is in none of them is as harmless as the policy says.
 
+use super::inner::SHELLS;
 use super::{Command, Word};
 
 /// Programs that run code, whatever their arguments are.
@@ -383,6 +384,9 @@ const BUILTINS: &[&str] = &[
 /// Builtins that take the name of a variable, where a subscript may run commands.
 const NAMING_BUILTINS: &[&str] = &["test", "[", "printf", "read", "unset", "wait"];
 
+/// Builtins that give the variables that they are told another value, or none.
+const SETTING_BUILTINS: &[&str] = &["read", "unset", "wait"];
+
 /// Beginnings of options with which a program runs something else or loads code, and its own
 /// words that do. A `=` or more may follow.
 const OPTIONS: &[(&str, &[&str])] = &[
@@ -738,6 +742,12 @@ const VARIABLES: &[&str] = &[
 /// Small letters that shells or programs obey.
 const VARIABLES_OBEYED: &[&str] = &["path", "cdpath", "fpath", "histchars", "module_path"];
 
+/// Whether it is a name that a variable can have.
+pub(super) fn is_variable(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
 /// Whether setting the variable can't make a program run something else.
 pub(crate) fn harmless_variable(name: &str) -> bool {
     let small = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
@@ -754,6 +764,13 @@ pub(crate) fn only_asks_about_itself(command: &Command) -> bool {
     };
     let asks = matches!(only.literal(), Some("--version" | "--help"));
     asks && !command.program.contains('/')
+}
+
+/// Whether a command runs what stands in the files that it is given.
+pub(crate) fn runs_its_files(command: &Command) -> bool {
+    let name = command.name();
+    let interprets = |name| INTERPRETERS.contains(&name) || SHELLS.contains(&name);
+    interprets(name) || interprets(unversioned(name)) || matches!(name, "." | "source" | "sed")
 }
 
 /// Why it can't be known what a command does, if so.
@@ -775,8 +792,20 @@ pub(super) fn reason(command: &Command) -> Option<&'static str> {
     if NAMING_BUILTINS.contains(&program) && names_a_variable(command) {
         return Some("a subscript that the shell evaluates");
     }
+    if SETTING_BUILTINS.contains(&program) && sets_what_is_obeyed(command) {
+        return Some("a variable that programs may obey");
+    }
+    if name == "ps" && shows_environments(command) {
+        return Some("the environment of other processes, where secrets are");
+    }
+    if name == "jq" && command.args.iter().any(imports) {
+        return Some("a jq program that may read files which are not named");
+    }
     if name == "sed" && !sed_is_plain(command) {
         return Some("a sed script that may write files or run commands");
+    }
+    if takes_a_mode(command) {
+        return Some("the mode of another file, which may give its rights away");
     }
     if name == "tar" && command.args.iter().map(Word::text).any(names_a_machine) {
         return Some("an archive on another machine");
@@ -801,6 +830,8 @@ const LISTS: &[(&[&str], &str)] = &[
         "--fi",
     ),
     (&["find"], "-files0"),
+    // Those of binutils complain about each word of it.
+    (&["strings", "nm", "objdump", "readelf", "size", "ar"], "@"),
 ];
 
 fn names_are_in_a_file(command: &Command) -> bool {
@@ -867,6 +898,86 @@ fn names_a_variable(command: &Command) -> bool {
             }
             _ => args.iter().any(unknown),
         }
+}
+
+/// Whether one of the variables that a builtin sets or forgets, named by itself or right behind its
+/// option, is obeyed by programs or the shell.
+fn sets_what_is_obeyed(command: &Command) -> bool {
+    command.args.iter().map(Word::text).any(|text| {
+        let name = match text.strip_prefix('-') {
+            Some(option) => option.get(1..).unwrap_or_default(),
+            None => text,
+        };
+        is_variable(name) && !harmless_variable(name) && name != "REPLY"
+    })
+}
+
+/// Whether `ps` shows what processes were told in their variables: `ps auxe`, `ps E`, `-o environ`.
+/// Words without a dash are its old options, if they are no lists and no values of others.
+fn shows_environments(command: &Command) -> bool {
+    let mut is_value = false;
+    command.args.iter().any(|arg| {
+        let Some(text) = arg.literal() else {
+            return true;
+        };
+        let was_value = std::mem::replace(&mut is_value, has_value_after(text));
+        let old = !was_value && !text.starts_with('-') && !text.contains(',');
+        text.contains("env") || (old && text.contains(['e', 'E']))
+    })
+}
+
+/// Whether the value of an option of `ps` is the next word.
+fn has_value_after(text: &str) -> bool {
+    const LONG: &[&str] = &[
+        "cols",
+        "columns",
+        "format",
+        "lines",
+        "pid",
+        "ppid",
+        "quick-pid",
+        "rows",
+        "sort",
+        "tty",
+        "user",
+        "group",
+        "User",
+        "Group",
+        "sid",
+        "width",
+    ];
+    let (options, values) = match text.strip_prefix("--") {
+        Some(name) => return LONG.contains(&name),
+        None => match text.strip_prefix('-') {
+            Some(options) => (options, "opuUgGCtksOq"),
+            None => (text, "oOpUtkq"),
+        },
+    };
+    options
+        .find(|c| values.contains(c))
+        .is_some_and(|at| at + 1 == options.len())
+}
+
+/// Whether a file gets the mode of another one and keeps its own content: of a program with
+/// set-user-ID, that would be anybody's.
+fn takes_a_mode(command: &Command) -> bool {
+    let option = match command.name() {
+        "chmod" => "--ref",
+        "cp" => "--at",
+        _ => return false,
+    };
+    command
+        .args
+        .iter()
+        .any(|arg| arg.text().starts_with(option))
+}
+
+/// Words of a jq program that read a file beside those of the command.
+fn imports(word: &Word) -> bool {
+    word.literal().is_none_or(|text| {
+        let mut words = text.split(|c: char| !c.is_alphanumeric() && c != '_');
+        words.any(|word| matches!(word, "import" | "include"))
+    })
 }
 
 fn subscript(word: &Word) -> bool {

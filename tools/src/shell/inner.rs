@@ -15,7 +15,7 @@ pub(super) enum Inner {
 }
 
 /// Shells that are given a text by `-c`, or a script.
-const SHELLS: &[&str] = &[
+pub(super) const SHELLS: &[&str] = &[
     "sh", "bash", "rbash", "dash", "ash", "zsh", "ksh", "ksh93", "mksh", "yash", "fish", "csh",
     "tcsh",
 ];

@@ -186,6 +186,7 @@ impl Walk {
             CompoundCommand::BraceGroup(group) => self.list(&group.list),
             CompoundCommand::Subshell(subshell) => self.list(&subshell.list),
             CompoundCommand::ForClause(clause) => {
+                self.variable(&clause.variable_name);
                 self.words(clause.values.iter().flatten())?;
                 self.list(&clause.body.list)
             }
@@ -319,6 +320,12 @@ impl Walk {
         match item {
             Item::IoRedirect(redirect) => self.redirect(redirect, parts),
             Item::Word(word) => {
+                // The parser does not know `{name}>file`, where bash sets a variable.
+                let inner =
+                    |text: &'_ str| Some(text.strip_prefix('{')?.strip_suffix('}')?.to_owned());
+                if let Some(name) = inner(&word.value).filter(|name| code::is_variable(name)) {
+                    self.variable(&name);
+                }
                 let word = self.word(word)?;
                 parts.words.push(word);
                 Ok(())
@@ -331,13 +338,16 @@ impl Walk {
         }
     }
 
+    /// One that gets another value, in whatever way.
+    fn variable(&mut self, name: &str) {
+        if !code::harmless_variable(name) {
+            self.opaque("a variable that programs may obey", name);
+        }
+    }
+
     fn assignment(&mut self, assignment: &Assignment) -> Walked {
         match &assignment.name {
-            AssignmentName::VariableName(name) => {
-                if !code::harmless_variable(name) {
-                    self.opaque("a variable that programs may obey", name);
-                }
-            }
+            AssignmentName::VariableName(name) => self.variable(name),
             AssignmentName::ArrayElementName(name, _) => {
                 self.opaque("a subscript that the shell evaluates", name);
             }

@@ -61,15 +61,22 @@ pub struct McpOptions {
     pub rest: Duration,
     /// How long one may take to begin, and to list its tools.
     pub start_timeout: Duration,
+    /// How long a list of all tools waits for one that does: it is listed as broken then, goes on,
+    /// and is there later.
+    pub list_within: Duration,
+    /// How long one may take to answer a ping, after a call that it did not answer.
+    pub ping_within: Duration,
 }
 
-/// The log goes nowhere; a rest of a minute, and half of one to begin.
+/// The log goes nowhere; a rest of a minute, half of one to begin, and three seconds in a list.
 impl Default for McpOptions {
     fn default() -> Self {
         Self {
             log: Arc::new(|_, _| {}),
             rest: Duration::from_secs(60),
             start_timeout: Duration::from_secs(30),
+            list_within: Duration::from_secs(3),
+            ping_within: Duration::from_secs(2),
         }
     }
 }
@@ -79,6 +86,8 @@ impl fmt::Debug for McpOptions {
         f.debug_struct("McpOptions")
             .field("rest", &self.rest)
             .field("start_timeout", &self.start_timeout)
+            .field("list_within", &self.list_within)
+            .field("ping_within", &self.ping_within)
             .finish_non_exhaustive()
     }
 }
@@ -109,13 +118,14 @@ impl Source for Servers {
             let lists: Vec<_> = (self.servers.iter())
                 .map(|server| {
                     let slow = !server.is_quick();
-                    (server, slow.then(|| scope.spawn(|| server.tools(host))))
+                    let tools = || server.tools_soon(host);
+                    (server, slow.then(|| scope.spawn(tools)))
                 })
                 .collect();
             lists
                 .into_iter()
                 .flat_map(|(server, list)| match list {
-                    None => server.tools(host),
+                    None => server.tools_soon(host),
                     Some(list) => list.join().unwrap_or_default(),
                 })
                 .collect()

@@ -573,10 +573,11 @@ fn nothing_is_started_or_installed_without_both_permits() {
     let place = Place::new(half);
     place.refused("packages", json!({ "action": "install", "name": "nginx" }));
     let entries = place.entries();
-    assert!(
-        entries.iter().any(|entry| entry["event"] == "unused"),
-        "{entries:?}"
-    );
+    let decided = entries.iter().filter(|entry| entry["event"] == "decided");
+    let decided: Vec<_> = decided.collect();
+    assert_eq!(decided.len(), 1, "it asks once: {entries:?}");
+    assert_eq!(decided[0]["action"]["action"], "install_package");
+    assert!(decided[0]["action"]["exec"]["argv"].is_array());
     assert!(
         entries.iter().all(|entry| entry["event"] != "finished"),
         "{entries:?}"

@@ -60,6 +60,8 @@ fn bad(script: &str) -> Option<McpServer> {
 fn options() -> McpOptions {
     McpOptions {
         start_timeout: Duration::from_secs(60),
+        // Python takes its time to begin on a busy machine.
+        list_within: Duration::from_secs(60),
         ..McpOptions::default()
     }
 }
@@ -190,6 +192,97 @@ fn one_whose_start_nobody_waits_for_is_ended() {
         assert_eq!(why, "it was stopped");
     });
     assert!(soon(|| !runs(&mark)));
+}
+
+#[test]
+fn one_that_is_slow_to_begin_keeps_no_list_waiting() {
+    let Some(mut slow) = bad("time.sleep(4)\nserve([tool('late')], None)") else {
+        return;
+    };
+    slow.name = "slow".into();
+    let program = mcp_servers::program();
+    let quick = server("quick", &[program.to_str().expect("UTF-8")]);
+    let host = willing();
+    let options = McpOptions {
+        list_within: Duration::from_secs(2),
+        ..options()
+    };
+    let servers = Servers::new(vec![slow, quick], &options).expect("a thread");
+    let begun = Instant::now();
+    let list = servers.tools(&host);
+    assert!(begun.elapsed() < Duration::from_millis(3500));
+    let broken = |list: &Listed, words: &str| {
+        let broken = |one: &Broken| one.name == "slow" && one.problem.contains(words);
+        list.iter().any(|one| one.as_ref().is_err_and(broken))
+    };
+    assert!(broken(&list, "it is still starting"));
+    let has = |list: &Listed, name: &str| {
+        let has = |one: &Arc<dyn Tool>| one.about().name == name;
+        list.iter().any(|one| one.as_ref().is_ok_and(has))
+    };
+    assert!(has(&list, "quick.echo"));
+    assert!(soon(|| has(&servers.tools(&host), "slow.late")));
+    // It was started once, and went on.
+    let starts = host
+        .entries()
+        .iter()
+        .filter(|one| one["event"] == "decided" && one["action"]["name"] == "slow")
+        .count();
+    assert_eq!(starts, 2, "once asked, once allowed");
+}
+
+#[test]
+fn one_that_hangs_in_a_call_is_ended() {
+    let mark = format!("hangs-{}", std::process::id());
+    let Some(mut server) = bad("serve([tool('hang')], lambda request: time.sleep(1000))") else {
+        return;
+    };
+    server.command.push(mark.clone());
+    server.timeout = Duration::from_secs(1);
+    let host = willing();
+    let options = McpOptions {
+        ping_within: Duration::from_secs(1),
+        ..options()
+    };
+    let servers = Servers::new(vec![server], &options).expect("a thread");
+    let timed_out = ask(&servers, &host, "bad.hang");
+    assert!(
+        matches!(timed_out, Err(ToolError::TimedOut)),
+        "{timed_out:?}"
+    );
+    assert!(soon(|| !runs(&mark)), "it still runs");
+    // Its end may be told a little later than it is seen.
+    std::thread::sleep(Duration::from_secs(1));
+    // So it does when nobody waits for the answer any more.
+    std::thread::scope(|scope| {
+        let asking = scope.spawn(|| ask(&servers, &host, "bad.hang"));
+        assert!(soon(|| runs(&mark)));
+        std::thread::sleep(Duration::from_millis(200));
+        host.stop.stop();
+        assert!(asking.join().expect("no panic").is_err());
+    });
+    assert!(soon(|| !runs(&mark)), "it still runs");
+}
+
+#[test]
+fn one_that_only_takes_its_time_goes_on() {
+    let program = mcp_servers::program();
+    let mut server = server("slow", &[program.to_str().expect("UTF-8")]);
+    server.timeout = Duration::from_secs(1);
+    let host = willing();
+    let options = McpOptions {
+        ping_within: Duration::from_secs(5),
+        ..options()
+    };
+    let servers = Servers::new(vec![server], &options).expect("a thread");
+    let timed_out = ask(&servers, &host, "slow.sleep");
+    assert!(
+        matches!(timed_out, Err(ToolError::TimedOut)),
+        "{timed_out:?}"
+    );
+    std::thread::sleep(Duration::from_millis(500));
+    let count = ask(&servers, &host, "slow.count").expect("an answer");
+    assert!(count.to_string().contains('2'), "another process: {count}");
 }
 
 #[test]

@@ -196,6 +196,13 @@ fn brief(line: &str) -> String {
             "permit {} ended with {}",
             entry["permit"], entry["exit_code"]
         ),
+        Some("denied_more") => format!(
+            "deny {} more times ({})",
+            entry["count"],
+            entry
+                .get("caller")
+                .unwrap_or(&Value::from("several callers"))
+        ),
         other => other.unwrap_or("?").to_owned(),
     };
     format!("{} {} {what}", entry["seq"], text(&entry["time"]))

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use fazai_protocol::{Approval, Line, Phase, WireError};
 use fazai_tools::{
-    Access, Action, Decision, Gate, GateError, Passage, Permit, Request, Script, Waiting, files_of,
+    Access, Action, Decision, Gate, GateError, Passage, Permit, Request, Script, SeenFile, Waiting,
+    files_of,
 };
 use serde_json::json;
 
@@ -42,7 +43,10 @@ pub(super) fn summary(action: &Action) -> String {
             provider, label, ..
         } => format!("send a text that is {label} to {provider}"),
         Action::CallTool(call) => format!("tool {} {}", call.name, call.input.head),
-        Action::InstallPackage { name } => format!("install the package {name}"),
+        Action::InstallPackage { name, exec } => {
+            let command = exec.as_ref().map(|exec| format!(": {}", exec.text()));
+            format!("install the package {name}{}", command.unwrap_or_default())
+        }
         Action::ServiceControl { unit, verb } => format!("{verb} the service {unit}"),
         other => json!(other).to_string(),
     }
@@ -96,6 +100,12 @@ async fn enter(
     }
 }
 
+/// What is to run, by its hash: it runs only if it is still that.
+fn runs(waiting: &Waiting) -> impl Iterator<Item = String> {
+    let line = |file: &SeenFile| format!("runs {}, sha256 {}", file.path.display(), file.sha256);
+    waiting.files.iter().map(line)
+}
+
 fn question(
     context: &Context,
     waiting: &Waiting,
@@ -107,7 +117,7 @@ fn question(
     Approval {
         action_id: context.action_id.clone(),
         id: waiting.id.as_str().to_owned(),
-        touches: touched(action),
+        touches: touched(action).into_iter().chain(runs(waiting)).collect(),
         result: summary(action),
         wanted: json!(action),
         rule: decision.rule.clone(),

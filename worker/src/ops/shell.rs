@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fazai_protocol::{
     Done, ErrorCode, Line, Metadata, ShellCall, ShellEvent, ShellLine, Source, Status, WireError,
@@ -23,6 +23,10 @@ use crate::process::command_launcher;
 
 /// From SIGTERM to SIGKILL.
 const TERM_GRACE: Duration = Duration::from_secs(2);
+
+/// How long a command that may run waits for its place, and how often it looks.
+const PLACE_WITHIN: Duration = Duration::from_secs(10);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// A line of output that is longer comes in parts.
 const LINE_BYTES_MAX: usize = 64 << 10;
@@ -59,11 +63,14 @@ async fn begin(context: &Context, call: ShellCall) -> Result<Done, WireError> {
         return dry_run(context, action).await;
     }
     let _quota = context.quota()?;
-    let permit = admit(context, call.session, action, call.stream).await?;
-    let settings = context.worker.settings();
+    let most = context.worker.settings().policy.commands_max;
     let places = &context.worker.shared.commands;
-    let place = places.enter(context.user, settings.policy.commands_max);
-    let place = place.map_err(|_| errors::commands_busy())?;
+    // Nobody is asked about what could not run. A place is not held while they think: who asks
+    // much would keep others from theirs.
+    let room = places.check(&context.user, most);
+    room.map_err(|_| errors::commands_busy())?;
+    let permit = admit(context, call.session, action, call.stream).await?;
+    let place = place(context, most).await?;
     let usual = how(context, launcher(context)?, &permit);
     let wanted = call.params.timeout_ms.map(Duration::from_millis);
     let how = How {
@@ -80,6 +87,24 @@ async fn begin(context: &Context, call: ShellCall) -> Result<Done, WireError> {
     }
     .run(permit, how, place)
     .await
+}
+
+/// A place for a command that may run. The others may have been taken while somebody thought about
+/// it, and a yes is worth a short wait.
+async fn place(context: &Context, most: usize) -> Result<Place<User>, WireError> {
+    let until = Instant::now() + PLACE_WITHIN;
+    loop {
+        let place = context.worker.shared.commands.enter(context.user, most);
+        match place {
+            Ok(place) => return Ok(place),
+            Err(_) if Instant::now() >= until => return Err(errors::commands_busy()),
+            Err(_) => {}
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = context.told_to_stop() => return Err(context.stop_error()),
+        }
+    }
 }
 
 /// How the keeper of a command is started.

@@ -117,7 +117,12 @@ impl Call<'_> {
 
     /// Runs a program.
     pub(super) fn run(&self, argv: &[&str]) -> Result<Output, ToolError> {
-        run(self.permit(exec(argv))?, None, self.host)
+        self.run_as(exec(argv))
+    }
+
+    /// Runs the program that an action names.
+    pub(super) fn run_as(&self, action: Action) -> Result<Output, ToolError> {
+        run(self.permit(action)?, None, self.host)
     }
 
     /// Runs a program for an action that has rules of its own. Both are judged and recorded, and

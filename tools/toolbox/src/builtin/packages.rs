@@ -59,21 +59,19 @@ impl Define for Packages {
             return Ok(vec![itself]);
         };
         let name = told.name()?;
-        let command = exec(&manager.argv(told.action, name));
-        let install = (told.action == Verb::Install).then(|| install(name));
-        Ok(install.into_iter().chain([command]).collect())
+        Ok(vec![action(
+            told.action,
+            name,
+            &manager.argv(told.action, name),
+        )])
     }
 
     fn call(&self, told: Told, call: &Call) -> Result<Value, ToolError> {
         let name = told.name()?;
         let manager = Manager::of_this_machine()?;
         let argv = manager.argv(told.action, name);
-        let done = |output| checked(output, &argv, told.action);
-        let output = match told.action {
-            // Removing is no kind of action by itself: the rules judge the command.
-            Verb::Install => call.run_for(install(name), &argv, done)?,
-            _ => done(call.run(&argv)?)?,
-        };
+        let output = call.run_as(action(told.action, name, &argv))?;
+        let output = checked(output, &argv, told.action)?;
         let lines = output.stdout.lines().filter(|line| !line.trim().is_empty());
         if matches!(told.action, Verb::Installed | Verb::Outdated) {
             let found = lines.filter_map(|line| manager.package(line));
@@ -109,9 +107,14 @@ fn last(lines: &[String], limit: usize) -> (Vec<String>, bool) {
     (lines[from..].to_vec(), from > 0)
 }
 
-fn install(name: &str) -> Action {
-    Action::InstallPackage {
-        name: name.to_owned(),
+/// What the gate is asked for. Removing is no kind of action by itself: the rules judge the command.
+fn action(verb: Verb, name: &str, argv: &[&str]) -> Action {
+    match (verb, exec(argv)) {
+        (Verb::Install, Action::Exec(exec)) => Action::InstallPackage {
+            name: name.to_owned(),
+            exec: Some(exec),
+        },
+        (_, command) => command,
     }
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use fazai_tools::{Exited, Process, RunError, Started};
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, ClientCapabilities, ClientConfig, ErrorData,
-    Implementation, PaginatedRequestParams, ProtocolVersion,
+    CallToolRequestParams, CallToolResponse, ClientCapabilities, ClientConfig, ClientRequest,
+    ErrorData, Implementation, PaginatedRequestParams, PingRequest, ProtocolVersion,
 };
 use rmcp::service::{
     MaybeSendFuture, NotificationContext, Peer, RequestContext, RoleClient, ServiceError,
@@ -15,9 +15,11 @@ use rmcp::service::{
 use rmcp::{ClientHandler, ServiceExt};
 use serde_json::Value;
 use tokio::net::unix::pipe;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, oneshot, watch};
 use tokio::time::timeout;
 
+use super::McpOptions;
 use super::answer::{answer, cut};
 use super::catalogue::{Catalogue, Entry};
 use super::complaints::{Complaints, Log};
@@ -56,6 +58,8 @@ pub(super) struct Connection {
     changed: Arc<AtomicBool>,
     tools: Mutex<Arc<Vec<Entry>>>,
     calls: Semaphore,
+    /// How long it may take to answer a ping.
+    ping_within: Duration,
 }
 
 /// Tells the task that keeps a server to end it.
@@ -74,9 +78,9 @@ impl Connection {
         server: Arc<McpServer>,
         started: Started,
         open: bool,
-        limit: Duration,
-        log: Log,
+        options: &McpOptions,
     ) -> Result<Self, String> {
+        let limit = options.start_timeout;
         let (ready, opened) = oneshot::channel();
         let (tell, mut over) = watch::channel(None);
         let end = Arc::new(Notify::new());
@@ -85,7 +89,7 @@ impl Connection {
         let keep = Keep {
             server: server.clone(),
             limit,
-            log,
+            log: options.log.clone(),
             end: end.clone(),
             fault: fault.clone(),
             client: Client(changed.clone()),
@@ -113,6 +117,7 @@ impl Connection {
             changed,
             tools: Mutex::default(),
             calls: Semaphore::new(SERVER_CALLS_MAX),
+            ping_within: options.ping_within,
         };
         if connection.take_change() {
             connection.list(limit).await?;
@@ -206,11 +211,16 @@ impl Connection {
                 "{SERVER_CALLS_MAX} calls of the server `{name}` run already; try again later"
             )));
         };
+        let mut doubt = Doubt {
+            at: Handle::current(),
+            check: Some(self.check()),
+        };
         let params = CallToolRequestParams::new(tool).with_arguments(params);
         let Ok(response) = timeout(self.server.timeout, self.peer.call_tool_once(params)).await
         else {
             return Err(ToolError::TimedOut);
         };
+        doubt.check = None;
         match response {
             Ok(CallToolResponse::Complete(result)) => answer(result),
             Ok(_) => Err(ToolError::Failed(
@@ -228,6 +238,22 @@ impl Connection {
         }
     }
 
+    /// Finds out whether it still listens, and has it ended if not. It may owe others an answer,
+    /// but one that does not even answer a ping will not give it.
+    fn check(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
+        let (peer, fault, limit) = (self.peer.clone(), self.fault.clone(), self.ping_within);
+        async move {
+            let ping = ClientRequest::PingRequest(PingRequest::default());
+            // An error is an answer as well.
+            if timeout(limit, peer.send_request(ping)).await.is_err() {
+                let seconds = limit.as_secs();
+                fault.raise(format!(
+                    "it did not answer a call, and after that no ping within {seconds} s"
+                ));
+            }
+        }
+    }
+
     /// Why a request came to nothing.
     async fn why(&self, error: &ServiceError) -> String {
         if let ServiceError::TransportClosed | ServiceError::TransportSend(_) = error {
@@ -239,6 +265,20 @@ impl Connection {
             }
         }
         clean(&error.to_string(), REASON_BYTES_MAX)
+    }
+}
+
+/// That a call was given up before its answer came: what is to be done then.
+struct Doubt<F: Future<Output = ()> + Send + 'static> {
+    at: Handle,
+    check: Option<F>,
+}
+
+impl<F: Future<Output = ()> + Send + 'static> Drop for Doubt<F> {
+    fn drop(&mut self) {
+        if let Some(check) = self.check.take() {
+            self.at.spawn(check);
+        }
     }
 }
 

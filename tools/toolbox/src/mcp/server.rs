@@ -3,7 +3,7 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use fazai_tools::{Action, Confinement, Exec, How, ToolCall, start};
+use fazai_tools::{Action, Confinement, Exec, How, Started, ToolCall, start};
 use rmcp::model::JsonObject;
 use serde_json::Value;
 
@@ -119,8 +119,25 @@ impl Server {
 
     /// Its tools, or why there are none.
     pub(super) fn tools(self: &Arc<Self>, host: &dyn Host) -> Vec<Result<Arc<dyn Tool>, Broken>> {
-        let connection = self.connection(host, None).and_then(|connection| {
-            self.list(&connection, host)?;
+        self.tools_within(host, self.patience())
+    }
+
+    /// The same for a list of all tools, which nobody may keep others waiting for.
+    pub(super) fn tools_soon(
+        self: &Arc<Self>,
+        host: &dyn Host,
+    ) -> Vec<Result<Arc<dyn Tool>, Broken>> {
+        self.tools_within(host, self.options.list_within)
+    }
+
+    fn tools_within(
+        self: &Arc<Self>,
+        host: &dyn Host,
+        patience: Duration,
+    ) -> Vec<Result<Arc<dyn Tool>, Broken>> {
+        let until = Instant::now() + patience;
+        let connection = self.connection(host, None, until).and_then(|connection| {
+            self.list(&connection, host, until)?;
             Ok(connection)
         });
         let tool = |listed| Arc::new(McpTool::new(self.clone(), listed)) as Arc<dyn Tool>;
@@ -137,29 +154,32 @@ impl Server {
         }
     }
 
-    /// Asks for its tools if they have changed.
-    fn list(&self, connection: &Arc<Connection>, host: &dyn Host) -> Result<(), ToolError> {
+    /// How long somebody who wants to call it waits for it to begin.
+    fn patience(&self) -> Duration {
+        self.settings.timeout.max(self.options.start_timeout)
+    }
+
+    /// Asks for its tools if they have changed. While that takes too long, those count that it
+    /// listed before.
+    fn list(
+        self: &Arc<Self>,
+        connection: &Arc<Connection>,
+        host: &dyn Host,
+        until: Instant,
+    ) -> Result<(), ToolError> {
         if !connection.take_change() {
             return Ok(());
         }
         let listing = {
-            let connection = connection.clone();
-            let limit = self.options.start_timeout;
-            async move { connection.list(limit).await }
-        };
-        match self.waiter.wait(Some(host.stop()), listing) {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(why)) => {
-                let mut state = self.lock();
-                state
-                    .connections
-                    .retain(|one| !Arc::ptr_eq(one, connection));
-                state
-                    .crashes
-                    .rest(why.clone(), Instant::now(), self.options.rest);
-                connection.end();
-                Err(self.unavailable(&why))
+            let (server, connection) = (self.clone(), connection.clone());
+            async move {
+                let listed = connection.list(server.options.start_timeout).await;
+                listed.map_err(|why| server.gives_up(&connection, why))
             }
+        };
+        let left = until.saturating_duration_since(Instant::now());
+        match (self.waiter).wait_at_most(Some(left), Some(host.stop()), listing) {
+            Ok(listed) => listed.unwrap_or(Ok(())),
             Err(error) => {
                 connection.has_changed();
                 Err(error)
@@ -167,15 +187,28 @@ impl Server {
         }
     }
 
+    /// Ends one that can't even say what its tools are.
+    fn gives_up(&self, connection: &Arc<Connection>, why: String) -> ToolError {
+        let error = self.unavailable(&why);
+        let mut state = self.lock();
+        state
+            .connections
+            .retain(|one| !Arc::ptr_eq(one, connection));
+        state.crashes.rest(why, Instant::now(), self.options.rest);
+        connection.end();
+        error
+    }
+
     /// Calls one of its tools on behalf of somebody who may do what `how` says.
     pub(super) fn call(
-        &self,
+        self: &Arc<Self>,
         tool: &str,
         params: &Params,
         how: &How,
         host: &dyn Host,
     ) -> Result<Value, ToolError> {
-        let connection = self.connection(host, Some(&how.confinement))?;
+        let until = Instant::now() + self.patience();
+        let connection = self.connection(host, Some(&how.confinement), until)?;
         let (tool, params) = (tool.to_owned(), params.clone());
         let call = async move { connection.call(tool, params).await };
         self.waiter.wait(Some(host.stop()), call)?
@@ -184,11 +217,11 @@ impl Server {
     /// The server for somebody who may do as much as this, started if need be. None: for whoever
     /// only wants to know its tools.
     fn connection(
-        &self,
+        self: &Arc<Self>,
         host: &dyn Host,
         may: Option<&Confinement>,
+        until: Instant,
     ) -> Result<Arc<Connection>, ToolError> {
-        let until = Instant::now() + self.settings.timeout.max(self.options.start_timeout);
         let mut state = self.lock();
         loop {
             self.bury(&mut state);
@@ -212,15 +245,14 @@ impl Server {
                 return Err(ToolError::Stopped);
             }
             if Instant::now() > until {
-                return Err(self.unavailable("somebody else starts it, and waits; try again later"));
+                return Err(self.still_starting());
             }
             let waited = self.started.wait_timeout(state, LOOK_EVERY);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         state.starting = true;
         drop(state);
-        let _starting = Starting(self);
-        self.start(host, may)
+        self.start(host, may, Starting(self.clone()), until)
     }
 
     /// Takes note of those that have ended.
@@ -240,9 +272,11 @@ impl Server {
     }
 
     fn start(
-        &self,
+        self: &Arc<Self>,
         host: &dyn Host,
         may: Option<&Confinement>,
+        starting: Starting,
+        until: Instant,
     ) -> Result<Arc<Connection>, ToolError> {
         let permit = host.permit(self.start_action())?;
         let mut how = How {
@@ -261,22 +295,29 @@ impl Server {
         }
         let open = is_open(&how.confinement);
         let started = start(permit, &how).map_err(|error| self.crashed(error.to_string()))?;
-        let opening = Connection::open(
-            self.settings.clone(),
-            started,
-            open,
-            self.options.start_timeout,
-            self.options.log.clone(),
-        );
+        let server = self.clone();
+        let opening = async move {
+            let opened = server.open(started, open).await;
+            drop(starting);
+            opened
+        };
+        let left = until.saturating_duration_since(Instant::now());
+        let opened = (self.waiter).wait_at_most(Some(left), Some(host.stop()), opening)?;
+        opened.unwrap_or_else(|| Err(self.still_starting()))
+    }
+
+    /// Opens the connection to the program, whether anybody still waits for it or not.
+    async fn open(&self, started: Started, open: bool) -> Result<Arc<Connection>, ToolError> {
         let begun = Instant::now();
-        let connection = match self.waiter.wait(Some(host.stop()), opening)? {
+        let opened = Connection::open(self.settings.clone(), started, open, &self.options).await;
+        let connection = match opened {
             Ok(connection) => Arc::new(connection),
             // Whoever keeps others waiting is not tried again at once.
             Err(why) if begun.elapsed() >= self.options.start_timeout => {
-                self.lock()
-                    .crashes
-                    .rest(why.clone(), Instant::now(), self.options.rest);
-                return Err(self.unavailable(&why));
+                let error = self.unavailable(&why);
+                let mut state = self.lock();
+                state.crashes.rest(why, Instant::now(), self.options.rest);
+                return Err(error);
             }
             Err(why) => return Err(self.crashed(why)),
         };
@@ -294,6 +335,10 @@ impl Server {
             .crashes
             .crashed(why, Instant::now(), self.options.rest);
         error
+    }
+
+    fn still_starting(&self) -> ToolError {
+        self.unavailable("it is still starting; try again in a moment")
     }
 
     fn unavailable(&self, why: &str) -> ToolError {
@@ -316,13 +361,13 @@ impl Server {
 }
 
 fn is_open(confinement: &Confinement) -> bool {
-    matches!(confinement, Confinement::Open | Confinement::Guarded(_))
+    matches!(confinement, Confinement::Open | Confinement::Guarded { .. })
 }
 
 /// That somebody starts the server, whether that succeeds or not.
-struct Starting<'a>(&'a Server);
+struct Starting(Arc<Server>);
 
-impl Drop for Starting<'_> {
+impl Drop for Starting {
     fn drop(&mut self) {
         self.0.lock().starting = false;
         self.0.started.notify_all();

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use fazai_sandbox::{Stop, Wait, WireError, poll_until};
 use rustix::event::PollFlags;
@@ -63,6 +64,16 @@ impl Waiter {
         stop: Option<&Stop>,
         what: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, ToolError> {
+        self.wait_at_most(None, stop, what)?.ok_or_else(over)
+    }
+
+    /// The same, but not for longer than this. None: it goes on, and nobody waits for it any more.
+    pub(super) fn wait_at_most<T: Send + 'static>(
+        &self,
+        patience: Option<Duration>,
+        stop: Option<&Stop>,
+        what: impl Future<Output = T> + Send + 'static,
+    ) -> Result<Option<T>, ToolError> {
         let fault = |error| ToolError::Unavailable(format!("nothing can be waited for: {error}"));
         let done = Stop::new().map_err(fault)?;
         let (give, take) = mpsc::sync_channel(1);
@@ -73,10 +84,11 @@ impl Waiter {
             // Nobody waits any longer if this fails.
             let _ = give.send(what.await);
         });
-        let mut wait = Wait::FOREVER;
+        let mut wait = patience.map_or(Wait::FOREVER, Wait::of);
         wait.wake = stop.map(AsFd::as_fd);
         match poll_until(done.as_fd(), PollFlags::IN, wait) {
-            Ok(()) => take.recv().map_err(|_| over()),
+            Ok(()) => take.recv().map(Some).map_err(|_| over()),
+            Err(WireError::TimedOut) => Ok(None),
             Err(WireError::Woken) => {
                 task.abort();
                 Err(ToolError::Stopped)
