@@ -25,6 +25,8 @@ enum Does {
     Fails,
     /// Says "Hi " and nothing more, until the client leaves.
     Stalls,
+    /// Says "Hi " again and again, until the client leaves.
+    Floods,
     /// Has one passage of documentation, whatever is looked up.
     Documents,
     /// Embeds texts: a vector has 1 where the text has a word of fire, or of water.
@@ -124,7 +126,7 @@ async fn serve(mut socket: TcpStream, does: Does, seen: Arc<Mutex<Seen>>) {
                 "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n";
             format!("{head}{found}")
         }
-        Does::Cuts | Does::Stalls => format!("{head}{}", said("Hi ")),
+        Does::Cuts | Does::Stalls | Does::Floods => format!("{head}{}", said("Hi ")),
         Does::Answers => {
             let stop = json!({ "choices": [{ "delta": {}, "finish_reason": "stop" }] });
             let usage =
@@ -134,6 +136,14 @@ async fn serve(mut socket: TcpStream, does: Does, seen: Arc<Mutex<Seen>>) {
         }
     };
     socket.write_all(text.as_bytes()).await.unwrap();
+    if matches!(does, Does::Floods) {
+        while socket
+            .write_all(said("Hi ").repeat(100).as_bytes())
+            .await
+            .is_ok()
+        {}
+        seen.lock().unwrap().left = true;
+    }
     if matches!(does, Does::Stalls) {
         // Until the client leaves.
         let _ = socket.read(&mut part).await;
@@ -596,5 +606,64 @@ async fn without_the_server_that_embeds_words_are_left() {
         done["data"]["passages"][0]["text"], "a flame burns",
         "{done}"
     );
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_private_in_a_session_stays_private() {
+    let provider = Provider::new(Does::Answers).await;
+    for params in [
+        json!({ "label": "private" }),
+        json!({ "allow_cloud": false }),
+    ] {
+        let (worker, _directory) = worker(echo(), &[("big", &provider)], "").await;
+        let mut wire = worker.connect().await;
+        let say = |id: &str, params: &Value| {
+            json!({
+                "action": "ask", "action_id": id, "input": format!("BLUEWHALE {id}"),
+                "session": "s", "params": params,
+            })
+            .to_string()
+        };
+        let done = wire.call(&say("1", &params)).await;
+        assert_eq!(done["source"], "local", "{done}");
+        let open = json!({ "label": "public", "allow_cloud": true, "quality": "high" });
+        let done = wire.call(&say("2", &open)).await;
+        assert_eq!(done["source"], "local", "{done}");
+        assert_eq!(provider.connections(), 0, "{params}");
+        worker.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn providers_that_failed_are_not_asked_again_for_the_same_request() {
+    let down = Provider::new(Does::Fails).await;
+    let (worker, _directory) = worker(echo(), &[("down", &down)], "").await;
+    let mut wire = worker.connect().await;
+    let input = "long ".repeat(20_000);
+    let params = json!({ "quality": "high" });
+    let line = json!({ "action": "ask", "action_id": "1", "input": input, "params": params });
+    let done = wire.call(&line.to_string()).await;
+    assert_eq!(done["error"]["code"], "context_overflow", "{done}");
+    assert_eq!(down.bodies().len(), 1);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_reads_nothing_can_be_late() {
+    let provider = Provider::new(Does::Floods).await;
+    let (worker, _directory) = worker(echo(), &[("big", &provider)], "").await;
+    let mut wire = worker.connect().await;
+    wire.send(&ask(
+        "1",
+        &json!({ "deadline_ms": 500, "max_tokens": 1_000_000 }),
+    ))
+    .await;
+    // Nothing is read until the provider sees that the worker has left.
+    while !provider.seen.lock().unwrap().left {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let done = wire.done("1").await;
+    assert_eq!(done["finish_reason"], "deadline", "{done}");
     worker.stop().await;
 }

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use fazai_cloud::Label;
 use fazai_models::chat::Turn;
 use fazai_protocol::Limits;
 
@@ -40,6 +41,7 @@ pub enum SessionError {
 struct Session {
     turns: Vec<Turn>,
     personality: Option<String>,
+    secrecy: Secrecy,
     used: Instant,
     leased: bool,
 }
@@ -71,6 +73,7 @@ impl Sessions {
         let session = table.entry(key.clone()).or_insert_with(|| Session {
             turns: Vec::new(),
             personality: None,
+            secrecy: Secrecy::default(),
             used: Instant::now(),
             leased: false,
         });
@@ -90,6 +93,7 @@ impl Sessions {
             sessions: self.clone(),
             turns: session.turns.clone(),
             personality: session.personality.clone(),
+            secrecy: session.secrecy,
             key,
         })
     }
@@ -128,9 +132,27 @@ pub struct Lease {
     key: Key,
     turns: Vec<Turn>,
     personality: Option<String>,
+    secrecy: Secrecy,
+}
+
+/// How confidential something is, and whether it has to stay on this machine in any case.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Secrecy {
+    /// The label.
+    pub label: Label,
+    /// Somebody said that it may not leave.
+    pub stays: bool,
 }
 
 impl Lease {
+    /// Adds what a request says about itself: what was once confidential makes all confidential
+    /// that follows, since it is said again with each turn.
+    pub fn add_secrecy(&mut self, of_request: Secrecy) -> Secrecy {
+        self.secrecy.label = self.secrecy.label.max(of_request.label);
+        self.secrecy.stays |= of_request.stays;
+        self.secrecy
+    }
+
     /// The session's name.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -170,6 +192,7 @@ impl Drop for Lease {
         } else if let Some(session) = table.get_mut(&self.key) {
             session.turns = turns;
             session.personality = self.personality.take();
+            session.secrecy = self.secrecy;
             session.used = Instant::now();
             session.leased = false;
         }

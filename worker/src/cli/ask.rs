@@ -238,14 +238,14 @@ impl Screen {
         match line {
             Line::Token(piece) => {
                 let mut out = io::stdout().lock();
-                out.write_all(piece.result.as_bytes())?;
+                write!(out, "{}", output::clean(&piece.result))?;
                 self.fresh = piece.result.ends_with('\n');
                 self.spoke = true;
                 out.flush()
             }
             Line::Thinking(piece) if self.show_thinking => {
                 let mut err = anstream::stderr().lock();
-                write!(err, "\x1b[2m{}\x1b[0m", piece.result)?;
+                write!(err, "\x1b[2m{}\x1b[0m", output::clean(&piece.result))?;
                 err.flush()
             }
             Line::Step(step) if step.state == StepState::Running => {
@@ -254,8 +254,8 @@ impl Screen {
             Line::Step(step) if step.state != StepState::Done => {
                 writeln!(io::stderr().lock(), "   {:?}", step.state)
             }
-            Line::Route(route) => writeln!(io::stderr().lock(), "fazai: {}", route.result),
-            Line::Warning(warning) => writeln!(io::stderr().lock(), "fazai: {}", warning.result),
+            Line::Route(route) => told(&route.result),
+            Line::Warning(warning) => told(&warning.result),
             _ => Ok(()),
         }
     }
@@ -266,12 +266,17 @@ impl Screen {
         }
         let answer = done.result.as_deref().unwrap_or_default();
         if !self.spoke && !answer.is_empty() {
-            writeln!(io::stdout().lock(), "{}", answer.trim_end())?;
+            writeln!(io::stdout().lock(), "{}", output::clean(answer.trim_end()))?;
         } else if !self.fresh {
             writeln!(io::stdout().lock())?;
         }
         Ok(())
     }
+}
+
+/// Says something beside the answer.
+fn told(text: &str) -> io::Result<()> {
+    writeln!(io::stderr().lock(), "fazai: {}", output::clean(text))
 }
 
 /// More than any model reads.

@@ -40,7 +40,12 @@ pub(super) fn say(line: &str) -> anyhow::Result<()> {
 
 /// Without what would steer a terminal, if standard output is one: others wrote the text.
 pub(super) fn clean(text: &str) -> Cow<'_, str> {
-    let steers = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    // Control characters, and those that turn the direction of what follows.
+    let steers = |c: char| match c {
+        '\n' | '\t' => false,
+        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => true,
+        c => c.is_control(),
+    };
     if piped() || !text.contains(steers) {
         return Cow::Borrowed(text);
     }

@@ -117,7 +117,11 @@ impl Reader<'_> {
             Item::Error(text) => Err(format!("not a section, a key or a comment: {text:?}")),
             Item::Section(name) => self.enter(name),
             Item::Property(key, _) if key.starts_with(';') => Ok(()),
-            Item::Property(key, None) => Err(format!("{key:?} has no value; write `{key} = ...`")),
+            Item::Property(key, None) => {
+                // What stands behind the first word may be a secret.
+                let key = key.split_whitespace().next().unwrap_or_default();
+                Err(format!("{key:?} has no value; write `{key} = ...`"))
+            }
             Item::Property(key, Some(value)) => self.set(line, key, value),
         }
     }

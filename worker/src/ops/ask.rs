@@ -22,7 +22,7 @@ use self::valid::ValidAsk;
 use super::Context;
 use crate::errors;
 use crate::registry::ModelLease;
-use crate::sessions::Lease;
+use crate::sessions::{Lease, Secrecy};
 
 pub(super) async fn answer(context: &Context, ask: Ask) -> Done {
     let answered = route(context, ask).await;
@@ -34,30 +34,54 @@ async fn route(context: &Context, ask: Ask) -> Result<Done, WireError> {
     let mut ask = ValidAsk::new(ask, &context.worker.settings())?;
     // One lease for all ways that the request may go: nobody else gets in between.
     let mut session = session(context, &ask)?;
+    confine(&mut ask, session.as_mut());
     persona::put_on(context, &mut ask, session.as_mut()).await?;
     // Before the local model is touched: it may be better to ask others.
-    let begun = match elsewhere(context, &ask, &mut session, None).await {
-        Ok(Way::Ended(done)) => return Ok(*done),
-        Ok(Way::Here(begun)) => begun,
+    let way = match elsewhere(context, &ask, &mut session, None).await {
+        Ok(way) => way,
         // Nobody needs the cloud for what the local model can do.
         Err(error) if !ask.dry_run => {
             warn!(%error, "the cloud can't be used");
-            None
+            Way::Here
         }
         Err(error) => return Err(error),
     };
-    let went = begun.is_some();
+    let begun = match way {
+        Way::Ended(done) => return Ok(*done),
+        Way::GoesOn(begun) => return Ok(here(context, &ask, &mut session, Some(begun)).await),
+        Way::Missed(_) => return Ok(here(context, &ask, &mut session, None).await),
+        Way::Here => None,
+    };
     let done = here(context, &ask, &mut session, begun).await;
-    let failure = done.error.as_ref().filter(|error| {
-        done.result.is_none() && !went && crate::cloud::cause_of(error.code).is_some()
-    });
-    let Some(failure) = failure else {
+    let helps = |error: &&WireError| crate::cloud::cause_of(error.code).is_some();
+    let failure = done.error.as_ref().filter(|_| done.result.is_none());
+    let Some(failure) = failure.filter(helps) else {
         return Ok(done);
     };
     match elsewhere(context, &ask, &mut session, Some(failure)).await? {
         Way::Ended(done) => Ok(*done),
-        Way::Here(None) => Ok(done),
-        Way::Here(begun) => Ok(here(context, &ask, &mut session, begun).await),
+        Way::GoesOn(begun) => Ok(here(context, &ask, &mut session, Some(begun)).await),
+        // Each provider's failure says more than that the local model can't answer either.
+        Way::Missed(missed) if is_upstream(&missed) => Ok(*missed),
+        Way::Missed(_) | Way::Here => Ok(done),
+    }
+}
+
+fn is_upstream(done: &Done) -> bool {
+    let code = done.error.as_ref().map(|error| error.code);
+    code == Some(ErrorCode::UpstreamFailed)
+}
+
+/// What was said in a session before is sent again, and so is as confidential as it was then.
+fn confine(ask: &mut ValidAsk, session: Option<&mut Lease>) {
+    let Some(session) = session else { return };
+    let secrecy = session.add_secrecy(Secrecy {
+        label: ask.label,
+        stays: ask.allow_cloud == Some(false),
+    });
+    ask.label = secrecy.label;
+    if secrecy.stays {
+        ask.allow_cloud = Some(false);
     }
 }
 
@@ -79,8 +103,12 @@ struct Begun {
 enum Way {
     /// It is over.
     Ended(Box<Done>),
-    /// The local model answers, or goes on.
-    Here(Option<Begun>),
+    /// The local model answers.
+    Here,
+    /// The local model goes on.
+    GoesOn(Begun),
+    /// Others were asked, and nobody could answer.
+    Missed(Box<Done>),
 }
 
 /// The way to the cloud, if the request may go it and something speaks for it.
@@ -95,7 +123,7 @@ async fn elsewhere(
             let error = WireError::new(ErrorCode::CloudUnavailable, "no provider is configured");
             return Err(error.with_hint("add a section [cloud.NAME] to the settings"));
         }
-        return Ok(Way::Here(None));
+        return Ok(Way::Here);
     }
     let turns = session.as_ref().map_or(&[][..], Lease::turns);
     let leaving = cloud::route(context, ask, turns, failed).await?;
@@ -103,7 +131,7 @@ async fn elsewhere(
         let message = "raw, choices, regex, lark, logprobs and ignore_eos need the local model";
         return match ask.dry_run {
             true => Err(WireError::new(ErrorCode::InvalidParams, message)),
-            false => Ok(Way::Here(None)),
+            false => Ok(Way::Here),
         };
     };
     if ask.dry_run {
@@ -113,7 +141,7 @@ async fn elsewhere(
         // The local model's failure stands, with the time after which others could answer.
         return match failed {
             Some(error) => Err(leaving.explain(error.clone())),
-            None => Ok(Way::Here(None)),
+            None => Ok(Way::Here),
         };
     }
     let quota = context.quota()?;
@@ -122,26 +150,18 @@ async fn elsewhere(
         context.warn(ask.stream, why).await;
     }
     match leaving.run(context, ask, session).await {
-        cloud::Ended::GoesOn { text, interrupted } => {
-            Ok(Way::Here(Some(Begun { text, interrupted })))
-        }
+        cloud::Ended::GoesOn { text, interrupted } => Ok(Way::GoesOn(Begun { text, interrupted })),
         cloud::Ended::Done(done) => {
             if let Some(usage) = &done.usage {
                 quota.charge(usage.prompt_tokens.saturating_add(usage.output_tokens));
             }
-            // It was better to ask others, but the local model can answer, too.
-            let nobody = done.result.is_none()
-                && done
-                    .error
-                    .as_ref()
-                    .is_some_and(|error| cloud::is_nobody(error.code));
-            if nobody && failed.is_none() {
-                if let Some(error) = &done.error {
-                    warn!(%error, "the local model answers instead");
+            match &done.error {
+                Some(error) if done.result.is_none() && cloud::is_nobody(error.code) => {
+                    warn!(%error, "nobody in the cloud answers");
+                    Ok(Way::Missed(done))
                 }
-                return Ok(Way::Here(None));
+                _ => Ok(Way::Ended(done)),
             }
-            Ok(Way::Ended(done))
         }
     }
 }

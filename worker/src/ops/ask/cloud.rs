@@ -94,7 +94,8 @@ pub(super) async fn route(
         tokens: request.input_estimate() + u64::from(request.max_tokens),
     };
     let rules = Rules {
-        allow: cloud.settings().allow,
+        // Settings with a mistake leave the old providers; that nothing leaves counts at once.
+        allow: cloud.settings().allow && context.worker.settings().cloud.allow != Some(false),
         causes: cloud.settings().causes,
     };
     let local = local(context, ask, failed).await;

@@ -62,10 +62,20 @@ impl<'a> Streaming<'a> {
                     continue;
                 }
             };
-            match piece {
-                Ok(Some(piece)) => self.show(piece).await,
+            let line = match piece {
+                Ok(Some(piece)) => self.line(piece),
                 Ok(None) => break End::Whole,
                 Err(failure) => break End::Cut(failure),
+            };
+            let Some(line) = line.filter(|_| self.ask.stream) else {
+                continue;
+            };
+            // A client that reads nothing can still cancel, and be late.
+            tokio::select! {
+                biased;
+                () = self.context.told_to_stop() => break End::Stopped,
+                () = until(self.deadline) => break End::Late,
+                () = self.context.outgoing.send(line) => {}
             }
         };
         let finished = answer.finished();
@@ -73,27 +83,25 @@ impl<'a> Streaming<'a> {
         self.ended(end, &finished, session)
     }
 
-    async fn show(&mut self, piece: Piece) {
+    /// Takes note of a piece of the answer; the line that shows it.
+    fn line(&mut self, piece: Piece) -> Option<Line> {
         self.first_token.get_or_insert_with(Instant::now);
         let line = |result: &str| TextLine {
             action_id: self.context.action_id.clone(),
             result: result.to_owned(),
             logprobs: Vec::new(),
         };
-        let line = match &piece {
+        match &piece {
             Piece::Text(text) => {
                 self.answer.push_str(text);
-                Line::Token(line(text))
+                Some(Line::Token(line(text)))
             }
             Piece::Thinking(text) => {
                 self.thinking.push_str(text);
-                Line::Thinking(line(text))
+                Some(Line::Thinking(line(text)))
             }
             // No tools are offered.
-            Piece::Tool(_) => return,
-        };
-        if self.ask.stream {
-            self.context.outgoing.send(line).await;
+            Piece::Tool(_) => None,
         }
     }
 
