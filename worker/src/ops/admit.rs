@@ -44,6 +44,17 @@ pub(super) fn summary(action: &Action) -> String {
         Action::CallTool(call) => format!("tool {} {}", call.name, call.input.head),
         Action::InstallPackage { name } => format!("install the package {name}"),
         Action::ServiceControl { unit, verb } => format!("{verb} the service {unit}"),
+        Action::BlockAddress {
+            address,
+            prefix,
+            ttl_s,
+        } => {
+            let prefix = prefix.map_or(String::new(), |prefix| format!("/{prefix}"));
+            match ttl_s {
+                0 => format!("end the block of {address}{prefix}"),
+                ttl_s => format!("block {address}{prefix} for {ttl_s} s"),
+            }
+        }
         other => json!(other).to_string(),
     }
 }

@@ -168,8 +168,27 @@ impl Default for Rules {
 impl Rules {
     /// The rates that they limit to, in packets a second.
     pub fn rates(&self) -> impl Iterator<Item = u32> {
-        let limits = self.rule.iter().filter(|rule| rule.action == Kind::RateLimit);
+        let limits = self
+            .rule
+            .iter()
+            .filter(|rule| rule.action == Kind::RateLimit);
         limits.map(|rule| rule.per_second)
+    }
+
+    /// The names of the rules that do something to somebody.
+    pub fn blocking(&self) -> impl Iterator<Item = &str> {
+        let acting = self.rule.iter().filter(|rule| rule.ttl_s > 0);
+        acting.map(|rule| rule.name.as_str())
+    }
+
+    /// For how long a rule of that name does it, in seconds.
+    #[must_use]
+    pub fn ttl_s_of(&self, name: &str) -> Option<u32> {
+        let mut named = self.rule.iter().filter(|rule| rule.name == name);
+        named
+            .next()
+            .map(|rule| rule.ttl_s)
+            .filter(|ttl_s| *ttl_s > 0)
     }
 
     /// Reads a file's text.

@@ -481,6 +481,14 @@ impl<F: Firewall> Enforcer<F> {
     }
 }
 
+/// An address, or a network that is written with its prefix.
+#[must_use]
+pub fn net(text: &str) -> Option<IpNet> {
+    let whole = |ip: std::net::IpAddr| IpNet::from(ip.to_canonical());
+    let address = text.parse().ok().map(whole);
+    address.or_else(|| text.parse().ok().map(|net: IpNet| net.trunc()))
+}
+
 /// What is to be done, to whom and for how long.
 struct Wanted {
     kind: Kind,

@@ -186,6 +186,10 @@ impl Incidents {
         self.step = step;
     }
 
+    pub(crate) fn next_number(&self) -> u64 {
+        self.next
+    }
+
     /// Puts a finding to the others of its kind.
     pub(crate) fn add(
         &mut self,

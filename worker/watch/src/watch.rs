@@ -98,6 +98,12 @@ impl Watch {
         self
     }
 
+    /// The number of the next incident.
+    #[must_use]
+    pub fn next_number(&self) -> u64 {
+        self.incidents.next_number()
+    }
+
     /// Takes a line, without its end.
     pub fn line(&mut self, place: Place, line: &[u8]) {
         self.stats.lines += 1;
