@@ -145,8 +145,8 @@ fn guessing(ip: &str) -> String {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let line = json!({
         "__REALTIME_TIMESTAMP": now.unwrap().as_micros().to_string(),
-        "SYSLOG_IDENTIFIER": "sshd", "_HOSTNAME": "mail", "PRIORITY": "6",
-        "MESSAGE": format!("Failed password for root from {ip} port 4022 ssh2"),
+        "SYSLOG_IDENTIFIER": "sshd", "_HOSTNAME": format!("host-{ip}"), "PRIORITY": "6",
+        "MESSAGE": format!("Failed password for deploy from {ip} port 4022 ssh2"),
     });
     vec![line.to_string(); 40].join("\n")
 }

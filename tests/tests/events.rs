@@ -5,11 +5,12 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use fazai::config::Settings;
 use fazai_models::backend::scripted::Script;
-use fazai_tests::{TestWorker, Wire, root};
+use fazai_tests::{TestWorker, Wire, root, stdout};
 use serde_json::{Value, json};
 
 /// A model that makes nothing of anything.
@@ -36,7 +37,7 @@ fn failed(ip: &str, user: &str) -> String {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     json!({
         "__REALTIME_TIMESTAMP": now.unwrap().as_micros().to_string(),
-        "SYSLOG_IDENTIFIER": "sshd", "_HOSTNAME": "mail", "PRIORITY": "6",
+        "SYSLOG_IDENTIFIER": "sshd", "_HOSTNAME": format!("host-{ip}"), "PRIORITY": "6",
         "MESSAGE": format!("Failed password for {user} from {ip} port 4022 ssh2"),
     })
     .to_string()
@@ -44,13 +45,15 @@ fn failed(ip: &str, user: &str) -> String {
 
 /// Enough of them for a block.
 fn guessing(ip: &str) -> String {
-    vec![failed(ip, "root"); 40].join("\n")
+    vec![failed(ip, "deploy"); 40].join("\n")
 }
 
 /// An alert of a sensor.
 fn alert(ip: &str, signature: &str) -> String {
+    let now = ["-u", "+%Y-%m-%dT%H:%M:%S.000000+0000"];
+    let now = stdout(Command::new("date").args(now).output().unwrap());
     json!({
-        "event_type": "alert", "src_ip": ip, "dest_ip": "192.0.2.80", "proto": "TCP",
+        "timestamp": now.trim(), "event_type": "alert", "src_ip": ip, "dest_ip": "192.0.2.80", "proto": "TCP",
         "flow": { "pkts_toserver": 9, "pkts_toclient": 9 },
         "alert": {
             "action": "allowed", "signature_id": 1, "signature": signature, "severity": 1,
@@ -76,14 +79,15 @@ async fn subscribe(wire: &mut Wire, params: Value) {
     wire.send(&request.to_string()).await;
 }
 
-/// The next line that says something.
+/// The next line that says something, within a minute.
 async fn told(wire: &mut Wire) -> Value {
-    loop {
+    for _ in 0..12 {
         let line = wire.next().await.unwrap();
         if line["action"] != "progress" {
             return line;
         }
     }
+    panic!("nothing came");
 }
 
 #[tokio::test]
@@ -91,7 +95,7 @@ async fn an_event_is_answered_with_how_bad_it_is_and_what_is_done() {
     let home = tempfile::tempdir().unwrap();
     let worker = worker(home.path(), |_| {}).await;
     let mut wire = worker.connect().await;
-    let nothing = event(&mut wire, &failed("203.0.113.9", "root")).await;
+    let nothing = event(&mut wire, &failed("203.0.113.9", "deploy")).await;
     assert_eq!(nothing["result"], "info: it belongs to no incident");
     assert_eq!(nothing["data"]["incidents"], json!([]));
 
@@ -127,7 +131,7 @@ async fn an_event_is_answered_with_how_bad_it_is_and_what_is_done() {
     assert_eq!(same["action"], "block_ip");
 
     // Somebody else's logins have nothing to do with it.
-    let other = event(&mut wire, &failed("203.0.113.10", "root")).await;
+    let other = event(&mut wire, &failed("203.0.113.10", "deploy")).await;
     assert_eq!(other["data"]["incidents"], json!([]), "{other}");
     worker.stop().await;
 }
@@ -253,9 +257,10 @@ async fn a_slow_subscriber_loses_the_oldest_and_is_told_how_many() {
     subscribe(&mut slow, json!({})).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     let mut sent = 0;
-    for category in ["malware_signature", "database_attack", "rbl_listed"] {
+    let categories = ["malware_signature", "database_attack", "rbl_listed"];
+    for (at, category) in categories.into_iter().enumerate() {
         let line = |number: u32| {
-            let ip = format!("203.{}.{}.7", number / 250, number % 250);
+            let ip = format!("203.{}.{}.{at}", number / 250, number % 250);
             json!({ "source_ip": ip, "threat_type": category, "risk_level": 8 }).to_string()
         };
         let lines: Vec<String> = (0..1_000).map(line).collect();
@@ -371,6 +376,30 @@ async fn what_a_person_calls_a_false_positive_is_only_told_until_it_was_real() {
     assert!(ranks[1] < ranks[0] && ranks[2] > ranks[1], "{ranks:?}");
 }
 
+#[tokio::test]
+async fn a_rule_of_a_sensor_that_was_wrong_once_is_known() {
+    let home = tempfile::tempdir().unwrap();
+    let worker = worker(home.path(), |_| {}).await;
+    let mut wire = worker.connect().await;
+    let done = event(&mut wire, &alert("203.0.113.55", "ET EXPLOIT odd")).await;
+    let first = &done["data"]["incidents"][0];
+    let id = first["id"].as_u64().unwrap();
+    let wrong = json!({ "false_positive": true });
+    let closed = call(&mut wire, "incidents", &format!("close {id}"), wrong).await;
+    assert!(closed["error"].is_null(), "{closed}");
+    for (ip, signature, like) in [
+        ("203.0.113.56", "ET EXPLOIT odd", json!(id)),
+        ("203.0.113.57", "ET EXPLOIT other", Value::Null),
+    ] {
+        let done = event(&mut wire, &alert(ip, signature)).await;
+        let found = &done["data"]["incidents"][0];
+        assert_eq!(found["like"], like, "{done}");
+        let lower = found["rank"].as_f64() < first["rank"].as_f64();
+        assert_eq!(lower, !like.is_null(), "{done}");
+    }
+    worker.stop().await;
+}
+
 /// A request by TCP, from somebody who administers nothing.
 fn by_tcp(port: u16, request: &Value) -> Value {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
@@ -400,7 +429,7 @@ async fn strangers_make_nobody_an_attacker_and_see_no_logs() {
     assert!(incident["incident"]["evidence"].is_null(), "{incident}");
     // What strangers say is not added to what is known of somebody.
     let mut wire = worker.connect().await;
-    let own = event(&mut wire, &failed("203.0.113.60", "root")).await;
+    let own = event(&mut wire, &failed("203.0.113.60", "deploy")).await;
     assert_eq!(own["data"]["incidents"], json!([]), "{own}");
 
     let id = incident["id"].as_u64().unwrap();

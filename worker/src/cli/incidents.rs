@@ -11,7 +11,7 @@ use super::{Worker, output, shell};
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 What is closed as a false positive comes later from then on, and what is like it (the same done by the
-same, or the same signature) is blocked by no rule, until one like it is closed as real.
+same, or the same rule of a sensor) is blocked by no rule, until one like it is closed as real.
 
 Examples:
   fazai incidents list

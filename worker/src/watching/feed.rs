@@ -81,3 +81,45 @@ impl Feed {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn record(seq: u64) -> Arc<Record> {
+        let record = json!({
+            "id": seq, "seq": seq, "time": "", "severity": "low", "category": "auth",
+            "confidence": null, "action": "alert", "target": null, "ttl_s": 0, "rule": "tell",
+            "dry_run": false, "evidence": [], "reason": "", "actor": null, "subject": "",
+            "rank": 1.0, "review": false, "by_model": false, "trusted": true, "incident": {},
+        });
+        Arc::new(serde_json::from_value(record).expect("a record"))
+    }
+
+    #[test]
+    fn whoever_is_late_is_told_what_is_gone() {
+        let feed = Feed::new([], 0);
+        let news = feed.after(0);
+        assert_eq!((news.lost, news.records.len(), news.after), (0, 0, 0));
+        let last = RING_MAX as u64 + 10;
+        feed.push((1..=last).map(record));
+        assert_eq!(feed.latest(), last);
+        let news = feed.after(0);
+        assert_eq!((news.lost, news.records[0].seq), (10, 11));
+        assert_eq!(news.records.len(), AT_ONCE_MAX);
+        assert_eq!(news.after, 10 + AT_ONCE_MAX as u64);
+        let news = feed.after(last - 1);
+        assert_eq!((news.lost, news.records.len(), news.after), (0, 1, last));
+        assert_eq!(feed.after(last).records.len(), 0);
+    }
+
+    /// After a restart only the latest judgement of each incident is there.
+    #[test]
+    fn gaps_between_what_is_kept_are_no_loss() {
+        let feed = Feed::new([record(1), record(5)], 5);
+        let news = feed.after(1);
+        assert_eq!((news.lost, news.records.len(), news.after), (0, 1, 5));
+    }
+}

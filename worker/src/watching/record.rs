@@ -158,12 +158,12 @@ impl Record {
         format!("{severity} {category} {}: {}", self.who(), self.did.text())
     }
 
-    /// What matched by the pattern of a line.
+    /// The rules of sensors that matched.
     pub(crate) fn signatures(&self) -> impl Iterator<Item = &str> {
         let rules = self.incident["rules"].as_array();
         let rules = rules.map(Vec::as_slice).unwrap_or_default();
-        let patterns = rules.iter().filter(|rule| rule["counted"] != true);
-        patterns.filter_map(|rule| rule["rule"].as_str())
+        let sensors = rules.iter().filter(|rule| rule["sensor"] == true);
+        sensors.filter_map(|rule| rule["rule"].as_str())
     }
 
     /// As data. Lines of logs, and what quotes them, are for administrators.

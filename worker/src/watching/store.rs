@@ -58,7 +58,7 @@ impl Pardon {
         }
     }
 
-    /// The same done by the same, or the same signature.
+    /// The same done by the same, or the same rule of a sensor.
     fn fits(&self, record: &Record) -> bool {
         let one = record.actor.is_some() || !record.subject.is_empty();
         let same = one && self.category == record.category && self.who == record.who();
@@ -205,5 +205,78 @@ impl Store {
             self.kept.apply(entry);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn record(id: u64, actor: &str) -> Record {
+        let record = json!({
+            "id": id, "seq": 0, "time": "", "severity": "low", "category": "auth",
+            "confidence": null, "action": "alert", "target": null, "ttl_s": 0, "rule": "tell",
+            "dry_run": false, "evidence": [], "reason": "", "actor": actor, "subject": "",
+            "rank": 1.0, "review": false, "by_model": false, "trusted": true, "incident": {},
+        });
+        serde_json::from_value(record).expect("a record")
+    }
+
+    fn closed(false_positive: bool) -> Closed {
+        Closed {
+            by: "uid 0".to_owned(),
+            time: String::new(),
+            false_positive,
+            note: String::new(),
+        }
+    }
+
+    #[test]
+    fn so_many_are_kept_and_what_people_said_outlives_them() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("incidents.jsonl");
+        let mut store = Store::open(&path).expect("it opens");
+        let (added, written) = store.add(&mut [record(1, "203.0.113.1")]);
+        written.expect("written");
+        store.close(&added[0], closed(true)).expect("closed");
+        let many = LINES_MAX as u64 + 500;
+        for first in (2..many).step_by(250) {
+            let mut records: Vec<Record> = (first..first + 250)
+                .map(|id| record(id, "203.0.113.2"))
+                .collect();
+            store.add(&mut records).1.expect("written");
+        }
+        let last = store.last();
+        drop(store);
+        let store = Store::open(&path).expect("it opens");
+        assert_eq!(store.last(), last);
+        assert_eq!(store.all().count(), KEPT_MAX);
+        assert!(store.get(1).is_none());
+        assert_eq!(store.pardoned(&record(9, "203.0.113.1")), Some(1));
+        assert_eq!(store.pardoned(&record(9, "203.0.113.2")), None);
+        assert!(store.journal.lines() < LINES_MAX);
+        assert_eq!(store.latest().len(), RING_MAX);
+    }
+
+    #[test]
+    fn one_that_was_closed_and_gets_worse_is_open_again() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("incidents.jsonl");
+        let mut store = Store::open(&path).expect("it opens");
+        let (added, _) = store.add(&mut [record(1, "203.0.113.1")]);
+        store.close(&added[0], closed(false)).expect("closed");
+        let (grown, _) = store.add(&mut [record(1, "203.0.113.1")]);
+        assert!(grown[0].closed.is_some());
+        let worse = Record {
+            severity: fazai_watch::Severity::High,
+            ..record(1, "203.0.113.1")
+        };
+        let (worse, _) = store.add(&mut [worse]);
+        assert!(worse[0].closed.is_none());
+        drop(store);
+        let store = Store::open(&path).expect("it opens");
+        assert!(store.get(1).expect("kept").closed.is_none());
     }
 }

@@ -67,9 +67,9 @@ pub struct RuleCount {
     pub rule: String,
     /// How often it matched, or what its counter stood at.
     pub count: u64,
-    /// Whether a counter speaks, and not the pattern of one line.
+    /// Whether it is a sensor's own rule, and none of ours.
     #[serde(skip_serializing_if = "is_false")]
-    pub counted: bool,
+    pub sensor: bool,
 }
 
 /// What happened, as far as rules can tell.
@@ -374,12 +374,12 @@ impl Open {
                 .users
                 .insert(crate::judge::prompt::clean(&event.user, 64));
         }
-        let new_rule = self.count_rule(finding);
+        let new_rule = self.count_rule(finding, event);
         self.keep(finding, event, place, now, worse || new_rule);
     }
 
     /// Counts a rule; whether it is new here.
-    fn count_rule(&mut self, finding: &Finding<'_>) -> bool {
+    fn count_rule(&mut self, finding: &Finding<'_>, event: &Event<'_>) -> bool {
         let rules = &mut self.incident.rules;
         let known = rules.iter_mut().find(|known| known.rule == finding.rule);
         if let Some(known) = known {
@@ -392,11 +392,12 @@ impl Open {
         if rules.len() < NAMES_MAX {
             let rule = finding.rule.to_string();
             let count = finding.counter.map_or(1, u64::from);
-            let counted = finding.counter.is_some();
+            let own = event.rule.as_ref();
+            let sensor = own.is_some_and(|own| [&own.name, &own.id].contains(&&finding.rule));
             rules.push(RuleCount {
                 rule,
                 count,
-                counted,
+                sensor,
             });
         }
         true
