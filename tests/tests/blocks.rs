@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -361,13 +362,15 @@ async fn a_line_in_a_file_blocks_and_is_shown() {
     }
     drop(stream);
     wait_for(|| guard.namespace.held().contains("203.0.113.78"));
-    watching.kill().unwrap();
-    let shown = String::from_utf8(watching.wait_with_output().unwrap().stdout).unwrap();
+    // What was blocked is told a moment later.
+    let shown = BufReader::new(watching.stdout.take().unwrap()).lines();
     let actors: Vec<Value> = shown
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap()["actor"].clone())
+        .take(2)
+        .map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap()["actor"].clone())
         .collect();
-    assert_eq!(actors, ["203.0.113.77", "203.0.113.78"], "{shown}");
+    assert_eq!(actors, ["203.0.113.77", "203.0.113.78"]);
+    watching.kill().unwrap();
+    watching.wait().unwrap();
 
     // Sources on the command line are the settings' business.
     let refused = fazai(&["watch", "--file", path(&file)]);

@@ -124,9 +124,9 @@ pub(crate) async fn answer(context: &Context, operation: Operation) -> Done {
         Operation::Personality(call) => personality::answer(context, call).await,
         Operation::Kb(call) => kb::answer(context, *call).await,
         Operation::Event(call) => event::answer(context, *call).await,
-        Operation::Subscribe(call) => subscribe::answer(context, call).await,
-        Operation::Incidents(call) => incidents::answer(context, call).await,
-        Operation::Blocks(call) => blocks::answer(context, call).await,
+        Operation::Subscribe(call) => subscribe::answer(context, &call).await,
+        Operation::Incidents(call) => incidents::answer(context, &call).await,
+        Operation::Blocks(call) => blocks::answer(context, &call.input).await,
     };
     log(context, name, &done);
     done

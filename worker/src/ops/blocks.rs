@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fazai_protocol::{Call, Done, ErrorCode, NoParams, WireError};
+use fazai_protocol::{Done, ErrorCode, WireError};
 use fazai_tools::Permit;
 use fazai_watch::action::{Action, PREFIX_MIN, Proposal, TTL_S_MAX};
 use fazai_watch::enforce::{self, Block};
@@ -22,8 +22,8 @@ const TTL_S: u32 = 3_600;
 /// The rule that blocks of people are of.
 const BY_HAND: &str = "by hand";
 
-pub(super) async fn answer(context: &Context, call: Call<NoParams>) -> Done {
-    let answered = choose(context, &call.input).await;
+pub(super) async fn answer(context: &Context, input: &str) -> Done {
+    let answered = choose(context, input).await;
     answered.unwrap_or_else(|error| context.fail(error))
 }
 

@@ -22,9 +22,9 @@ const LIST_MAX: u64 = 1_000;
 /// Longest note, in bytes.
 const NOTE_BYTES_MAX: usize = 2_000;
 
-pub(super) async fn answer(context: &Context, call: Call<IncidentsParams>) -> Done {
+pub(super) async fn answer(context: &Context, call: &Call<IncidentsParams>) -> Done {
     let words: Vec<&str> = call.input.split_whitespace().collect();
-    let params = call.params;
+    let params = &call.params;
     let answer = match words[..] {
         [] | ["list"] => list(context, params).await,
         ["show", id] => show(context, id).await,
@@ -37,7 +37,7 @@ pub(super) async fn answer(context: &Context, call: Call<IncidentsParams>) -> Do
     answer.unwrap_or_else(|error| context.fail(error))
 }
 
-async fn list(context: &Context, params: IncidentsParams) -> Result<Done, WireError> {
+async fn list(context: &Context, params: &IncidentsParams) -> Result<Done, WireError> {
     let filter = Filter::new(params.min_severity, params.category.as_deref())?;
     let limit = params.limit.unwrap_or(LIST);
     if !(1..=LIST_MAX).contains(&limit) {
@@ -45,11 +45,12 @@ async fn list(context: &Context, params: IncidentsParams) -> Result<Done, WireEr
         return Err(WireError::new(ErrorCode::InvalidParams, message));
     }
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let all = params.all;
     let records = context.watching(move |pipeline| {
         let store = pipeline.kept.store();
         let wanted = store
             .all()
-            .filter(|record| (params.all || record.closed.is_none()) && filter.fits(record));
+            .filter(|record| (all || record.closed.is_none()) && filter.fits(record));
         Ok(wanted.take(limit).cloned().collect::<Vec<Arc<Record>>>())
     });
     let records = records.await?;
@@ -92,9 +93,9 @@ async fn show(context: &Context, text: &str) -> Result<Done, WireError> {
     Ok(context.done_with(record.line(), data))
 }
 
-async fn close(context: &Context, text: &str, params: IncidentsParams) -> Result<Done, WireError> {
+async fn close(context: &Context, text: &str, params: &IncidentsParams) -> Result<Done, WireError> {
     context.administers("close incidents", "use sudo")?;
-    let note = params.note.unwrap_or_default();
+    let note = params.note.clone().unwrap_or_default();
     if note.len() > NOTE_BYTES_MAX {
         let message = format!("params.note has at most {NOTE_BYTES_MAX} bytes");
         return Err(WireError::new(ErrorCode::InvalidParams, message));

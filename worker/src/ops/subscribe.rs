@@ -12,8 +12,8 @@ use super::{Context, HEARTBEAT};
 use crate::watching::Pipeline;
 use crate::watching::record::{Record, of_wire};
 
-pub(super) async fn answer(context: &Context, call: Call<SubscribeParams>) -> Done {
-    let followed = follow(context, call.params).await;
+pub(super) async fn answer(context: &Context, call: &Call<SubscribeParams>) -> Done {
+    let followed = follow(context, &call.params).await;
     followed.unwrap_or_else(|error| context.fail(error))
 }
 
@@ -49,7 +49,7 @@ fn read_category(name: &str) -> Result<Category, WireError> {
     })
 }
 
-async fn follow(context: &Context, params: SubscribeParams) -> Result<Done, WireError> {
+async fn follow(context: &Context, params: &SubscribeParams) -> Result<Done, WireError> {
     let filter = Filter::new(params.min_severity, params.category.as_deref())?;
     let _quota = context.quota()?;
     let pipeline = context

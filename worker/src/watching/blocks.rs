@@ -16,7 +16,7 @@ use tracing::{error, info, warn};
 use super::WatchFault;
 use super::record::Did;
 use super::wall::{DenyFile, Program, Wall};
-use crate::acting::{Acting, ActingFault};
+use crate::acting::Acting;
 use crate::config::{Enforce, WatchSettings};
 use crate::live::User;
 
@@ -134,8 +134,11 @@ impl Blocks {
             return Did::new(&proposal.action, rule, true);
         }
         let own = User::Uid(rustix::process::getuid().as_raw());
-        let permit = typed(&proposal.action)
-            .map(|typed| acting.permit_without_asking(own, typed).map_err(shown));
+        let permit = typed(&proposal.action).map(|typed| {
+            acting
+                .permit_without_asking(own, typed)
+                .map_err(|fault| fault.to_string())
+        });
         let done = match permit {
             Some(Ok(permit)) => recorded(permit, || {
                 let incident = incident.to_string();
@@ -207,10 +210,6 @@ fn recorded<T>(
     work: impl FnOnce() -> Result<T, EnforceError>,
 ) -> Result<T, String> {
     finish(permit, work()).map_err(|fault| fault.to_string())
-}
-
-fn shown(fault: ActingFault) -> String {
-    fault.to_string()
 }
 
 fn allow_list(nets: &[IpNet]) -> AllowList {

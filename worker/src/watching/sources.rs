@@ -52,7 +52,7 @@ pub struct SourceFault {
     pub why: String,
 }
 
-fn fault(name: impl ToString, why: impl ToString) -> SourceFault {
+fn fault(name: &impl ToString, why: &impl ToString) -> SourceFault {
     SourceFault {
         name: name.to_string(),
         why: why.to_string(),
@@ -73,12 +73,14 @@ impl Sources {
     #[must_use]
     pub fn open(&self) -> Vec<Result<Source, SourceFault>> {
         let files = self.files.iter().map(|path| {
-            let opened = self.follow(path).map_err(|why| fault(path.display(), why));
-            opened.map(|input| source(path.display(), input))
+            let opened = self
+                .follow(path)
+                .map_err(|why| fault(&path.display(), &why));
+            opened.map(|input| source(&path.display(), input))
         });
         let listen = |name: String, opened: Result<Listen, ListenError>| match opened {
-            Ok(input) => Ok(source(name, input)),
-            Err(why) => Err(fault(name, why)),
+            Ok(input) => Ok(source(&name, input)),
+            Err(why) => Err(fault(&name, &why)),
         };
         let unix = self.unix.iter().map(|path| {
             let opened = Listen::unix(path, LINE_BYTES_MAX);
@@ -101,7 +103,7 @@ impl Sources {
             // One number is left for lines that clients bring.
             if at + 1 >= usize::from(SOURCES_MAX) {
                 let why = format!("at most {} sources at once", SOURCES_MAX - 1);
-                return Err(fault("sources", why));
+                return Err(fault(&"sources", &why));
             }
             opened
         };
@@ -118,7 +120,7 @@ impl Sources {
     }
 }
 
-fn source(name: impl ToString, input: impl Input + Send + 'static) -> Source {
+fn source(name: &impl ToString, input: impl Input + Send + 'static) -> Source {
     Source {
         name: name.to_string(),
         input: Box::new(input),
@@ -190,6 +192,6 @@ fn table<T: Default, E: ToString>(
     let Some(path) = path else {
         return Ok(T::default());
     };
-    let text = fs::read_to_string(path).map_err(|why| fault(path.display(), why))?;
-    read(&text).map_err(|why| fault(path.display(), why))
+    let text = fs::read_to_string(path).map_err(|why| fault(&path.display(), &why))?;
+    read(&text).map_err(|why| fault(&path.display(), &why))
 }
