@@ -286,7 +286,7 @@ keys! {
             |s, v| {
                 let file = optional(v).map(|v| path(&v)).transpose()?;
                 s.cloud.redact.patterns = file.as_deref().map_or(Ok(Vec::new()), cloud::patterns)?;
-                s.files.extend(file)
+                s.files.extend(file);
             }, "";
         "hedge_ms", "Ask the next provider as well after so long without a token; 0: never.":
             |s, v| s.cloud.hedge_ms = number(v, 0, 600_000)?, s.cloud.hedge_ms;
