@@ -106,6 +106,10 @@ error_codes! {
     MemoryUnavailable = "memory_unavailable", Load, true;
     /// Nothing that the user may see has that id.
     MemoryNotFound = "memory_not_found", Client, false;
+    /// There is no such incident or block; old ones are forgotten.
+    IncidentNotFound = "incident_not_found", Client, false;
+    /// Incidents and blocks can't be kept, or the firewall does not do its part.
+    WatchUnavailable = "watch_unavailable", Worker, true;
     /// The policy does not allow it, or nobody said yes in time; the message names the rule.
     Denied = "denied", Client, false;
     /// There is no such question, or it was answered already, or too late.

@@ -22,15 +22,16 @@ pub use frame::{Frame, LineFramer};
 pub use limits::Limits;
 pub use parse::{ACTIONS, ParseFailure, parse_request};
 pub use reply::{
-    Accepted, Approval, Done, FinishReason, Line, Metadata, Phase, Progress, Route, ShellEvent,
-    ShellLine, Source, Status, Step, StepState, TextLine, TokenLogprob, TopLogprob, Usage, Warning,
+    Accepted, Approval, Done, FinishReason, IncidentKind, IncidentLine, Line, Metadata, Phase,
+    Progress, Route, ShellEvent, ShellLine, Source, Status, Step, StepState, TextLine,
+    TokenLogprob, TopLogprob, Usage, Warning,
 };
 pub use request::{
     ActionId, ApprovalDecision, ApproveParams, Ask, AskParams, Call, CommitParams, EmbedParams,
-    HelloParams, KbCall, KbParams, Label, Message, ModelsParams, ModuleCall, ModuleParams,
-    NoParams, OnInterrupt, Operation, Overflow, PersonalityParams, PlanCall, PlanParams, Priority,
-    Quality, Request, ResearchParams, Role, RunsCall, Secret, ShellCall, ShellParams, Think,
-    TokenizeParams, ToolCall, ToolParams,
+    EventParams, HelloParams, IncidentsParams, KbCall, KbParams, Label, Message, ModelsParams,
+    ModuleCall, ModuleParams, NoParams, OnInterrupt, Operation, Overflow, PersonalityParams,
+    PlanCall, PlanParams, Priority, Quality, Request, ResearchParams, Role, RunsCall, Secret,
+    Severity, ShellCall, ShellParams, SubscribeParams, Think, TokenizeParams, ToolCall, ToolParams,
 };
 pub use schema::{reply_schema, request_schema};
 

@@ -40,6 +40,10 @@ pub const ACTIONS: &[&str] = &[
     "commitKB",
     "personality",
     "kb",
+    "event",
+    "subscribe",
+    "incidents",
+    "blocks",
     "done",
 ];
 
@@ -149,6 +153,10 @@ fn read_operation(mut object: Map<String, Value>) -> Result<Operation, WireError
         "commitKB" => read(object).map(Operation::CommitKb),
         "personality" => read(object).map(Operation::Personality),
         "kb" => read(object).map(Operation::Kb),
+        "event" => read(object).map(Operation::Event),
+        "subscribe" => read(object).map(Operation::Subscribe),
+        "incidents" => read(object).map(Operation::Incidents),
+        "blocks" => read(object).map(Operation::Blocks),
         // What is known and none of these.
         _ => read(object).map(Operation::Done),
     }

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::WireError;
-use crate::request::ActionId;
+use crate::request::{ActionId, Severity};
 
 /// One line from the worker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -32,6 +32,8 @@ pub enum Line {
     Route(Route),
     /// Something that the client should know, and that does not end the request.
     Warning(Warning),
+    /// Something happened that a subscriber wants to know.
+    Incident(Box<IncidentLine>),
     /// The end of the request.
     Done(Box<Done>),
 }
@@ -51,6 +53,7 @@ impl Line {
             Self::Approval(line) => &line.action_id,
             Self::Route(line) => &line.action_id,
             Self::Warning(line) => &line.action_id,
+            Self::Incident(line) => &line.action_id,
             Self::Done(line) => &line.action_id,
         }
     }
@@ -248,6 +251,38 @@ pub struct Warning {
     pub action_id: ActionId,
     /// What happened.
     pub result: String,
+}
+
+/// An incident, with the eight keys of the old dialect in their order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct IncidentLine {
+    /// The request.
+    pub action_id: ActionId,
+    /// Always empty; the old dialect has it.
+    pub input: String,
+    /// The incident in one line.
+    pub result: String,
+    /// How bad it is and what it is about.
+    pub metadata: IncidentKind,
+    /// When it was judged, in UTC, as RFC 3339.
+    pub timestamp: String,
+    /// Always null; the old dialect has it.
+    pub source: Option<String>,
+    /// Always null; the old dialect has it.
+    pub model: Option<String>,
+    /// What `subscribe` goes on behind.
+    pub seq: u64,
+    /// The incident as data.
+    pub data: serde_json::Value,
+}
+
+/// How bad an incident is and what it is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct IncidentKind {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What it is about, such as `bruteforce`.
+    pub category: String,
 }
 
 /// The request leaves the machine: to whom, and why. Comes before the first token, once for each

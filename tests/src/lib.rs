@@ -64,6 +64,7 @@ impl TestWorker {
         settings.memory.dir = dir.path().join("memory");
         settings.tools.dir = dir.path().join("tools");
         settings.tools.runs_dir = dir.path().join("runs");
+        settings.watch.state_dir = dir.path().join("watch");
         settings.model.slots = 4;
         settings.defaults.temperature = 0.0;
         change(&mut settings);

@@ -43,7 +43,7 @@ fn the_example_settings_are_committed() {
         .map(|line| match line.split_once(" = ") {
             Some((
                 key @ ("#socket" | "#dir" | "#prompt_store" | "#audit_dir" | "#runs_dir"
-                | "#servers" | "#backend" | "#budget_dir"),
+                | "#servers" | "#backend" | "#budget_dir" | "#state_dir"),
                 _,
             )) => {
                 format!("{key} = ...\n")

@@ -66,7 +66,10 @@ pub enum Action {
     BlockAddress {
         /// Whose packets are dropped.
         address: IpAddr,
-        /// For how long, in seconds.
+        /// How many bits of the address count; none: all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        prefix: Option<u8>,
+        /// For how long, in seconds; 0 ends it.
         ttl_s: u64,
     },
     /// Install a package with the package manager of the system.

@@ -206,19 +206,24 @@ pub(crate) fn own_files(settings: &Settings) -> OwnFiles {
         &settings.tools.servers,
         &settings.memory.dir,
         &settings.cloud.budget_dir,
+        &settings.watch.state_dir,
     ];
     let keys = settings.memory.server_key_file.iter();
     let keys = keys.chain(settings.cloud.key_files());
     OwnFiles {
         secret: with_real(secret.into_iter().chain(&settings.files).chain(keys)),
-        kept: with_real([
-            &settings.tools.dir,
-            &settings.modules.dir,
-            &settings.modules.trusted_keys,
-            &settings.model.dir,
-            &settings.model.prompt_store,
-            &settings.memory.personalities,
-        ]),
+        kept: with_real(
+            [
+                &settings.tools.dir,
+                &settings.modules.dir,
+                &settings.modules.trusted_keys,
+                &settings.model.dir,
+                &settings.model.prompt_store,
+                &settings.memory.personalities,
+            ]
+            .into_iter()
+            .chain(&settings.watch.rules),
+        ),
     }
 }
 

@@ -3,7 +3,9 @@
 mod ask;
 mod audit;
 mod bench;
+mod blocks;
 mod doctor;
+mod incidents;
 mod kb;
 mod memory;
 mod models;
@@ -74,8 +76,14 @@ enum Command {
     /// Whose voice the answers have: list, show, use, edit and remove personalities
     #[command(subcommand)]
     Personality(personality::Personality),
-    /// Turn lines of sensors and logs into incidents, and say what would be done
+    /// Follow incidents of the worker; or turn lines of sensors and logs into incidents here
     Watch(Box<watch::Arguments>),
+    /// What the watch found: list, show and close incidents
+    #[command(subcommand)]
+    Incidents(incidents::Incidents),
+    /// Who is blocked: list, add, remove, undo and confirm blocks
+    #[command(subcommand)]
+    Blocks(blocks::Blocks),
     /// Add to the knowledge; show, remove and count what is in it
     #[command(subcommand)]
     Kb(kb::Kb),
@@ -275,6 +283,8 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
         Command::Research(research) => research.run(),
         Command::Personality(personality) => personality.run(),
         Command::Watch(watch) => watch.run(),
+        Command::Incidents(incidents) => incidents.run(),
+        Command::Blocks(blocks) => blocks.run(),
         Command::Kb(kb) => kb.run(),
         Command::Memory(memory) => memory.run(),
         Command::Tools(tools) => tools.run(),

@@ -9,6 +9,7 @@ mod keys;
 #[cfg(test)]
 mod tests;
 mod v2;
+mod watch;
 
 use std::path::{Path, PathBuf};
 
@@ -20,6 +21,7 @@ use fazai_protocol::{Limits, Secret};
 pub use self::cloud::{CloudSettings, ProviderSection};
 pub use self::file::{Fault, Faults};
 pub use self::keys::example;
+pub use self::watch::{Enforce, WatchSettings};
 
 /// Where the settings are, if no other file is named.
 pub const DEFAULT_PATH: &str = "/etc/fazai/fazai.conf";
@@ -41,6 +43,8 @@ pub struct Settings {
     pub memory: MemorySettings,
     /// Who may answer when no local model can.
     pub cloud: CloudSettings,
+    /// Where events come from, and what may be done about them.
+    pub watch: WatchSettings,
     /// What a request gets that does not say otherwise.
     pub defaults: RequestDefaults,
     /// What a client can meet.
@@ -415,6 +419,7 @@ impl Default for Settings {
                 v2: Vec::new(),
                 order_v2: Vec::new(),
             },
+            watch: WatchSettings::default(),
             defaults: RequestDefaults {
                 max_tokens: 512,
                 temperature: 0.2,

@@ -15,6 +15,7 @@ use fazai_modhost::Failure;
 use fazai_protocol::{ErrorCode, WireError};
 use fazai_toolbox::ToolError;
 use fazai_tools::{ApprovalError, GateError, RunError, Why};
+use fazai_watch::enforce::EnforceError;
 
 use crate::acting::ActingFault;
 use crate::cloud::CloudFault;
@@ -24,6 +25,7 @@ use crate::places::Full;
 use crate::quota::QuotaExceeded;
 use crate::runs::JournalFault;
 use crate::sessions::SessionError;
+use crate::watching::WatchFault;
 
 pub(crate) fn from_store(fault: &StoreError) -> WireError {
     let code = match fault {
@@ -308,6 +310,39 @@ pub(crate) fn from_memory(fault: &MemoryFault) -> WireError {
                 .with_retry_after_ms(*retry_after_ms)
         }
         _ => WireError::new(ErrorCode::MemoryUnavailable, message),
+    }
+}
+
+pub(crate) fn from_watch(fault: &WatchFault) -> WireError {
+    let message = fault.to_string();
+    match fault {
+        WatchFault::Table(_) | WatchFault::State { .. } => {
+            WireError::new(ErrorCode::WatchUnavailable, message)
+                .with_hint("`fazai config` checks the settings; see [watch]")
+        }
+        WatchFault::Enforce(fault) => from_enforce(fault),
+        WatchFault::Audit(_) => WireError::new(ErrorCode::AuditUnavailable, message),
+        WatchFault::NotFound(_) => WireError::new(ErrorCode::IncidentNotFound, message)
+            .with_hint("`fazai incidents list --all` shows those that are kept"),
+        WatchFault::Full => WireError::new(ErrorCode::Overloaded, message).with_retry_after_ms(200),
+        WatchFault::Stopping => WireError::new(ErrorCode::ShuttingDown, message),
+    }
+}
+
+fn from_enforce(fault: &EnforceError) -> WireError {
+    let message = fault.to_string();
+    match fault {
+        EnforceError::Allowed { .. } | EnforceError::NoTarget => {
+            WireError::new(ErrorCode::Denied, message)
+        }
+        EnforceError::PerMinute(_) => {
+            WireError::new(ErrorCode::Overloaded, message).with_retry_after_ms(60_000)
+        }
+        EnforceError::Total(_) => WireError::new(ErrorCode::Overloaded, message),
+        EnforceError::NoBlock(_) => WireError::new(ErrorCode::IncidentNotFound, message),
+        EnforceError::Ledger(_) | EnforceError::Firewall(_) => {
+            WireError::new(ErrorCode::WatchUnavailable, message)
+        }
     }
 }
 

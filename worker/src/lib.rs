@@ -38,6 +38,7 @@ pub mod sessions;
 pub mod telemetry;
 mod toolbox;
 mod uses;
+pub mod watching;
 mod worker;
 
 pub use process::{child_process, command_launcher, module_launcher};

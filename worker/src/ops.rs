@@ -4,9 +4,12 @@ mod admit;
 mod agent;
 mod approve;
 pub(crate) mod ask;
+mod blocks;
 mod cancel;
 mod embed;
+mod event;
 pub(crate) mod hello;
+mod incidents;
 mod kb;
 mod models;
 mod module;
@@ -21,6 +24,7 @@ mod research;
 mod runs;
 mod shell;
 mod status;
+mod subscribe;
 mod tokenize;
 mod tool;
 mod tools;
@@ -47,6 +51,7 @@ use crate::memory::MemoryFault;
 use crate::outgoing::Outgoing;
 use crate::quota::Permit;
 use crate::registry::ModelLease;
+use crate::watching::{Pipeline, WatchFault};
 
 /// What every operation gets.
 #[derive(Clone)]
@@ -118,6 +123,10 @@ pub(crate) async fn answer(context: &Context, operation: Operation) -> Done {
         Operation::CommitKb(call) => kb::commit(context, call).await,
         Operation::Personality(call) => personality::answer(context, call).await,
         Operation::Kb(call) => kb::answer(context, *call).await,
+        Operation::Event(call) => event::answer(context, *call).await,
+        Operation::Subscribe(call) => subscribe::answer(context, &call).await,
+        Operation::Incidents(call) => incidents::answer(context, &call).await,
+        Operation::Blocks(call) => blocks::answer(context, &call.input).await,
     };
     log(context, name, &done);
     done
@@ -149,6 +158,10 @@ fn name(operation: &Operation) -> &'static str {
         Operation::CommitKb(_) => "commitKB",
         Operation::Personality(_) => "personality",
         Operation::Kb(_) => "kb",
+        Operation::Event(_) => "event",
+        Operation::Subscribe(_) => "subscribe",
+        Operation::Incidents(_) => "incidents",
+        Operation::Blocks(_) => "blocks",
     }
 }
 
@@ -342,6 +355,17 @@ impl Context {
             RememberFault::Memory(fault) => errors::from_memory(&fault),
             RememberFault::Audit(fault) => errors::from_acting(&fault.into()),
         })
+    }
+
+    /// Does something with the watch on a thread that may wait.
+    async fn watching<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Arc<Pipeline>) -> Result<T, WatchFault> + Send + 'static,
+    ) -> Result<T, WireError> {
+        let shared = Arc::clone(&self.worker.shared);
+        let done = tokio::task::spawn_blocking(move || work(&shared.watching.pipeline(&shared)?));
+        let done = done.await.map_err(|_| panicked("the watch"))?;
+        done.map_err(|fault| errors::from_watch(&fault))
     }
 
     /// Says that something is still going on.

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use crate::acting::Acting;
 use crate::cloud::Clouds;
 use crate::config::Settings;
+use crate::errors;
 use crate::live::{LiveRequests, User};
 use crate::memory::Remembering;
 use crate::modules::Modules;
@@ -26,6 +27,7 @@ use crate::server::{self, Peer};
 use crate::sessions::Sessions;
 use crate::toolbox::Tools;
 use crate::uses::Uses;
+use crate::watching::{WatchFault, Watching};
 
 /// A running worker. Cloning shares it.
 #[derive(Clone)]
@@ -45,6 +47,7 @@ pub(crate) struct Shared {
     pub(crate) memory: Remembering,
     pub(crate) uses: Uses,
     pub(crate) cloud: Clouds,
+    pub(crate) watching: Watching,
     /// Commands that run, by whose they are.
     pub(crate) commands: Places<User>,
     /// Calls of tools, by whose they are.
@@ -122,6 +125,7 @@ impl Worker {
             memory: Remembering::new(receiver.clone()),
             uses: Uses::new(receiver.clone()),
             cloud: Clouds::new(receiver.clone()),
+            watching: Watching::new(receiver.clone()),
             commands: Places::default(),
             tool_calls: Places::default(),
             module_calls: Places::default(),
@@ -179,6 +183,17 @@ impl Worker {
         self.with_modules(Modules::load_all).await;
     }
 
+    /// Begins to watch what `[watch]` names, and makes the firewall what the ledger of blocks says.
+    ///
+    /// # Errors
+    /// Its state or its tables can't be used. A single source that can't be is logged.
+    pub async fn start_watching(&self) -> Result<(), WireError> {
+        let shared = Arc::clone(&self.shared);
+        let begun = tokio::task::spawn_blocking(move || shared.watching.begin(&shared)).await;
+        let begun = begun.unwrap_or(Err(WatchFault::Stopping));
+        begun.map_err(|fault| errors::from_watch(&fault))
+    }
+
     /// Signs the end of the audit log, if it was opened: what is cut off before the signed end is
     /// found. To be called now and then; a stop does it too.
     pub async fn sign_audit(&self) {
@@ -225,6 +240,9 @@ impl Worker {
                 let _ = tokio::time::timeout(CLOSE_TIME, self.shared.tasks.wait()).await;
             }
         }
+        let shared = Arc::clone(&self.shared);
+        // A panic is in the log.
+        let _ = tokio::task::spawn_blocking(move || shared.watching.stop()).await;
         // One that hangs inside this process can't be ended; the program's end does that.
         let _ = tokio::time::timeout(CLOSE_TIME * 2, self.with_modules(Modules::stop)).await;
         self.sign_audit().await;

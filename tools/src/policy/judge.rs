@@ -1,7 +1,9 @@
 //! All rules of a profile against one action.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use ipnet::IpNet;
 use jiff::civil::DateTime;
 
 use super::rule::Rule;
@@ -75,11 +77,11 @@ impl Judge<'_> {
             Action::WriteMemory { collection } => {
                 self.rules(Kind::WriteMemory, collection, |rule| rule.named(collection))
             }
-            Action::BlockAddress { address, ttl_s } => {
-                self.rules(Kind::BlockAddress, &address.to_string(), |rule| {
-                    rule.address(*address, *ttl_s)
-                })
-            }
+            Action::BlockAddress {
+                address,
+                prefix,
+                ttl_s,
+            } => self.block(*address, *prefix, *ttl_s),
             Action::InstallPackage { name, exec } => {
                 let command = exec.as_ref().map(|exec| self.exec(exec));
                 let package = self.package(name);
@@ -87,6 +89,18 @@ impl Judge<'_> {
             }
             Action::ServiceControl { unit, verb } => self.service(unit, verb),
         }
+    }
+
+    fn block(&self, address: IpAddr, prefix: Option<u8>, ttl_s: u64) -> Decision {
+        let net = match prefix {
+            Some(prefix) => IpNet::new(address, prefix),
+            None => Ok(IpNet::from(address)),
+        };
+        let Ok(net) = net.map(|net| net.trunc()) else {
+            return deny("bad-prefix", "an address has fewer bits than that");
+        };
+        let what = net.to_string();
+        self.rules(Kind::BlockAddress, &what, |rule| rule.blocks(net, ttl_s))
     }
 
     fn exec(&self, exec: &Exec) -> Decision {

@@ -252,9 +252,12 @@ impl Rule {
                 .is_none_or(|ports| ports.contains(&port))
     }
 
-    pub(super) fn address(&self, address: IpAddr, ttl_s: u64) -> bool {
-        let inside =
-            |networks: &Vec<IpNet>| networks.iter().any(|network| network.contains(&address));
+    /// Whether it is about a network: one that allows holds all of it, another meets a part of it.
+    pub(super) fn blocks(&self, net: IpNet, ttl_s: u64) -> bool {
+        let meets = |known: &IpNet| {
+            known.contains(&net) || self.decision != Verdict::Allow && net.contains(known)
+        };
+        let inside = |networks: &Vec<IpNet>| networks.iter().any(meets);
         self.networks.as_ref().is_none_or(inside) && self.ttl_s_max.is_none_or(|most| ttl_s <= most)
     }
 

@@ -289,6 +289,7 @@ fn each_kind_has_its_fields() {
         (
             Action::BlockAddress {
                 address: "203.0.113.7".parse().expect("an address"),
+                prefix: None,
                 ttl_s: 3600,
             },
             Verdict::Allow,
@@ -296,6 +297,7 @@ fn each_kind_has_its_fields() {
         (
             Action::BlockAddress {
                 address: "203.0.113.7".parse().expect("an address"),
+                prefix: None,
                 ttl_s: 1 << 40,
             },
             Verdict::Ask,
@@ -303,6 +305,7 @@ fn each_kind_has_its_fields() {
         (
             Action::BlockAddress {
                 address: "127.0.0.1".parse().expect("an address"),
+                prefix: None,
                 ttl_s: 60,
             },
             Verdict::Deny,
@@ -310,6 +313,32 @@ fn each_kind_has_its_fields() {
         (
             Action::BlockAddress {
                 address: "::1".parse().expect("an address"),
+                prefix: None,
+                ttl_s: 60,
+            },
+            Verdict::Deny,
+        ),
+        (
+            // A part of it is this machine.
+            Action::BlockAddress {
+                address: "126.0.0.0".parse().expect("an address"),
+                prefix: Some(7),
+                ttl_s: 60,
+            },
+            Verdict::Deny,
+        ),
+        (
+            Action::BlockAddress {
+                address: "203.0.113.0".parse().expect("an address"),
+                prefix: Some(24),
+                ttl_s: 60,
+            },
+            Verdict::Allow,
+        ),
+        (
+            Action::BlockAddress {
+                address: "203.0.113.0".parse().expect("an address"),
+                prefix: Some(33),
                 ttl_s: 60,
             },
             Verdict::Deny,

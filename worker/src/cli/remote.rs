@@ -52,6 +52,11 @@ impl Connect {
         })
     }
 
+    /// The same, where these settings say if nobody says otherwise.
+    pub(super) async fn running_at(&self, settings: &Settings) -> anyhow::Result<Client> {
+        self.or_socket_of(settings).running().await
+    }
+
     /// A running worker or, if there is none and the user named no place, one of this command's
     /// own with these settings, which also say where the running one would be.
     pub(super) async fn running_or_own(

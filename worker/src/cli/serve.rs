@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use fazai::Worker;
-use fazai::config::Settings;
+use fazai::config::{Enforce, Settings};
 use fazai::server::{self, Server};
 use fazai::telemetry::{self, LogHandle};
 use tokio::signal::unix::{SignalKind, signal};
@@ -78,6 +78,7 @@ impl Serve {
         let first = worker.warm_up();
         let modules = worker.clone();
         tokio::spawn(async move { modules.load_modules().await });
+        self.watch(&worker).await;
         server::announce(&worker.settings().server, &server);
         let accepting = tokio::spawn(server.run(worker.clone()));
         let mut terminate = signal(SignalKind::terminate())?;
@@ -107,6 +108,17 @@ impl Serve {
         failure.map_or(Ok(()), |error| Err(error.into()))
     }
 
+    /// Begins to watch, if there is anything to watch or to block.
+    async fn watch(&self, worker: &Worker) {
+        let settings = worker.settings();
+        if !settings.watch.has_sources() && settings.watch.enforce == Enforce::Off {
+            return;
+        }
+        if let Err(fault) = worker.start_watching().await {
+            error!(%fault, "nothing is watched; the rest goes on");
+        }
+    }
+
     fn reload(&self, worker: &Worker, log: &LogHandle) {
         let settings = match self.settings() {
             Ok(settings) => settings,
@@ -117,6 +129,9 @@ impl Serve {
         }
         if settings.server != worker.settings().server {
             warn!("[server] changes take effect at the next start");
+        }
+        if settings.watch != worker.settings().watch {
+            warn!("[watch] changes take effect at the next start");
         }
         worker.reload(settings);
         info!("settings read again");

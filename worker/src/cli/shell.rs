@@ -139,6 +139,27 @@ pub(super) async fn ask(client: &Client, question: &Approval) -> anyhow::Result<
     Ok(())
 }
 
+/// Sends a request and waits for its end; questions on the way are asked, warnings told.
+pub(super) fn call(worker: &Worker, operation: Operation) -> anyhow::Result<Done> {
+    worker.with(|client| async move {
+        let mut reply = client.send(operation).await?;
+        while let Some(line) = reply.next().await? {
+            match line {
+                Line::Approval(question) => ask(&client, &question).await?,
+                Line::Warning(warning) => eprintln!("fazai: {}", warning.result),
+                Line::Done(done) => {
+                    return match done.error {
+                        Some(error) => Err(error.into()),
+                        None => Ok(*done),
+                    };
+                }
+                _ => {}
+            }
+        }
+        Err(anyhow::anyhow!("the answer has no end"))
+    })
+}
+
 fn approve(id: &str, decision: ApprovalDecision, reason: Option<String>) -> Operation {
     Operation::Approve(Call {
         input: id.to_owned(),

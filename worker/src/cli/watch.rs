@@ -1,42 +1,38 @@
 //! `fazai watch`: lines of sensors and logs in, incidents out.
 
-mod judge;
+mod daemon;
 mod show;
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use clap::{Args, ValueEnum};
-use fazai_watch::action::Rules;
-use fazai_watch::detect::Thresholds;
-use fazai_watch::format::Parser;
-use fazai_watch::format::mapping::Mapping;
+use fazai::watching::{BATCH_MAX, Model, SLOTS, Sources, Tables};
 use fazai_watch::incident::IncidentId;
-use fazai_watch::input::{Follow, Input, Lines, Listen, Start};
+use fazai_watch::input::{Input, Lines, Start};
 use fazai_watch::judge::Judge;
-use fazai_watch::signature::Signatures;
-use fazai_watch::time::Clock;
 use fazai_watch::watch::{LINE_BYTES_MAX, Stats};
 use fazai_watch::{Incident, Place, Severity, Watch};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use tokio::sync::mpsc;
 
 use self::show::Show;
-use super::{ModelOptions, SettingsFile};
+use super::{ModelOptions, Worker};
 
 /// Turn lines of sensors and logs into incidents, judge them, and say what would be done
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Understands eve.json of Suricata, Falco, journalctl -o json, sshd and auth logs, access logs of nginx
 and Apache, CrowdSec, the kernel log, and other JSON by the usual names. Rules decide; the model
-explains, and says more about what the rules do not know. Nothing is blocked: this command has no
-other mode than --dry-run yet.
+explains, and says more about what the rules do not know. With --dry-run this command reads by itself
+and blocks nobody. Without sources it follows the incidents of the running worker, which reads what
+[watch] in its settings names.
 
 Examples:
+  fazai watch --min-severity high
   cat eve.json | fazai watch --stdin --dry-run
   journalctl -o json -f | fazai watch --stdin --dry-run --no-model
   fazai watch --file /var/log/auth.log --file /var/log/nginx/access.log --state /var/lib/fazai/watch --dry-run
@@ -91,17 +87,31 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     model: ModelOptions,
     #[command(flatten)]
-    settings: SettingsFile,
+    worker: Worker,
 }
 
 /// How bad something is.
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Level {
+pub(super) enum Level {
     Info,
     Low,
     Medium,
     High,
     Critical,
+}
+
+impl Level {
+    /// As the protocol has it.
+    pub(super) fn to_wire(self) -> fazai_protocol::Severity {
+        use fazai_protocol::Severity as Wire;
+        match self {
+            Self::Info => Wire::Info,
+            Self::Low => Wire::Low,
+            Self::Medium => Wire::Medium,
+            Self::High => Wire::High,
+            Self::Critical => Wire::Critical,
+        }
+    }
 }
 
 /// What nothing new came from is asked again after this long.
@@ -119,21 +129,13 @@ const BATCHES_MAX: usize = 1;
 impl Arguments {
     pub(super) fn run(&self) -> anyhow::Result<()> {
         if !self.dry_run {
-            anyhow::bail!(
-                "blocking is not built into this command yet; add --dry-run to see what would be done"
-            );
+            return self.follow();
         }
         let inputs = self.inputs()?;
-        let watch = self.watch(inputs.len())?;
-        let rules = read(self.rules.as_deref())?
-            .map_or(Ok(Rules::default()), |text| Rules::of_toml(&text))?;
-        let min = match self.min_severity {
-            Level::Info => Severity::Info,
-            Level::Low => Severity::Low,
-            Level::Medium => Severity::Medium,
-            Level::High => Severity::High,
-            Level::Critical => Severity::Critical,
-        };
+        let tables = self.tables();
+        let watch = tables.watch(inputs.len())?;
+        let rules = tables.rules()?;
+        let min = Severity::ALL[self.min_severity as usize];
         super::block_on(async {
             let worker = if self.no_model {
                 None
@@ -141,9 +143,10 @@ impl Arguments {
                 Some(self.worker().await?)
             };
             let (send, receive) = mpsc::channel(BATCHES_MAX);
+            let runtime = tokio::runtime::Handle::current();
             let judge = worker
                 .as_ref()
-                .map(|(worker, builtin)| judge::Model::new(worker.client(), *builtin));
+                .map(|(worker, builtin)| Model::new(worker.client(), *builtin, runtime));
             let show = Show::new(rules, min);
             let shown = tokio::task::spawn_blocking(move || judge_all(receive, judge, &show));
             let read = tokio::task::spawn_blocking(move || read_all(inputs, watch, min, &send));
@@ -164,99 +167,67 @@ impl Arguments {
         })
     }
 
+    /// Follows what the running worker finds.
+    fn follow(&self) -> anyhow::Result<()> {
+        if self.stdin || !self.sources().is_empty() {
+            anyhow::bail!(
+                "with sources this command only says what would be done: add --dry-run\n  hint: \
+                 to have the worker read and act, put the sources into [watch] of its settings"
+            );
+        }
+        daemon::follow(&self.worker, self.min_severity)
+    }
+
+    fn sources(&self) -> Sources {
+        Sources {
+            files: self.file.clone(),
+            unix: self.unix.clone(),
+            unix_datagram: self.unix_datagram.clone(),
+            syslog_tcp: self.syslog_tcp.clone(),
+            syslog_udp: self.syslog_udp.clone(),
+            state_dir: self.state.clone(),
+            start: if self.from_end {
+                Start::End
+            } else {
+                Start::Beginning
+            },
+        }
+    }
+
+    fn tables(&self) -> Tables {
+        Tables {
+            rules: self.rules.clone(),
+            signatures: self.signatures.clone(),
+            thresholds: self.thresholds.clone(),
+            mapping: self.mapping.clone(),
+        }
+    }
+
     fn inputs(&self) -> anyhow::Result<Vec<Box<dyn Input + Send>>> {
         let mut inputs: Vec<Box<dyn Input + Send>> = Vec::new();
         if self.stdin {
             inputs.push(Box::new(Stdin::default()));
         }
-        if let Some(state) = &self.state {
-            std::fs::create_dir_all(state).with_context(|| state.display().to_string())?;
-        }
-        let start = if self.from_end {
-            Start::End
-        } else {
-            Start::Beginning
-        };
-        for path in &self.file {
-            let kept = self
-                .state
-                .as_deref()
-                .map(|state| state.join(position_file(path)));
-            let follow = Follow::new(path, kept.as_deref(), start, LINE_BYTES_MAX);
-            inputs.push(Box::new(
-                follow.with_context(|| path.display().to_string())?,
-            ));
-        }
-        for path in &self.unix {
-            inputs.push(Box::new(Listen::unix(path, LINE_BYTES_MAX)?));
-        }
-        for path in &self.unix_datagram {
-            inputs.push(Box::new(Listen::unix_datagram(path, LINE_BYTES_MAX)?));
-        }
-        for address in &self.syslog_tcp {
-            inputs.push(Box::new(Listen::tcp(*address, LINE_BYTES_MAX)?));
-        }
-        for address in &self.syslog_udp {
-            inputs.push(Box::new(Listen::udp(*address, LINE_BYTES_MAX)?));
+        for source in self.sources().open() {
+            inputs.push(source?.input);
         }
         if inputs.is_empty() {
             anyhow::bail!("there is nothing to watch; add --stdin, or name a --file or a socket");
         }
-        if inputs.len() > usize::from(fazai_watch::watch::SOURCES_MAX) {
-            anyhow::bail!(
-                "at most {} sources at once",
-                fazai_watch::watch::SOURCES_MAX
-            );
-        }
         Ok(inputs)
-    }
-
-    fn watch(&self, sources: usize) -> anyhow::Result<Watch> {
-        let signatures = read(self.signatures.as_deref())?
-            .map_or(Ok(Signatures::default()), |text| Signatures::of_toml(&text))?;
-        let thresholds: Thresholds = read(self.thresholds.as_deref())?
-            .map_or(Ok(Thresholds::default()), |text| toml::from_str(&text))?;
-        let mapping = read(self.mapping.as_deref())?
-            .map_or(Ok(Mapping::usual()), |text| Mapping::of_toml(&text))?;
-        let parser = || Parser::new(Clock::of_machine()).mapping(mapping.clone());
-        Ok(Watch::with_parsers(
-            (0..sources).map(|_| parser()).collect(),
-            thresholds,
-            signatures,
-        ))
     }
 
     /// A worker of this command's own, and whether its model is the built-in one.
     async fn worker(&self) -> anyhow::Result<(fazai::Worker, bool)> {
-        let mut settings = self.settings.load()?;
+        let mut settings = self.worker.settings.load()?;
         self.model.apply(&mut settings)?;
-        settings.model.slots = judge::SLOTS;
+        settings.model.slots = SLOTS;
         settings.server.drain_ms = 0;
         let builtin = settings.model.default == "builtin";
         let worker = fazai::Worker::start(settings);
         worker.warm_up().await?;
         Ok((worker, builtin))
     }
-}
-
-fn read(path: Option<&Path>) -> anyhow::Result<Option<String>> {
-    let text =
-        path.map(|path| std::fs::read_to_string(path).with_context(|| path.display().to_string()));
-    text.transpose()
-}
-
-/// One name for each path.
-fn position_file(path: &Path) -> String {
-    let name = |c: char| {
-        if c.is_ascii_alphanumeric() || c == '-' {
-            c.to_string()
-        } else {
-            format!("_{:x}", u32::from(c))
-        }
-    };
-    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let name: String = path.display().to_string().chars().map(name).collect();
-    format!("{name}.position")
 }
 
 /// Reads until all inputs have ended, which only standard input does.
@@ -308,7 +279,7 @@ fn read_all(
 /// Judges what comes and shows it, the worst first.
 fn judge_all(
     mut receive: mpsc::Receiver<Vec<Incident>>,
-    mut judge: Option<judge::Model>,
+    mut judge: Option<Model>,
     show: &Show,
 ) -> anyhow::Result<()> {
     // An incident that came before and only grew is not judged again.
@@ -318,7 +289,7 @@ fn judge_all(
         let asked = incidents
             .iter()
             .filter(|incident| known.get(&incident.id) != Some(&incident.severity));
-        let asked: Vec<Incident> = asked.take(judge::BATCH_MAX).cloned().collect();
+        let asked: Vec<Incident> = asked.take(BATCH_MAX).cloned().collect();
         let answers = judge
             .as_mut()
             .map(|judge| judge.judge(&asked))

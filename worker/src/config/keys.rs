@@ -13,8 +13,8 @@ use fazai_protocol::Secret;
 use fazai_tools::READY_PROFILES;
 use tracing_subscriber::filter::EnvFilter;
 
-use super::cloud;
 use super::{Cgroup, LogFormat, ModuleIsolation, ModuleTrust, Settings};
+use super::{cloud, watch};
 
 /// Takes a value from the file; on failure says what would be right.
 type Read = fn(&mut Settings, &str) -> Result<(), String>;
@@ -313,6 +313,36 @@ keys! {
             |s, v| s.cloud.gpu_probe = cloud::words(v)?, shlex::try_join(s.cloud.gpu_probe.iter().map(String::as_str)).unwrap_or_default();
         "low_memory_bytes", "With less memory free than this, requests leave; 0: never for that.":
             |s, v| s.cloud.low_memory_bytes = bytes(v)?, s.cloud.low_memory_bytes;
+    }
+    ["watch"] {
+        "files", "Files that are followed, also when they rotate, with commas: eve.json of Suricata, auth.log, access logs. The first time they begin with what is written from then on.":
+            |s, v| s.watch.files = watch::paths(v)?, watch::show_paths(&s.watch.files);
+        "unix", "Unix sockets of streams to listen on, with commas.":
+            |s, v| s.watch.unix = watch::paths(v)?, watch::show_paths(&s.watch.unix);
+        "unix_datagram", "Unix sockets of datagrams to listen on, with commas.":
+            |s, v| s.watch.unix_datagram = watch::paths(v)?, watch::show_paths(&s.watch.unix_datagram);
+        "syslog_udp", "Addresses of this machine to listen on for syslog by UDP, with commas, such as 127.0.0.1:5514.":
+            |s, v| s.watch.syslog_udp = watch::local(v)?, watch::show(&s.watch.syslog_udp);
+        "syslog_tcp", "The same by TCP.":
+            |s, v| s.watch.syslog_tcp = watch::local(v)?, watch::show(&s.watch.syslog_tcp);
+        "state_dir", "Where positions in files, incidents and blocks are kept.":
+            |s, v| s.watch.state_dir = path(v)?, s.watch.state_dir.display();
+        "rules", "A TOML file of rules for actions; empty: the built-in ones (worker/watch/src/rules.toml).":
+            |s, v| s.watch.rules = watch::file(v)?, watch::show_file(s.watch.rules.as_ref());
+        "signatures", "A TOML file of signatures of attacks in requests; empty: the built-in ones.":
+            |s, v| s.watch.signatures = watch::file(v)?, watch::show_file(s.watch.signatures.as_ref());
+        "thresholds", "A TOML file that says when counters speak up; empty: the built-in ones.":
+            |s, v| s.watch.thresholds = watch::file(v)?, watch::show_file(s.watch.thresholds.as_ref());
+        "mapping", "A TOML file that says where JSON of other tools has its fields; empty: by the usual names.":
+            |s, v| s.watch.mapping = watch::file(v)?, watch::show_file(s.watch.mapping.as_ref());
+        "enforce", "off (dry run: it is said what would be blocked), nft (the firewall of the kernel), or deny_file PATH (a file of `deny ADDRESS;` lines for nginx); the policy has to allow each block (block_address).":
+            |s, v| s.watch.enforce = watch::enforce(v)?, watch::show_enforce(&s.watch.enforce);
+        "allow", "Addresses and networks that are never blocked, with commas, beside private ones, this machine's own, its gateways, DNS servers and SSH peers.":
+            |s, v| s.watch.allow = watch::nets(v)?, watch::show(&s.watch.allow);
+        "min_severity", "The least severity that is kept and told: info, low, medium, high or critical.":
+            |s, v| s.watch.min_severity = watch::severity(v)?, s.watch.min_severity;
+        "model", "on or off: whether a model ranks and explains incidents, beside the rules.":
+            |s, v| s.watch.model = on_off(v)?, show_on_off(s.watch.model);
     }
     ["defaults"] {
         "max_tokens", "Most tokens to write.":

@@ -48,6 +48,17 @@ pub(super) fn summary(action: &Action) -> String {
             format!("install the package {name}{}", command.unwrap_or_default())
         }
         Action::ServiceControl { unit, verb } => format!("{verb} the service {unit}"),
+        Action::BlockAddress {
+            address,
+            prefix,
+            ttl_s,
+        } => {
+            let prefix = prefix.map_or(String::new(), |prefix| format!("/{prefix}"));
+            match ttl_s {
+                0 => format!("end the block of {address}{prefix}"),
+                ttl_s => format!("block {address}{prefix} for {ttl_s} s"),
+            }
+        }
         other => json!(other).to_string(),
     }
 }

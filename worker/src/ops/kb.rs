@@ -46,14 +46,7 @@ async fn add(context: &Context, call: Call<CommitParams>) -> Result<Done, WireEr
         distro: params.distro,
         ..Entry::new(namespace, kind, call.input)
     };
-    let permit = admit(context, None, memory::write(Collection::Knowledge), true).await?;
-    let committed = context
-        .remember(move |memory| {
-            let committed = memory.commit(entry);
-            permit.finish(Outcome::of(&committed))?;
-            Ok(committed?)
-        })
-        .await?;
+    let committed = keep(context, entry).await?;
     let (word, id) = match committed {
         Committed::Added(id) => ("remembered", id),
         Committed::Same(id) => ("known already", id),
@@ -61,6 +54,17 @@ async fn add(context: &Context, call: Call<CommitParams>) -> Result<Done, WireEr
     };
     let data = json!({ "id": id, "result": committed });
     Ok(context.done_with(format!("{word}: {id}"), data))
+}
+
+/// Puts something into the knowledge, past the gate.
+pub(super) async fn keep(context: &Context, entry: Entry) -> Result<Committed, WireError> {
+    let permit = admit(context, None, memory::write(Collection::Knowledge), true).await?;
+    let committed = context.remember(move |memory| {
+        let committed = memory.commit(entry);
+        permit.finish(Outcome::of(&committed))?;
+        Ok(committed?)
+    });
+    committed.await
 }
 
 /// What everybody finds is for administrators to add.

@@ -13,8 +13,8 @@ use crate::judge::{Verdict, Wish};
 /// Longest time that something is blocked for, in seconds.
 pub const TTL_S_MAX: u32 = 86_400;
 
-/// The widest networks that a rule may block.
-const PREFIX_MIN: (u8, u8) = (24, 48);
+/// The widest networks that may be blocked, of IPv4 and IPv6.
+pub const PREFIX_MIN: (u8, u8) = (24, 48);
 
 /// Something to do, as plain data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -166,6 +166,31 @@ impl Default for Rules {
 }
 
 impl Rules {
+    /// The rates that they limit to, in packets a second.
+    pub fn rates(&self) -> impl Iterator<Item = u32> {
+        let limits = self
+            .rule
+            .iter()
+            .filter(|rule| rule.action == Kind::RateLimit);
+        limits.map(|rule| rule.per_second)
+    }
+
+    /// The names of the rules that do something to somebody.
+    pub fn blocking(&self) -> impl Iterator<Item = &str> {
+        let acting = self.rule.iter().filter(|rule| rule.ttl_s > 0);
+        acting.map(|rule| rule.name.as_str())
+    }
+
+    /// For how long a rule of that name does it, in seconds.
+    #[must_use]
+    pub fn ttl_s_of(&self, name: &str) -> Option<u32> {
+        let mut named = self.rule.iter().filter(|rule| rule.name == name);
+        named
+            .next()
+            .map(|rule| rule.ttl_s)
+            .filter(|ttl_s| *ttl_s > 0)
+    }
+
     /// Reads a file's text.
     pub fn of_toml(text: &str) -> Result<Self, RuleError> {
         let rules: Self = toml::from_str(text)?;

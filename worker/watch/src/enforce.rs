@@ -236,25 +236,67 @@ impl<F: Firewall> Enforcer<F> {
         incident: &str,
         now: Timestamp,
     ) -> Result<Done, EnforceError> {
-        let (kind, measure, net, ttl_s) = parts(&proposal.action).ok_or(EnforceError::NoTarget)?;
+        let confirmed = self.ledger.is_confirmed(&proposal.rule);
+        self.make(proposal, incident, confirmed, now)
+    }
+
+    /// Does what a person wants, for as long as the person says.
+    pub fn act_by_person(
+        &mut self,
+        proposal: &Proposal,
+        now: Timestamp,
+    ) -> Result<Done, EnforceError> {
+        self.make(proposal, "", true, now)
+    }
+
+    /// What does already what is proposed, for at least half of the time: it need not be done anew.
+    #[must_use]
+    pub fn already(&self, proposal: &Proposal, now: Timestamp) -> Option<&Block> {
+        let confirmed = self.ledger.is_confirmed(&proposal.rule);
+        let mut wanted = self.wanted(&proposal.action, confirmed)?;
+        wanted.ttl_s /= 2;
+        self.covering(&wanted, now)
+    }
+
+    fn wanted(&self, action: &Action, confirmed: bool) -> Option<Wanted> {
+        let (kind, measure, net, ttl_s) = parts(action)?;
+        let most = if confirmed {
+            u32::MAX
+        } else {
+            self.limits.unconfirmed_s
+        };
+        let ttl_s = ttl_s.min(most);
+        Some(Wanted {
+            kind,
+            measure,
+            net,
+            ttl_s,
+        })
+    }
+
+    /// What does it already, at least as long.
+    fn covering(&self, wanted: &Wanted, now: Timestamp) -> Option<&Block> {
+        let until = now.plus_s(wanted.ttl_s.into());
+        self.blocks(now).find(|block| {
+            wanted.is_like(block) && block.net.contains(&wanted.net) && block.until >= until
+        })
+    }
+
+    fn make(
+        &mut self,
+        proposal: &Proposal,
+        incident: &str,
+        confirmed: bool,
+        now: Timestamp,
+    ) -> Result<Done, EnforceError> {
+        let wanted = self.wanted(&proposal.action, confirmed);
+        let wanted = wanted.ok_or(EnforceError::NoTarget)?;
+        let net = wanted.net;
         // The allow-list comes before everything, the caps before what is new.
         if let Some(allowed) = self.allow.protects(net) {
             return Err(EnforceError::Allowed { net, allowed });
         }
-        let confirmed = self.ledger.is_confirmed(&proposal.rule);
-        let ttl_s = if confirmed {
-            ttl_s
-        } else {
-            ttl_s.min(self.limits.unconfirmed_s)
-        };
-        let until = now.plus_s(ttl_s.into());
-        let covers = |block: &&Block| {
-            block.kind == kind
-                && block.measure == measure
-                && block.net.contains(&net)
-                && block.until >= until
-        };
-        if let Some(block) = self.blocks(now).find(covers) {
+        if let Some(block) = self.covering(&wanted, now) {
             return Ok(Done::Already(block.clone()));
         }
         self.may(&proposal.action, now)?;
@@ -263,48 +305,56 @@ impl<F: Firewall> Enforcer<F> {
         }
         let block = Block {
             id: self.ledger.next_id(),
-            kind,
-            measure,
+            kind: wanted.kind,
+            measure: wanted.measure,
             net,
             rule: proposal.rule.clone(),
             incident: incident.to_owned(),
             since: now,
-            until,
+            until: now.plus_s(wanted.ttl_s.into()),
             confirmed,
         };
+        self.put(&wanted, block, now).map(Done::Blocked)
+    }
+
+    /// The ledger first, then the firewall.
+    fn put(
+        &mut self,
+        wanted: &Wanted,
+        block: Block,
+        now: Timestamp,
+    ) -> Result<Block, EnforceError> {
         // What is within the new one would stand in its way.
         let within: Vec<Block> = self
             .blocks(now)
-            .filter(|known| {
-                known.kind == kind && known.measure == measure && net.contains(&known.net)
-            })
+            .filter(|known| wanted.is_like(known) && wanted.net.contains(&known.net))
             .cloned()
             .collect();
         for old in &within {
-            self.ledger.write(&Entry::Undo { id: old.id })?;
+            self.ledger.write(Entry::Undo { id: old.id })?;
         }
-        self.ledger.write(&Entry::Add(block.clone()))?;
+        self.ledger.write(Entry::Add(block.clone()))?;
         self.recent.retain(|then| then.plus_s(60) > now);
         self.recent.push(now);
-        if kind != Kind::DenyFile {
+        let (measure, net, ttl_s) = (wanted.measure, wanted.net, wanted.ttl_s);
+        if wanted.kind != Kind::DenyFile {
             let remove = within.iter().map(|old| Change::Remove {
                 measure,
                 net: old.net,
             });
-            let changes: Vec<Change> = remove
-                .chain([Change::Put {
-                    measure,
-                    net,
-                    ttl_s,
-                }])
-                .collect();
+            let put = Change::Put {
+                measure,
+                net,
+                ttl_s,
+            };
+            let changes: Vec<Change> = remove.chain([put]).collect();
             if let Err(fault) = self.firewall.apply(&changes) {
                 // The ledger says what is, and this is not.
-                self.ledger.write(&Entry::Undo { id: block.id })?;
+                self.ledger.write(Entry::Undo { id: block.id })?;
                 return Err(fault.into());
             }
         }
-        Ok(Done::Blocked(block))
+        Ok(block)
     }
 
     /// A person says that blocks by this rule are right: those that are active get `ttl_s` from
@@ -315,7 +365,7 @@ impl<F: Firewall> Enforcer<F> {
         ttl_s: u32,
         now: Timestamp,
     ) -> Result<usize, EnforceError> {
-        self.ledger.write(&Entry::Confirm {
+        self.ledger.write(Entry::Confirm {
             rule: rule.to_owned(),
         })?;
         let ttl_s = ttl_s.min(crate::action::TTL_S_MAX);
@@ -326,7 +376,7 @@ impl<F: Firewall> Enforcer<F> {
             .collect();
         for block in &waiting {
             let until = now.plus_s(ttl_s.into());
-            self.ledger.write(&Entry::Add(Block {
+            self.ledger.write(Entry::Add(Block {
                 until,
                 confirmed: true,
                 ..block.clone()
@@ -346,7 +396,7 @@ impl<F: Firewall> Enforcer<F> {
     pub fn undo(&mut self, id: BlockId, now: Timestamp) -> Result<Block, EnforceError> {
         let block = self.blocks(now).find(|block| block.id == id).cloned();
         let block = block.ok_or(EnforceError::NoBlock(id))?;
-        self.ledger.write(&Entry::Undo { id })?;
+        self.ledger.write(Entry::Undo { id })?;
         if block.kind != Kind::DenyFile {
             self.firewall.apply(&[Change::Remove {
                 measure: block.measure,
@@ -414,6 +464,12 @@ impl<F: Firewall> Enforcer<F> {
         Ok(done)
     }
 
+    /// How much may be blocked.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     /// What is blocked now.
     pub fn blocks(&self, now: Timestamp) -> impl Iterator<Item = &Block> {
         self.ledger.blocks().filter(move |block| block.until > now)
@@ -422,6 +478,28 @@ impl<F: Firewall> Enforcer<F> {
     /// The firewall.
     pub fn firewall(&mut self) -> &mut F {
         &mut self.firewall
+    }
+}
+
+/// An address, or a network that is written with its prefix.
+#[must_use]
+pub fn net(text: &str) -> Option<IpNet> {
+    let whole = |ip: std::net::IpAddr| IpNet::from(ip.to_canonical());
+    let address = text.parse().ok().map(whole);
+    address.or_else(|| text.parse().ok().map(|net: IpNet| net.trunc()))
+}
+
+/// What is to be done, to whom and for how long.
+struct Wanted {
+    kind: Kind,
+    measure: Measure,
+    net: IpNet,
+    ttl_s: u32,
+}
+
+impl Wanted {
+    fn is_like(&self, block: &Block) -> bool {
+        block.kind == self.kind && block.measure == self.measure
     }
 }
 

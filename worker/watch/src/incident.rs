@@ -67,6 +67,9 @@ pub struct RuleCount {
     pub rule: String,
     /// How often it matched, or what its counter stood at.
     pub count: u64,
+    /// Whether it is a sensor's own rule, and none of ours.
+    #[serde(skip_serializing_if = "is_false")]
+    pub sensor: bool,
 }
 
 /// What happened, as far as rules can tell.
@@ -114,8 +117,22 @@ pub struct Incident {
     pub evidence: Vec<Evidence>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
 fn is_zero(number: &u32) -> bool {
     *number == 0
+}
+
+/// An incident as it stands.
+#[derive(Debug, Clone)]
+pub struct Taken {
+    /// It.
+    pub incident: Incident,
+    /// Whether it is new, got worse, or grew eightfold.
+    pub news: bool,
 }
 
 /// An incident and what only its keeper needs.
@@ -145,6 +162,7 @@ pub struct Incidents {
     changed: Vec<Key>,
     actors: HashMap<Category, usize>,
     next: u64,
+    step: u64,
     swept: Timestamp,
 }
 
@@ -155,12 +173,23 @@ impl Default for Incidents {
             changed: Vec::new(),
             actors: HashMap::new(),
             next: 1,
+            step: 1,
             swept: Timestamp::default(),
         }
     }
 }
 
 impl Incidents {
+    /// Numbers them from `next` on in steps of `step`, so that several count side by side.
+    pub(crate) fn number(&mut self, next: u64, step: u64) {
+        self.next = next;
+        self.step = step;
+    }
+
+    pub(crate) fn next_number(&self) -> u64 {
+        self.next
+    }
+
     /// Puts a finding to the others of its kind.
     pub(crate) fn add(
         &mut self,
@@ -168,7 +197,7 @@ impl Incidents {
         event: &Event<'_>,
         place: Place,
         now: Timestamp,
-    ) {
+    ) -> IncidentId {
         let key = self.key(finding, event);
         let open = match self.open.entry(key) {
             hashbrown::hash_map::Entry::Occupied(entry) => entry.into_mut(),
@@ -177,7 +206,7 @@ impl Incidents {
                     *self.actors.entry(category).or_default() += 1;
                 }
                 let id = IncidentId(self.next);
-                self.next += 1;
+                self.next += self.step;
                 entry.insert(Open::new(id, key, finding, event, now))
             }
         };
@@ -186,19 +215,34 @@ impl Incidents {
             open.listed = true;
             self.changed.push(key);
         }
+        open.incident.id
     }
 
     /// The incidents that are new, got worse, or grew eightfold since the last call.
     pub fn take_changed(&mut self) -> Vec<Incident> {
         let mut taken = Vec::with_capacity(self.changed.len());
         for key in self.changed.drain(..) {
-            if let Some(open) = self.open.get_mut(&key) {
-                open.listed = false;
-                open.reported = Some((open.incident.severity, open.incident.count));
-                taken.push(open.incident.clone());
+            // What was taken otherwise is listed no more.
+            if let Some(open) = self.open.get_mut(&key).filter(|open| open.listed) {
+                taken.push(open.take());
             }
         }
         taken
+    }
+
+    /// The open incidents of these numbers and those whose actors these are, and whether
+    /// [`take_changed`](Self::take_changed) would have given them; it does no more.
+    pub(crate) fn take_of(&mut self, ids: &BTreeSet<IncidentId>, actors: &[IpAddr]) -> Vec<Taken> {
+        let of = |open: &Open| {
+            let actor = open.incident.actor;
+            ids.contains(&open.incident.id) || actor.is_some_and(|ip| actors.contains(&ip))
+        };
+        let open = self.open.values_mut().filter(|open| of(open));
+        open.map(|open| Taken {
+            news: open.listed,
+            incident: open.take(),
+        })
+        .collect()
     }
 
     /// Forgets what has been quiet for a quarter of an hour, and what was not yet reported stays.
@@ -330,12 +374,12 @@ impl Open {
                 .users
                 .insert(crate::judge::prompt::clean(&event.user, 64));
         }
-        let new_rule = self.count_rule(finding);
+        let new_rule = self.count_rule(finding, event);
         self.keep(finding, event, place, now, worse || new_rule);
     }
 
     /// Counts a rule; whether it is new here.
-    fn count_rule(&mut self, finding: &Finding<'_>) -> bool {
+    fn count_rule(&mut self, finding: &Finding<'_>, event: &Event<'_>) -> bool {
         let rules = &mut self.incident.rules;
         let known = rules.iter_mut().find(|known| known.rule == finding.rule);
         if let Some(known) = known {
@@ -348,7 +392,13 @@ impl Open {
         if rules.len() < NAMES_MAX {
             let rule = finding.rule.to_string();
             let count = finding.counter.map_or(1, u64::from);
-            rules.push(RuleCount { rule, count });
+            let own = event.rule.as_ref();
+            let sensor = own.is_some_and(|own| [&own.name, &own.id].contains(&&finding.rule));
+            rules.push(RuleCount {
+                rule,
+                count,
+                sensor,
+            });
         }
         true
     }
@@ -389,6 +439,12 @@ impl Open {
             rule: finding.rule.to_string(),
             text,
         });
+    }
+
+    fn take(&mut self) -> Incident {
+        self.listed = false;
+        self.reported = Some((self.incident.severity, self.incident.count));
+        self.incident.clone()
     }
 
     fn news(&self) -> bool {

@@ -12,6 +12,7 @@
 //! | `watch.rs` | all of that in a row |
 //! | `judge.rs`, `judge/` | a model's opinion: the prompt, the check of its answer |
 //! | `action.rs` | what may be done, by rules |
+//! | `journal.rs` | lines on the disk, to which is only added |
 //! | `enforce.rs`, `enforce/` | blocks: allow-list, caps, the ledger, the firewall |
 //!
 //! Nothing here knows a model, a policy or a socket of the worker: it brings them.
@@ -25,6 +26,7 @@ pub mod event;
 pub mod format;
 pub mod incident;
 pub mod input;
+pub mod journal;
 pub mod judge;
 pub mod signature;
 pub mod time;

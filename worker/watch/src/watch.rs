@@ -1,11 +1,15 @@
 //! Lines in, incidents out.
 
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
 use serde::Serialize;
 
 use crate::detect::{Detectors, Thresholds};
 use crate::event::Severity;
 use crate::format::Parser;
-use crate::incident::{Incident, Incidents, Place};
+use crate::incident::{Incident, IncidentId, Incidents, Place, Taken};
 use crate::signature::Signatures;
 use crate::time::{Clock, SECOND, Timestamp};
 
@@ -40,6 +44,14 @@ pub struct Watch {
     detectors: Detectors,
     incidents: Incidents,
     stats: Stats,
+    /// What the lines have to do with that are asked about, while they are taken.
+    met: Option<Met>,
+}
+
+#[derive(Debug, Default)]
+struct Met {
+    ids: BTreeSet<IncidentId>,
+    actors: Vec<IpAddr>,
 }
 
 impl Watch {
@@ -67,7 +79,29 @@ impl Watch {
             detectors: Detectors::new(thresholds, signatures),
             incidents: Incidents::default(),
             stats: Stats::default(),
+            met: None,
         }
+    }
+
+    /// For what happens now: an event that does not say when it was is of the moment in which it
+    /// comes, and not of the time of the one before.
+    #[must_use]
+    pub fn live(mut self) -> Self {
+        self.time.live = true;
+        self
+    }
+
+    /// Numbers incidents from `next` on in steps of `step`.
+    #[must_use]
+    pub fn numbered(mut self, next: u64, step: u64) -> Self {
+        self.incidents.number(next, step.max(1));
+        self
+    }
+
+    /// The number of the next incident.
+    #[must_use]
+    pub fn next_number(&self) -> u64 {
+        self.incidents.next_number()
     }
 
     /// Takes a line, without its end.
@@ -92,9 +126,29 @@ impl Watch {
         self.detectors.look(&event, now, &mut found);
         self.stats.findings += found.len() as u64;
         for finding in &found {
-            self.incidents.add(finding, &event, place, now);
+            let id = self.incidents.add(finding, &event, place, now);
+            if let Some(met) = &mut self.met {
+                met.ids.insert(id);
+            }
+        }
+        if let Some(met) = &mut self.met {
+            met.actors.extend(event.source.ip);
         }
         self.incidents.sweep(now);
+    }
+
+    /// Takes lines, and says which incidents they or their sources belong to now, the worst first.
+    pub fn ask<'l>(&mut self, lines: impl IntoIterator<Item = (Place, &'l [u8])>) -> Vec<Taken> {
+        self.met = Some(Met::default());
+        for (place, line) in lines {
+            self.line(place, line);
+        }
+        let Met { ids, mut actors } = self.met.take().unwrap_or_default();
+        actors.sort_unstable();
+        actors.dedup();
+        let mut taken = self.incidents.take_of(&ids, &actors);
+        taken.sort_by_key(|taken| Reverse((taken.incident.severity, taken.incident.count)));
+        taken
     }
 
     /// The incidents from `min` on that are new, got worse, or grew eightfold since the last call.
@@ -128,6 +182,8 @@ struct StreamTime {
     ahead: i64,
     /// Lines in a row that are far from it.
     strays: u32,
+    /// Whether what has no time is of now.
+    live: bool,
 }
 
 /// Farther away is astray, in microseconds.
@@ -138,6 +194,11 @@ const STRAYS_MAX: u32 = 32;
 impl StreamTime {
     fn at(&mut self, time: Option<Timestamp>) -> Timestamp {
         let Some(said) = time else {
+            if self.live {
+                let now = Timestamp::now();
+                let now = self.now.map_or(now, |before| before.max(now));
+                return *self.now.insert(now);
+            }
             return *self.now.get_or_insert_with(Timestamp::now);
         };
         let time = Timestamp(said.0.saturating_add(self.ahead));

@@ -18,6 +18,9 @@ const LINES_MAX: usize = 3;
 /// How much of each, in characters.
 const LINE_CHARS_MAX: usize = 160;
 
+/// Rules that people see.
+pub(super) const RULES_MAX: usize = 3;
+
 /// Where incidents are shown.
 pub(super) struct Show {
     rules: Rules,
@@ -75,45 +78,73 @@ impl Show {
     }
 }
 
+/// What people see of an incident.
+pub(super) struct Shown<'i> {
+    pub(super) severity: &'i str,
+    pub(super) category: &'i str,
+    pub(super) who: String,
+    pub(super) rules: String,
+    /// `would block ...`
+    pub(super) does: String,
+    pub(super) model: Option<String>,
+    pub(super) refused: Option<&'i str>,
+    pub(super) instructs: bool,
+    pub(super) review: bool,
+    pub(super) lines: Vec<(&'i str, u64, &'i str)>,
+}
+
 fn text(incident: &Incident, verdict: &Verdict, proposal: &Proposal) -> String {
     let who = match incident.actor {
         Some(ip) => ip.to_string(),
         None if incident.actors > 0 => format!("about {} sources", incident.actors),
         None => incident.subject.clone(),
     };
-    let rules: Vec<String> = incident
-        .rules
-        .iter()
-        .take(3)
-        .map(|rule| format!("{} ({})", rule.rule, rule.count))
-        .collect();
-    let mut text = format!(
-        "{:8} {} {who}: {}\n  would {}\n",
-        verdict.severity.name().to_uppercase(),
-        verdict.category,
-        rules.join(", "),
-        would(proposal)
-    );
-    if let Some(answer) = &verdict.answer {
-        let _ = writeln!(
-            text,
-            "  model: {} {}: {}",
-            answer.severity, answer.category, answer.reason
+    let rules = incident.rules.iter().take(RULES_MAX);
+    let rules = rules.map(|rule| format!("{} ({})", rule.rule, rule.count));
+    let answer = verdict.answer.as_ref();
+    let model =
+        answer.map(|answer| format!("{} {}: {}", answer.severity, answer.category, answer.reason));
+    let evidence = incident.evidence.iter();
+    let lines = evidence.map(|line| (&*line.id, line.place.at, &*line.text));
+    let shown = Shown {
+        severity: verdict.severity.name(),
+        category: verdict.category.name(),
+        who,
+        rules: rules.collect::<Vec<String>>().join(", "),
+        does: format!("would {}", would(proposal)),
+        model,
+        refused: verdict.refused.as_deref(),
+        instructs: incident.instructs,
+        review: verdict.review,
+        lines: lines.collect(),
+    };
+    shown.text()
+}
+
+impl Shown<'_> {
+    pub(super) fn text(&self) -> String {
+        let severity = self.severity.to_uppercase();
+        let mut text = format!(
+            "{severity:8} {} {}: {}\n  {}\n",
+            self.category, self.who, self.rules, self.does
         );
+        if let Some(model) = &self.model {
+            let _ = writeln!(text, "  model: {model}");
+        }
+        if let Some(refused) = self.refused {
+            let _ = writeln!(text, "  no model: {refused}");
+        }
+        if self.instructs {
+            text.push_str("  look yourself: the evidence tries to give orders\n");
+        } else if self.review {
+            text.push_str("  look yourself: rules and model differ\n");
+        }
+        for (id, at, line) in self.lines.iter().take(LINES_MAX) {
+            let cut: String = line.chars().take(LINE_CHARS_MAX).collect();
+            let _ = writeln!(text, "  {id} at {at}: {cut}");
+        }
+        text
     }
-    if let Some(refused) = &verdict.refused {
-        let _ = writeln!(text, "  no model: {refused}");
-    }
-    if incident.instructs {
-        text.push_str("  look yourself: the evidence tries to give orders\n");
-    } else if verdict.review {
-        text.push_str("  look yourself: rules and model differ\n");
-    }
-    for line in incident.evidence.iter().take(LINES_MAX) {
-        let cut: String = line.text.chars().take(LINE_CHARS_MAX).collect();
-        let _ = writeln!(text, "  {} at {}: {cut}", line.id, line.place.at);
-    }
-    text
 }
 
 fn would(proposal: &Proposal) -> String {

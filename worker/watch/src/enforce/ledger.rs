@@ -1,24 +1,20 @@
-//! What is blocked, on the disk: lines of JSON, each flushed before the firewall is touched.
+//! What is blocked, on the disk: each line is flushed before the firewall is touched.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 
 use ipnet::IpNet;
-use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
 use super::Measure;
 use crate::action::Kind;
+use crate::journal::Journal;
 use crate::time::Timestamp;
 
 /// With more lines than that, and mostly old ones, the file is written anew.
 const LINES_MAX: usize = 20_000;
-
-/// A larger file is none of ours.
-const BYTES_MAX: u64 = 64 << 20;
 
 /// The number of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -90,9 +86,7 @@ pub(super) enum Entry {
 
 #[derive(Debug)]
 pub(super) struct Ledger {
-    path: PathBuf,
-    file: File,
-    lines: usize,
+    journal: Journal<Entry>,
     state: State,
 }
 
@@ -104,73 +98,20 @@ struct State {
 }
 
 impl Ledger {
-    /// Opens it, or makes one. Half a line at the end was never acknowledged, and is cut.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)?;
-        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
-            io::Error::other(format!("{} is in use by another process", path.display()))
-        })?;
-        if file.metadata()?.len() > BYTES_MAX {
-            return Err(io::Error::other(format!(
-                "{} is larger than {BYTES_MAX} bytes",
-                path.display()
-            )));
-        }
-        let mut text = Vec::new();
-        file.read_to_end(&mut text)?;
-        let whole = text
-            .iter()
-            .rposition(|byte| *byte == b'\n')
-            .map_or(0, |at| at + 1);
-        let mut ledger = Self {
-            path: path.to_owned(),
-            file,
-            lines: 0,
-            state: State::default(),
-        };
-        for line in text[..whole]
-            .split(|byte| *byte == b'\n')
-            .filter(|line| !line.is_empty())
-        {
-            let entry = serde_json::from_slice(line).map_err(|fault| {
-                let at = ledger.lines + 1;
-                io::Error::other(format!(
-                    "{}, line {at} is damaged: {fault}; restore or remove it",
-                    path.display()
-                ))
-            })?;
-            ledger.state.apply(entry);
-            ledger.lines += 1;
-        }
-        ledger.file.set_len(whole as u64)?;
-        ledger.file.seek(SeekFrom::End(0))?;
-        Ok(ledger)
+        let mut state = State::default();
+        let journal = Journal::open(path, |entry| state.apply(entry))?;
+        Ok(Self { journal, state })
     }
 
-    pub(super) fn write(&mut self, entry: &Entry) -> io::Result<()> {
-        if self.lines >= LINES_MAX && self.lines > self.state.blocks.len() * 4 {
+    pub(super) fn write(&mut self, entry: Entry) -> io::Result<()> {
+        if self.journal.lines() >= LINES_MAX && self.journal.lines() > self.state.blocks.len() * 4 {
             self.rewrite()?;
         }
-        let mut line = serde_json::to_vec(entry)?;
-        line.push(b'\n');
-        let before = self.file.stream_position()?;
-        if let Err(fault) = self
-            .file
-            .write_all(&line)
-            .and_then(|()| self.file.sync_data())
-        {
-            // A full disk must not leave half a line in the middle.
-            self.file.set_len(before)?;
-            self.file.seek(SeekFrom::Start(before))?;
-            return Err(fault);
-        }
-        self.lines += 1;
-        self.state.apply(serde_json::from_slice(&line)?);
+        let entry = [entry];
+        self.journal.write(&entry)?;
+        let [entry] = entry;
+        self.state.apply(entry);
         Ok(())
     }
 
@@ -184,25 +125,7 @@ impl Ledger {
             .iter()
             .map(|rule| Entry::Confirm { rule: rule.clone() });
         let blocks = self.state.blocks.values().cloned().map(Entry::Add);
-        let new = self.path.with_extension("new");
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&new)?;
-        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-        let mut lines = 0;
-        for entry in rules.chain(blocks) {
-            serde_json::to_writer(&mut file, &entry)?;
-            file.write_all(b"\n")?;
-            lines += 1;
-        }
-        file.sync_all()?;
-        fs::rename(&new, &self.path)?;
-        self.file = file;
-        self.lines = lines;
-        Ok(())
+        self.journal.rewrite(rules.chain(blocks))
     }
 
     pub(super) fn blocks(&self) -> impl Iterator<Item = &Block> {

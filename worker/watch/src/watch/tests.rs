@@ -265,3 +265,49 @@ fn bad_lines_are_counted() {
     }
     assert_eq!((watch.stats().lines, watch.stats().unreadable), (5, 3));
 }
+
+/// An alert of a sensor.
+fn alert(ip: &str, signature: &str) -> String {
+    format!(
+        r#"{{"timestamp":"2026-01-05T12:00:00.000000+0000","event_type":"alert","src_ip":"{ip}","alert":{{"signature":"{signature}","severity":1}}}}"#
+    )
+}
+
+fn asked(watch: &mut Watch, line: &str) -> Vec<Taken> {
+    watch.ask([(Place::default(), line.as_bytes())])
+}
+
+#[test]
+fn who_asks_about_a_line_gets_its_incident_and_nobody_gets_it_again() {
+    let mut watch = watch().live().numbered(7, 2);
+    let found = asked(&mut watch, &alert("203.0.113.1", "x"));
+    assert_eq!(found.len(), 1);
+    assert!(found[0].news && found[0].incident.rules[0].sensor);
+    assert_eq!(found[0].incident.id, IncidentId(7));
+    assert!(watch.take_incidents(Severity::Info).is_empty());
+    // Once more it is the same, and no news.
+    let again = asked(&mut watch, &alert("203.0.113.1", "x"));
+    assert_eq!((again.len(), again[0].news), (1, false));
+    assert_eq!(again[0].incident.count, 2);
+    let other = asked(&mut watch, &alert("203.0.113.2", "x"));
+    assert_eq!(other[0].incident.id, IncidentId(9));
+    assert_eq!(watch.next_number(), 11);
+    assert!(asked(&mut watch, "nothing of interest").is_empty());
+}
+
+#[test]
+fn what_has_no_time_is_of_now_if_the_watch_is_live() {
+    let mut time = StreamTime {
+        live: true,
+        ..StreamTime::default()
+    };
+    let before = Timestamp::now();
+    let first = time.at(None);
+    std::thread::sleep(std::time::Duration::from_millis(5));
+    let second = time.at(None);
+    assert!(before <= first && first < second);
+    // It never goes back.
+    let ahead = second.plus_s(60);
+    assert_eq!(time.at(Some(ahead)), ahead);
+    assert_eq!(time.at(None), ahead);
+}

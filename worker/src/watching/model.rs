@@ -1,4 +1,4 @@
-//! Incidents judged by a model in this process.
+//! Incidents judged by a model of this process.
 
 use std::net::IpAddr;
 
@@ -13,31 +13,36 @@ use serde::Deserialize;
 use tokio::runtime::Handle;
 
 /// Incidents that are judged at one time: they share the computation of the instructions.
-pub(super) const SLOTS: u32 = 8;
+pub const SLOTS: u32 = 8;
 
 /// Incidents of a batch that are judged; the worst come first, and rules decide the others.
-pub(super) const BATCH_MAX: usize = 64;
+pub const BATCH_MAX: usize = 64;
 
 /// Tokens of an answer.
 const OUTPUT_TOKENS: u32 = 200;
+
+/// How long one incident may take.
+const DEADLINE_MS: u64 = 120_000;
 
 /// Bytes of a line that the built-in model is given: it reads 2048 tokens.
 const LINE_BYTES_MAX: usize = 1_024;
 
 /// A model, asked through the worker of this process.
-pub(super) struct Model {
+#[derive(Debug)]
+pub struct Model {
     client: Client,
     builtin: bool,
     runtime: Handle,
 }
 
 impl Model {
-    /// To be made within the runtime. The built-in model has learnt one task, and gets that.
-    pub(super) fn new(client: Client, builtin: bool) -> Self {
+    /// Asks by this client on this runtime. The built-in model has learnt one task, and gets that.
+    #[must_use]
+    pub fn new(client: Client, builtin: bool, runtime: Handle) -> Self {
         Self {
             client,
             builtin,
-            runtime: Handle::current(),
+            runtime,
         }
     }
 
@@ -106,6 +111,7 @@ fn params(system: &str, schema: serde_json::Value) -> AskParams {
         temperature: Some(0.0),
         think: Some(Think::Off),
         priority: Some(Priority::Low),
+        deadline_ms: Some(DEADLINE_MS),
         ..AskParams::default()
     }
 }

@@ -1,0 +1,343 @@
+//! The watch within the daemon: lines of sensors, logs and clients become incidents, which are
+//! judged, kept, told, and acted on as far as rules and policy allow.
+//!
+//! | file | what it owns |
+//! |---|---|
+//! | `sources.rs` | which files and sockets, which tables |
+//! | `read.rs` | the thread that reads; it waits for nobody |
+//! | `judge.rs`, `model.rs` | the thread that judges, acts and keeps; the model's opinion |
+//! | `record.rs` | an incident as it was judged, as clients get it |
+//! | `store.rs` | incidents on the disk, and what people said of them |
+//! | `feed.rs` | the latest judgements, for subscribers |
+//! | `blocks.rs`, `wall.rs` | blocks past the gate; the firewall |
+//!
+//! Nothing is opened before it is needed: a worker without `[watch]` that is never sent an event
+//! has neither thread nor file of it.
+
+pub(crate) mod blocks;
+pub(crate) mod feed;
+mod judge;
+mod model;
+mod read;
+pub(crate) mod record;
+mod sources;
+pub(crate) mod store;
+mod wall;
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use fazai_tools::AuditError;
+use fazai_watch::action::Rules;
+use fazai_watch::enforce::EnforceError;
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tracing::{error, info};
+
+use self::blocks::Blocks;
+use self::feed::Feed;
+pub(crate) use self::judge::Given;
+use self::judge::{Batch, Judging};
+pub use self::model::{BATCH_MAX, Model, SLOTS};
+use self::read::{Met, Question, Reader, Signals};
+use self::record::Record;
+pub use self::sources::{Source, SourceFault, Sources, Tables};
+use self::store::Store;
+use crate::config::{Settings, WatchSettings};
+use crate::worker::Shared;
+
+/// Why the watch does not work.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WatchFault {
+    #[error("[watch] {0}")]
+    Table(#[from] SourceFault),
+    #[error("{path}: {fault}", path = path.display())]
+    State { path: PathBuf, fault: io::Error },
+    #[error(transparent)]
+    Enforce(#[from] EnforceError),
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    #[error("there is no incident {0}")]
+    NotFound(u64),
+    #[error("as many events are waiting as may")]
+    Full,
+    #[error("the watch is stopping")]
+    Stopping,
+}
+
+impl WatchFault {
+    /// What people said can't be written down.
+    pub(crate) fn not_kept(fault: io::Error) -> Self {
+        Self::State {
+            path: PathBuf::from(INCIDENTS),
+            fault,
+        }
+    }
+}
+
+/// The file of incidents within the directory.
+const INCIDENTS: &str = "incidents.jsonl";
+
+/// The ledger of blocks there.
+const LEDGER: &str = "blocks.jsonl";
+
+/// Batches of the reader that may wait for judgement. Until there is room, incidents grow.
+const FOUND_MAX: usize = 1;
+
+/// Batches of clients that may wait for judgement.
+const ASKED_MAX: usize = 64;
+
+/// How long threads have to end.
+const END_TIME: Duration = Duration::from_secs(8);
+
+/// How often it is looked whether they have.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// The watch, opened when it is first needed.
+pub(crate) struct Watching {
+    settings: watch::Receiver<Arc<Settings>>,
+    running: Mutex<Option<Arc<Pipeline>>>,
+    stopped: AtomicBool,
+}
+
+/// What runs.
+pub(crate) struct Pipeline {
+    pub(crate) kept: Arc<Kept>,
+    pub(crate) rules: Rules,
+    questions: SyncSender<Question>,
+    asked: mpsc::Sender<Batch>,
+    /// Places for clients whose incidents are being judged.
+    pub(crate) places: Arc<Semaphore>,
+    signals: Arc<Signals>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// What is known, on the disk and for subscribers, and what is blocked.
+pub(crate) struct Kept {
+    store: Mutex<Store>,
+    pub(crate) feed: Feed,
+    pub(crate) blocks: Blocks,
+}
+
+impl Kept {
+    pub(crate) fn store(&self) -> MutexGuard<'_, Store> {
+        lock(&self.store)
+    }
+
+    /// Keeps new judgements, then tells them.
+    fn publish(&self, records: &mut [Record]) -> Vec<Arc<Record>> {
+        if records.is_empty() {
+            return Vec::new();
+        }
+        let mut store = self.store();
+        let (added, written) = store.add(records);
+        if let Err(fault) = written {
+            error!(%fault, "incidents can't be written down; they are told all the same");
+        }
+        // Numbers must not overtake each other.
+        self.feed.push(added.iter().cloned());
+        drop(store);
+        for record in &added {
+            info!(id = record.id, seq = record.seq, "{}", record.line());
+        }
+        added
+    }
+}
+
+impl Watching {
+    pub(crate) fn new(settings: watch::Receiver<Arc<Settings>>) -> Self {
+        Self {
+            settings,
+            running: Mutex::default(),
+            stopped: AtomicBool::new(false),
+        }
+    }
+
+    /// What runs, or is started now without sources. To be called within the runtime, on a thread
+    /// that may wait.
+    pub(crate) fn pipeline(&self, shared: &Arc<Shared>) -> Result<Arc<Pipeline>, WatchFault> {
+        let mut running = lock(&self.running);
+        if let Some(pipeline) = &*running {
+            return Ok(Arc::clone(pipeline));
+        }
+        self.start(shared, &mut running, Vec::new())
+    }
+
+    /// Begins anew, with the sources of the settings.
+    pub(crate) fn begin(&self, shared: &Arc<Shared>) -> Result<(), WatchFault> {
+        let mut running = lock(&self.running);
+        if let Some(before) = running.take() {
+            before.end();
+        }
+        let settings = Arc::clone(&self.settings.borrow());
+        let mut opened = Vec::new();
+        for source in settings.watch.sources().open() {
+            match source {
+                Ok(source) => opened.push(source),
+                Err(fault) => error!(%fault, "a source of [watch] can't be used"),
+            }
+        }
+        self.start(shared, &mut running, opened).map(drop)
+    }
+
+    fn start(
+        &self,
+        shared: &Arc<Shared>,
+        running: &mut Option<Arc<Pipeline>>,
+        sources: Vec<Source>,
+    ) -> Result<Arc<Pipeline>, WatchFault> {
+        if self.stopped.load(Ordering::Acquire) {
+            return Err(WatchFault::Stopping);
+        }
+        let settings = Arc::clone(&self.settings.borrow());
+        let pipeline = Arc::new(Pipeline::start(shared, &settings.watch, sources)?);
+        *running = Some(Arc::clone(&pipeline));
+        Ok(pipeline)
+    }
+
+    /// Ends what runs, in order: what was read is judged and kept, then where the reading was.
+    pub(crate) fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
+        let before = lock(&self.running).take();
+        if let Some(pipeline) = before {
+            pipeline.end();
+        }
+    }
+}
+
+/// Its directory is nobody else's to read.
+fn state_dir(dir: &Path) -> Result<(), WatchFault> {
+    let made = fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir);
+    made.map_err(|fault| WatchFault::State {
+        path: dir.to_owned(),
+        fault,
+    })
+}
+
+impl Pipeline {
+    fn start(
+        shared: &Arc<Shared>,
+        settings: &WatchSettings,
+        sources: Vec<Source>,
+    ) -> Result<Self, WatchFault> {
+        state_dir(&settings.state_dir)?;
+        let tables = settings.tables();
+        let rules = tables.rules()?;
+        let path = settings.state_dir.join(INCIDENTS);
+        let store = Store::open(&path).map_err(|fault| WatchFault::State { path, fault })?;
+        let ledger = settings.state_dir.join(LEDGER);
+        let blocks = Blocks::open(&ledger, settings, &rules)?;
+        let (id, seq) = store.last();
+        let kept = Arc::new(Kept {
+            feed: Feed::new(store.latest(), seq),
+            store: Mutex::new(store),
+            blocks,
+        });
+        let signals = Arc::<Signals>::default();
+        let (batches, found) = mpsc::channel(FOUND_MAX);
+        let (asked, asking) = mpsc::channel(ASKED_MAX);
+        let judging = Judging {
+            shared: Arc::downgrade(shared),
+            runtime: Handle::current(),
+            found,
+            asked: asking,
+            rules: rules.clone(),
+            min: settings.min_severity,
+            kept: Arc::clone(&kept),
+            signals: Arc::clone(&signals),
+            known: judge::KnownAnswers::default(),
+        };
+        let min = settings.min_severity;
+        let (reader, questions) =
+            Reader::new(sources, tables, id, min, batches, Arc::clone(&signals))?;
+        let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
+            let spawned = thread::Builder::new().name(name.to_owned()).spawn(work);
+            spawned.map_err(|fault| WatchFault::State {
+                path: PathBuf::from(name),
+                fault,
+            })
+        };
+        let threads = vec![
+            spawn("fazai-judge", Box::new(|| judging.run()))?,
+            spawn("fazai-watch", Box::new(|| reader.run()))?,
+        ];
+        Ok(Self {
+            kept,
+            rules,
+            questions,
+            asked,
+            places: Arc::new(Semaphore::new(ASKED_MAX)),
+            signals,
+            threads: Mutex::new(threads),
+        })
+    }
+
+    /// Gives lines to the reader; what they have to do with comes to the receiver.
+    pub(crate) fn ask(
+        &self,
+        lines: Vec<Vec<u8>>,
+        trusted: bool,
+    ) -> Result<oneshot::Receiver<Met>, WatchFault> {
+        let (answer, receiver) = oneshot::channel();
+        let question = Question {
+            lines,
+            trusted,
+            answer,
+        };
+        match self.questions.try_send(question) {
+            Ok(()) => Ok(receiver),
+            Err(TrySendError::Full(_)) => Err(WatchFault::Full),
+            Err(TrySendError::Disconnected(_)) => Err(WatchFault::Stopping),
+        }
+    }
+
+    /// Has incidents judged, before those that nobody waits for.
+    pub(crate) async fn judge(&self, given: Vec<Given>) -> Result<Vec<Arc<Record>>, WatchFault> {
+        let (batch, answer) = Batch::asked(given);
+        let sent = self.asked.send(batch).await;
+        sent.map_err(|_| WatchFault::Stopping)?;
+        answer.await.map_err(|_| WatchFault::Stopping)
+    }
+
+    /// What rules say of an incident, for who can't wait for more.
+    pub(crate) fn by_rules(&self, given: &Given) -> Record {
+        judge::by_rules(&self.rules, given)
+    }
+
+    fn end(&self) {
+        self.signals.stop.store(true, Ordering::Release);
+        let mut threads = std::mem::take(&mut *lock(&self.threads));
+        // The judge ends when the reader has; it came first.
+        threads.reverse();
+        let until = std::time::Instant::now() + END_TIME;
+        for thread in threads {
+            while !thread.is_finished() {
+                if std::time::Instant::now() >= until {
+                    return error!("the watch does not end; the program's end will end it");
+                }
+                thread::sleep(LOOK_EVERY);
+            }
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Pipeline {
+    fn drop(&mut self) {
+        self.signals.stop.store(true, Ordering::Release);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
