@@ -13,7 +13,7 @@ use crate::endpoint::Provider;
 use crate::error::Failure;
 use crate::prices::Price;
 use crate::redact::{Counts, Restorer};
-use crate::request::{Event, Finish, Reported, ToolCall, Usage, estimate};
+use crate::request::{BYTES_PER_TOKEN, Event, Finish, Reported, ToolCall, Usage, estimate};
 
 /// A piece of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,8 +73,12 @@ enum Body {
 pub(crate) struct Live {
     pub(crate) provider: Arc<Provider>,
     pub(crate) attempt: Attempt,
+    /// When the breaker let it through.
+    pub(crate) entered: Instant,
     pub(crate) reservation: Reservation,
     pub(crate) restorer: Restorer,
+    /// For the arguments of tools, which come whole.
+    pub(crate) arguments: Restorer,
     pub(crate) price: Option<Price>,
     pub(crate) input_estimate: u64,
     pub(crate) max_tokens: u32,
@@ -160,7 +164,7 @@ impl Live {
                 Ok(Some(event)) => self.take(event),
                 Ok(None) => self.end(),
                 Err(failure) => {
-                    self.provider.report(&failure);
+                    self.provider.report(self.entered, &failure);
                     // What was held back belongs to the text so far.
                     self.show(Restorer::finish);
                     self.failed = Some(failure);
@@ -180,7 +184,7 @@ impl Live {
             Event::Text(text) => self.show(|restorer| restorer.push(&text)),
             Event::Thinking(text) => self.waiting.push_back(Piece::Thinking(text)),
             Event::Tool(mut call) => {
-                call.arguments = self.restorer.whole_json(&call.arguments);
+                call.arguments = self.arguments.whole_json(&call.arguments);
                 self.waiting.push_back(Piece::Tool(call));
             }
             Event::Model(model) => self.seen.model = Some(model),
@@ -189,6 +193,18 @@ impl Live {
         }
         let amount = self.amount();
         self.reservation.so_far(amount);
+        if self.seen.finish.is_none() && self.seen.bytes > self.bytes_max() {
+            self.seen.finish = Some(Finish::Length);
+            self.attempt.stop();
+        }
+    }
+
+    /// No answer of `max_tokens` has more bytes: what goes on then keeps to no limit, and is ended
+    /// before it takes much more than was set aside.
+    fn bytes_max(&self) -> usize {
+        let tokens = u64::from(self.max_tokens);
+        let most = (tokens + 64).max(tokens * 2);
+        usize::try_from(most * BYTES_PER_TOKEN).unwrap_or(usize::MAX)
     }
 
     fn show(&mut self, restored: impl FnOnce(&mut Restorer) -> String) {
@@ -239,13 +255,15 @@ impl Live {
             finish,
             ..
         } = &self.seen;
-        let believed = reported.believed(self.input_estimate, *bytes, self.max_tokens);
+        // One piece may be longer than all that was allowed.
+        let bytes = (*bytes).min(self.bytes_max());
+        let believed = reported.believed(self.input_estimate, bytes, self.max_tokens);
         if finish.is_some() {
             return believed;
         }
         // Numbers that came before the end are not those of the end.
         Usage {
-            output_tokens: believed.output_tokens.max(estimate(*bytes)),
+            output_tokens: believed.output_tokens.max(estimate(bytes)),
             estimated: true,
             ..believed
         }

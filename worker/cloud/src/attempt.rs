@@ -16,6 +16,9 @@ use crate::settings::ProviderSettings;
 /// How long numbers are waited for when the answer is whole.
 const NUMBERS_TIME_MAX: Duration = Duration::from_secs(2);
 
+/// The longest name of a model, in characters.
+const MODEL_CHARS_MAX: usize = 200;
+
 /// How long the end of a body is waited for, when nothing more in it counts.
 const END_TIME_MAX: Duration = Duration::from_secs(1);
 
@@ -127,8 +130,21 @@ impl Attempt {
             self.begun = true;
             self.next_until = now + Duration::from_millis(self.settings.times.between_tokens_ms);
         }
+        for event in &mut events {
+            if let Event::Model(name) = event {
+                let words = clean(name, self.key.as_ref());
+                *name = words.chars().take(MODEL_CHARS_MAX).collect();
+            }
+        }
         self.waiting.extend(events);
         Ok(())
+    }
+
+    /// Reads nothing more, and closes the connection.
+    pub(crate) fn stop(&mut self) {
+        self.stage = Stage::Over;
+        self.frames = None;
+        self.waiting.clear();
     }
 
     /// Which of the times is over.

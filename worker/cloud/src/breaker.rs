@@ -19,6 +19,8 @@ pub enum State {
 pub struct Breaker {
     failures: u32,
     open_until: Option<Instant>,
+    /// When it opened last.
+    opened: Option<Instant>,
     /// Until when somebody is trying.
     probing_until: Option<Instant>,
 }
@@ -65,8 +67,13 @@ impl Breaker {
         *self = Self::default();
     }
 
-    /// It did not, and may say itself when it will.
-    pub fn failed(&mut self, now: Instant, retry_after: Option<Duration>) {
+    /// A request that went through at `entered` was not answered; the provider may say itself when
+    /// it will.
+    pub fn failed(&mut self, entered: Instant, now: Instant, retry_after: Option<Duration>) {
+        // Many that fail together are one outage.
+        if self.opened.is_some_and(|opened| entered < opened) {
+            return;
+        }
         self.failures = self.failures.saturating_add(1);
         self.probing_until = None;
         if self.failures < FAILURES_MAX {
@@ -76,6 +83,7 @@ impl Breaker {
         let pause = PAUSE.saturating_mul(1 << doubled);
         let pause = pause.max(retry_after.unwrap_or_default()).min(PAUSE_MAX);
         self.open_until = Some(now + pause);
+        self.opened = Some(now);
     }
 
     /// It was not found out how it is: the request was cancelled, or was itself wrong.
@@ -91,15 +99,15 @@ mod tests {
     #[test]
     fn it_opens_lets_one_try_and_closes() {
         let (mut breaker, start) = (Breaker::default(), Instant::now());
-        breaker.failed(start, None);
+        breaker.failed(start, start, None);
         assert_eq!(breaker.state(start), State::Closed);
-        breaker.failed(start, None);
+        breaker.failed(start, start, None);
         assert_eq!(breaker.enter(start), Err(PAUSE));
         let later = start + PAUSE;
         assert_eq!(breaker.state(later), State::HalfOpen);
         assert!(breaker.enter(later).is_ok(), "one tries");
         assert!(breaker.enter(later).is_err(), "and only one");
-        breaker.failed(later, None);
+        breaker.failed(later, later, None);
         assert_eq!(breaker.state(later), State::Open(2 * PAUSE));
         let again = later + 2 * PAUSE;
         assert!(breaker.enter(again).is_ok());
@@ -110,10 +118,28 @@ mod tests {
     }
 
     #[test]
+    fn a_burst_of_failures_is_one_outage() {
+        let (mut breaker, start) = (Breaker::default(), Instant::now());
+        for n in 1..=16 {
+            let failed = start + Duration::from_millis(n);
+            breaker.failed(start, failed, None);
+        }
+        let opened = start + Duration::from_millis(2);
+        assert_eq!(breaker.state(opened), State::Open(PAUSE));
+        // Who tries it then counts, whatever an old request does meanwhile.
+        let later = opened + PAUSE;
+        assert!(breaker.enter(later).is_ok());
+        breaker.failed(start, later, None);
+        assert!(breaker.enter(later).is_err(), "one still tries");
+        breaker.failed(later, later, None);
+        assert_eq!(breaker.state(later), State::Open(2 * PAUSE));
+    }
+
+    #[test]
     fn a_try_that_was_forgotten_does_not_close_it_for_ever() {
         let (mut breaker, start) = (Breaker::default(), Instant::now());
-        breaker.failed(start, None);
-        breaker.failed(start, None);
+        breaker.failed(start, start, None);
+        breaker.failed(start, start, None);
         assert!(breaker.enter(start + PAUSE).is_ok());
         assert!(breaker.enter(start + PAUSE + PROBE_MAX).is_ok());
     }
@@ -121,11 +147,11 @@ mod tests {
     #[test]
     fn what_the_provider_says_counts_within_bounds() {
         let (mut breaker, start) = (Breaker::default(), Instant::now());
-        breaker.failed(start, None);
-        breaker.failed(start, Some(Duration::from_secs(60)));
+        breaker.failed(start, start, None);
+        breaker.failed(start, start, Some(Duration::from_secs(60)));
         assert_eq!(breaker.state(start), State::Open(Duration::from_secs(60)));
         for _ in 0..99 {
-            breaker.failed(start, Some(Duration::MAX));
+            breaker.failed(start, start, Some(Duration::MAX));
         }
         assert_eq!(breaker.state(start), State::Open(PAUSE_MAX));
     }

@@ -262,10 +262,10 @@ impl State {
         spent
     }
 
-    /// Months that are over have no limit any more. What is still set aside of them stays in the
-    /// file until it is settled.
+    /// Months that are over have no limit any more; the last one stays, in case that the clock was
+    /// wrong and is set back. What is still set aside of them stays in the file until it is settled.
     fn forget(&mut self, day: Day) {
-        self.days = self.days.split_off(&day.month_begin());
+        self.days = self.days.split_off(&day.last_month_begin());
     }
 
     fn shorten_if_long(&mut self) -> Result<(), BudgetError> {

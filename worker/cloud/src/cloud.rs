@@ -21,15 +21,15 @@ use crate::keys::Picked;
 use crate::prices::{Price, Prices};
 use crate::provider::{Auth, prepare};
 use crate::redact::{Counts, Marks, Redactor};
-use crate::request::{Event, Label, Request, Usage};
+use crate::request::{Event, Finish, Label, Request, Usage};
 use crate::route::{Candidate, Trouble};
-use crate::schema::{Schema, repair};
+use crate::schema::{Schema, mistakes, repair};
 use crate::settings::{ProviderSettings, Settings};
 
 /// All providers, and what was spent on them.
 pub struct Cloud {
     settings: Settings,
-    redactor: Redactor,
+    redactor: Arc<Redactor>,
     ledger: Arc<Ledger>,
     prices: Prices,
     cache: Arc<Mutex<Cache>>,
@@ -85,6 +85,9 @@ enum Missed {
 /// Whoever would have to wait longer goes to the next provider.
 const PAUSES_MAX: Duration = Duration::from_secs(5);
 
+/// Longer requests are redacted by another thread.
+const REDACT_HERE_BYTES_MAX: usize = 32 << 10;
+
 impl Cloud {
     /// Opens the budget and reads the prices. Blocks.
     ///
@@ -116,7 +119,7 @@ impl Cloud {
         let providers: Result<_, CloudError> = settings.providers.iter().map(provider).collect();
         let age_max = Duration::from_secs(settings.cache_age_s_max);
         Ok(Self {
-            redactor: Redactor::new(&settings.redact)?,
+            redactor: Arc::new(Redactor::new(&settings.redact)?),
             ledger,
             prices: prices.unwrap_or_default(),
             cache: Arc::new(Mutex::new(Cache::new(settings.cache_bytes_max, age_max))),
@@ -210,12 +213,28 @@ impl Cloud {
             return Ok(Answer::whole(VecDeque::from([Piece::Text(text)]), finished));
         }
         match &request.schema {
-            None => self.first(providers, request, who, key).await,
+            None => {
+                let (clean, marks) = self.redacted(request).await;
+                self.first(providers, &clean, &marks, who, key).await
+            }
             Some(schema) => {
                 let schema = Schema::new(schema)?;
                 self.fitting(providers, request, who, &schema).await
             }
         }
+    }
+
+    /// The request without its secrets. A long one does not keep others from this thread.
+    async fn redacted(&self, request: &Request) -> (Request, Marks) {
+        let bytes: usize = request.messages.iter().map(|m| m.content.len()).sum();
+        if bytes > REDACT_HERE_BYTES_MAX {
+            let (redactor, long) = (Arc::clone(&self.redactor), request.clone());
+            let redacting = tokio::task::spawn_blocking(move || redactor.request(&long));
+            if let Ok(redacted) = redacting.await {
+                return redacted;
+            }
+        }
+        self.redactor.request(request)
     }
 
     /// An answer that fits a schema. It is shown when it is whole, since it may have to be repaired.
@@ -226,11 +245,12 @@ impl Cloud {
         who: Who<'_>,
         schema: &Schema,
     ) -> Result<Answer, CloudError> {
-        let mut asked = request.clone();
+        let (clean, marks) = self.redacted(request).await;
+        let mut asked = clean.clone();
         let mut before: Option<Finished> = None;
         let mut failures = Vec::new();
         for _ in 0..2 {
-            let mut answer = self.first(providers, &asked, who, None).await?;
+            let mut answer = self.first(providers, &asked, &marks, who, None).await?;
             failures.append(&mut answer.failures);
             let (mut text, mut others) = (String::new(), VecDeque::new());
             loop {
@@ -252,7 +272,8 @@ impl Cloud {
                     .zip(before.nanos)
                     .map(|(a, b)| a.saturating_add(b));
             }
-            match schema.check(&text) {
+            let restored = marks.json_restorer().whole_json(&text);
+            match schema.check(&restored) {
                 Ok(json) => {
                     others.push_back(Piece::Text(json.to_owned()));
                     let mut whole = Answer::whole(others, finished);
@@ -261,11 +282,12 @@ impl Cloud {
                     whole.warnings = answer.warnings;
                     return Ok(whole);
                 }
-                Err(mistakes) => {
+                Err(_) => {
+                    let mistakes = mistakes(&clean, &text);
                     let name = &finished.provenance.provider;
                     let why = format!("the answer does not fit the schema: {mistakes}");
                     failures.push(Failure::new(name, FailureKind::BadAnswer, why));
-                    asked = repair(request, &text, &mistakes);
+                    asked = repair(&clean, &text, &mistakes);
                     before = Some(finished);
                 }
             }
@@ -277,11 +299,11 @@ impl Cloud {
     async fn first(
         &self,
         names: &[String],
-        request: &Request,
+        clean: &Request,
+        marks: &Marks,
         who: Who<'_>,
         key: Option<CacheKey>,
     ) -> Result<Answer, CloudError> {
-        let (clean, marks) = self.redactor.request(request);
         let mut left = names.iter().filter_map(|name| self.find(name));
         let mut next = left.next();
         let mut running = FuturesUnordered::new();
@@ -290,7 +312,7 @@ impl Cloud {
         loop {
             if running.is_empty() {
                 match next.take() {
-                    Some(provider) => running.push(self.begin(provider, &clean, &marks, who)),
+                    Some(provider) => running.push(self.begin(provider, clean, marks, who)),
                     None if failures.is_empty() => {
                         return Err(refused.map_or(CloudError::NoProvider, CloudError::Budget));
                     }
@@ -321,7 +343,7 @@ impl Cloud {
                 },
                 () = patience => {
                     if let Some(provider) = next.take() {
-                        running.push(self.begin(provider, &clean, &marks, who));
+                        running.push(self.begin(provider, clean, marks, who));
                         next = left.next();
                     }
                 }
@@ -353,7 +375,8 @@ impl Cloud {
                 .once(provider, request, marks, who, worst, picked.as_ref())
                 .await?
             {
-                Ok(live) => {
+                Ok(mut live) => {
+                    live.entered = entered.1;
                     entered.succeeded();
                     return Ok(live);
                 }
@@ -388,7 +411,14 @@ impl Cloud {
         let reservation = self
             .ledger
             .reserve(who.user, worst, limits, Timestamp::now());
-        let reservation = reservation.map_err(Missed::Budget)?;
+        let mut reservation = reservation.map_err(Missed::Budget)?;
+        let prompt = Usage {
+            input_tokens: request.input_estimate(),
+            estimated: true,
+            ..Usage::default()
+        };
+        // Whoever leaves while it is being sent does not know what of it was read.
+        reservation.so_far(self.cost(provider, prompt));
         // The disk gets it while the request is on its way.
         let ledger = Arc::clone(&self.ledger);
         tokio::task::spawn_blocking(move || ledger.sync());
@@ -398,12 +428,14 @@ impl Cloud {
             Ok(attempt) => Box::new(Live {
                 provider: Arc::clone(provider),
                 attempt,
+                entered: Instant::now(),
                 reservation,
-                // Inside of JSON a secret has to be quoted.
+                // What has to fit a schema is restored when it is whole: it may be sent again.
                 restorer: match request.schema {
-                    Some(_) => marks.json_restorer(),
+                    Some(_) => Marks::default().restorer(),
                     None => marks.restorer(),
                 },
+                arguments: marks.json_restorer(),
                 price: self.price(provider).cloned(),
                 input_estimate: request.input_estimate(),
                 max_tokens: request.max_tokens,
@@ -414,16 +446,8 @@ impl Cloud {
                 failed: None,
             }),
             Err(failure) => {
-                let mut reservation = reservation;
-                if failure.kind.may_cost() {
-                    reservation.so_far(self.cost(
-                        provider,
-                        Usage {
-                            input_tokens: request.input_estimate(),
-                            estimated: true,
-                            ..Usage::default()
-                        },
-                    ));
+                if !failure.kind.may_cost() {
+                    reservation.so_far(Amount::default());
                 }
                 return Ok(Err(failure));
             }
@@ -433,10 +457,7 @@ impl Cloud {
         loop {
             match live.attempt.next().await {
                 Ok(Some(event)) => live.take(event),
-                Ok(None) => {
-                    // An answer may be empty, if it is whole.
-                    return Ok(Ok(live));
-                }
+                Ok(None) => return Ok(whole(live)),
                 Err(failure) => return Ok(Err(failure)),
             }
             if !live.waiting.is_empty() {
@@ -478,6 +499,17 @@ impl Cloud {
         }
         Ok(self.cost(provider, most(input, request)))
     }
+}
+
+/// An answer that ended before there was anything of it. It may be empty, if the model says so.
+fn whole(live: Box<Live>) -> Result<Box<Live>, Failure> {
+    let name = &live.provider.settings.name;
+    let (kind, why) = match live.seen.finish {
+        Some(Finish::Filtered) => (FailureKind::Rejected, "its filter let nothing through"),
+        None => (FailureKind::Malformed, "it ended without an answer"),
+        Some(_) => return Ok(live),
+    };
+    Err(Failure::new(name, kind, why))
 }
 
 fn most(input_tokens: u64, request: &Request) -> Usage {

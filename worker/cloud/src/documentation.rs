@@ -74,15 +74,17 @@ impl Documentation {
     /// The question as it would be sent, for whoever has to agree to that.
     #[must_use]
     pub fn query(&self, text: &str) -> Query {
-        let end = text.floor_char_boundary(QUERY_BYTES_MAX);
-        let message = Message::new(Role::User, text[..end].to_owned());
+        let message = Message::new(Role::User, text);
         let request = Request {
             messages: vec![message],
             ..Request::default()
         };
         let (mut clean, marks) = self.redactor.request(&request);
+        let mut text = clean.messages.pop().map(|m| m.content).unwrap_or_default();
+        // Not before: half a key does not look like one.
+        text.truncate(text.floor_char_boundary(QUERY_BYTES_MAX));
         Query {
-            text: clean.messages.pop().map(|m| m.content).unwrap_or_default(),
+            text,
             redacted: marks.counts().clone(),
         }
     }
@@ -223,6 +225,8 @@ mod tests {
         let query = place.query("why does anna@example.org get 550?");
         assert!(!query.text.contains("anna"), "{}", query.text);
         assert_eq!(query.redacted.values().sum::<usize>(), 1);
+        let cut = "x ".repeat(QUERY_BYTES_MAX / 2 - 4) + "sk-0123456789abcdef0123456789";
+        assert!(!place.query(&cut).text.contains("sk-"));
         assert!(place.query(&"é".repeat(5_000)).text.len() <= QUERY_BYTES_MAX);
     }
 

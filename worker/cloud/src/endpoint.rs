@@ -51,16 +51,17 @@ impl Provider {
         lock(&self.ring).1.rest_left(now).map(Trouble::Resting)
     }
 
-    /// Takes a failure in the middle of an answer into account.
-    pub(crate) fn report(&self, failure: &Failure) {
+    /// Takes a failure in the middle of an answer into account, which was asked for at `entered`.
+    pub(crate) fn report(&self, entered: Instant, failure: &Failure) {
         if failure.kind.is_outage() {
-            lock(&self.breaker).failed(Instant::now(), failure.retry_after);
+            lock(&self.breaker).failed(entered, Instant::now(), failure.retry_after);
         }
     }
 
     pub(crate) fn enter(&self) -> Result<Entered<'_>, Failure> {
-        match lock(&self.breaker).enter(Instant::now()) {
-            Ok(()) => Ok(Entered(Some(&self.breaker))),
+        let now = Instant::now();
+        match lock(&self.breaker).enter(now) {
+            Ok(()) => Ok(Entered(Some(&self.breaker), now)),
             Err(left) => Err(Failure {
                 retry_after: Some(left),
                 ..Failure::new(
@@ -145,8 +146,8 @@ impl Provider {
     }
 }
 
-/// A try that the breaker let through. One that nobody tells about was cancelled.
-pub(crate) struct Entered<'a>(Option<&'a Mutex<Breaker>>);
+/// A try that the breaker let through, and when. One that nobody tells about was cancelled.
+pub(crate) struct Entered<'a>(Option<&'a Mutex<Breaker>>, pub(crate) Instant);
 
 impl Entered<'_> {
     pub(crate) fn succeeded(&mut self) {
@@ -159,7 +160,7 @@ impl Entered<'_> {
         if failure.kind.is_outage()
             && let Some(breaker) = self.0.take()
         {
-            lock(breaker).failed(Instant::now(), failure.retry_after);
+            lock(breaker).failed(self.1, Instant::now(), failure.retry_after);
         }
     }
 }

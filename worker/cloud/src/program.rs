@@ -1,7 +1,9 @@
 //! Programs that the settings name: one that writes keys, one that says whether a GPU is free.
 
 use std::io::Read;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
@@ -36,14 +38,17 @@ pub fn run(
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
+        .process_group(0)
         .spawn()
         .map_err(io(what))?;
+    let group = child.id();
     let Some(out) = child.stdout.take() else {
         return Err(CloudError::Settings(format!("{what} has no output")));
     };
     let named = what.to_owned();
-    // A program that closes nothing is ended below, which ends the reading, too.
-    let reading = std::thread::spawn(move || read_text(out, bytes_max, &named));
+    let (sender, read) = mpsc::channel();
+    // Not joined: what it has begun may hold its output for ever.
+    std::thread::spawn(move || sender.send(read_text(out, bytes_max, &named)));
     let end = Instant::now() + time_max;
     let status = loop {
         if let Some(status) = child.try_wait().map_err(io(what))? {
@@ -51,6 +56,7 @@ pub fn run(
         }
         if Instant::now() >= end {
             // It may have ended meanwhile.
+            end_group(group);
             let _ = child.kill();
             let _ = child.wait();
             return Err(CloudError::Settings(format!(
@@ -60,11 +66,26 @@ pub fn run(
         }
         std::thread::sleep(Duration::from_millis(5));
     };
-    let output = reading.join().unwrap_or_else(|_| {
-        let why = format!("{what} could not be read");
+    let output = read.recv_timeout(READ_GRACE).or_else(|_| {
+        end_group(group);
+        read.recv_timeout(READ_GRACE)
+    });
+    let output = output.unwrap_or_else(|_| {
+        let why = format!("{what} left something that keeps its output open");
         Err(CloudError::Settings(why))
     })?;
     Ok(Ran { status, output })
+}
+
+/// How long output is waited for whose program has ended.
+const READ_GRACE: Duration = Duration::from_millis(500);
+
+/// Ends what a program has begun and left. A shell does it: a signal needs `unsafe` here.
+fn end_group(group: u32) {
+    let mut kill = Command::new("sh");
+    kill.args(["-c", &format!("kill -9 -{group}")]);
+    // Nothing may be left of it.
+    let _ = kill.stdin(Stdio::null()).stderr(Stdio::null()).status();
 }
 
 /// A text of limited length.
@@ -82,4 +103,24 @@ pub(crate) fn read_text(
         )));
     }
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_leaves_a_child_behind_is_not_waited_for() {
+        let begun = Instant::now();
+        for (script, right) in [
+            ("echo key; sleep 25 & exit 0", true),
+            ("sleep 25 & wait", false),
+        ] {
+            let words = ["sh", "-c", script].map(str::to_owned);
+            let ran = run(&words, "a program", Duration::from_secs(2), 100);
+            assert_eq!(ran.is_ok(), right, "{script}");
+            assert!(ran.is_err() || ran.unwrap().output.as_str() == "key\n");
+        }
+        assert!(begun.elapsed() < Duration::from_secs(10));
+    }
 }

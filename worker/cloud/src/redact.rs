@@ -7,18 +7,21 @@
 //! | file | what it owns |
 //! |---|---|
 //! | `find.rs` | where in a text secrets are |
+//! | `marks.rs` | the mark for each secret, also where it stands again |
 //! | `restore.rs` | the way back, also where a mark comes in two pieces |
 
 mod find;
+mod marks;
 mod restore;
 
 use std::collections::BTreeMap;
 
 use regex::Regex;
 use serde::Serialize;
-use serde_json::Value;
 
 use self::find::Finder;
+pub use self::marks::Marks;
+use self::marks::each_string;
 pub use self::restore::Restorer;
 use crate::error::CloudError;
 use crate::request::Request;
@@ -61,20 +64,6 @@ pub type Counts = BTreeMap<Kind, usize>;
 #[derive(Debug)]
 pub struct Redactor(Option<Finder>);
 
-/// The secrets of one request and their marks.
-#[derive(Clone, Default)]
-pub struct Marks {
-    /// The secret for each mark.
-    secrets: BTreeMap<String, String>,
-    counts: Counts,
-}
-
-impl std::fmt::Debug for Marks {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Marks").field(&self.counts).finish()
-    }
-}
-
 /// The most further patterns, and the longest.
 const PATTERNS_MAX: usize = 100;
 const PATTERN_BYTES_MAX: usize = 1000;
@@ -116,23 +105,13 @@ impl Redactor {
         let Some(finder) = &self.0 else {
             return (redacted, marks);
         };
-        // A mark that stands in the text already would be restored to something that it is not.
-        let whole: String = request
-            .messages
-            .iter()
-            .map(|m| m.content.as_str())
-            .collect();
-        for message in &mut redacted.messages {
-            message.content = marks.text(finder, &message.content, &whole);
-        }
-        // Rules of the form of the answer and of tools may have secrets in their descriptions.
-        if let Some(schema) = &mut redacted.schema {
-            marks.json(finder, schema, &whole);
-        }
-        for tool in &mut redacted.tools {
-            marks.json(finder, &mut tool.parameters, &whole);
-            tool.description = marks.text(finder, &tool.description, &whole);
-        }
+        each_text(&mut redacted, &mut |text| {
+            marks.avoid(text);
+            text.to_owned()
+        });
+        each_text(&mut redacted, &mut |text| marks.found(finder, text));
+        // What is known to be a secret by now is one everywhere.
+        each_text(&mut redacted, &mut |text| marks.again(text));
         (redacted, marks)
     }
 
@@ -140,68 +119,30 @@ impl Redactor {
     #[must_use]
     pub fn scrub(&self, text: &str) -> String {
         match &self.0 {
-            Some(finder) => Marks::default().text(finder, text, ""),
+            Some(finder) => {
+                let mut marks = Marks::default();
+                let found = marks.found(finder, text);
+                marks.again(&found)
+            }
             None => text.to_owned(),
         }
     }
 }
 
-impl Marks {
-    /// How many secrets were taken out, by kind.
-    #[must_use]
-    pub fn counts(&self) -> &Counts {
-        &self.counts
+/// Changes every text of a request that may have a secret.
+fn each_text(request: &mut Request, change: &mut impl FnMut(&str) -> String) {
+    for message in &mut request.messages {
+        message.content = change(&message.content);
     }
-
-    /// Puts the secrets back into a stream of text.
-    #[must_use]
-    pub fn restorer(&self) -> Restorer {
-        Restorer::new(self.secrets.clone(), false)
+    for stop in &mut request.stop {
+        *stop = change(stop);
     }
-
-    /// The same for a text that is JSON.
-    #[must_use]
-    pub fn json_restorer(&self) -> Restorer {
-        Restorer::new(self.secrets.clone(), true)
+    if let Some(schema) = &mut request.schema {
+        each_string(schema, change);
     }
-
-    fn text(&mut self, finder: &Finder, text: &str, whole: &str) -> String {
-        let mut clean = String::with_capacity(text.len());
-        let mut from = 0;
-        for (range, kind) in finder.find(text) {
-            clean.push_str(&text[from..range.start]);
-            let mark = self.mark(kind, &text[range.clone()], whole);
-            clean.push_str(&mark);
-            from = range.end;
-        }
-        clean.push_str(&text[from..]);
-        clean
-    }
-
-    /// All strings of a value. Its names stay: they are the schema's own words.
-    fn json(&mut self, finder: &Finder, value: &mut Value, whole: &str) {
-        match value {
-            Value::String(text) => *text = self.text(finder, text, whole),
-            Value::Array(values) => values.iter_mut().for_each(|v| self.json(finder, v, whole)),
-            Value::Object(object) => object
-                .values_mut()
-                .for_each(|v| self.json(finder, v, whole)),
-            _ => {}
-        }
-    }
-
-    fn mark(&mut self, kind: Kind, secret: &str, whole: &str) -> String {
-        let known = self.secrets.iter().find(|(_, known)| *known == secret);
-        if let Some((mark, _)) = known {
-            return mark.clone();
-        }
-        let mark = (1..)
-            .map(|number| format!("[{}_{number}]", kind.word()))
-            .find(|mark| !self.secrets.contains_key(mark) && !whole.contains(mark.as_str()))
-            .unwrap_or_default();
-        *self.counts.entry(kind).or_default() += 1;
-        self.secrets.insert(mark.clone(), secret.to_owned());
-        mark
+    for tool in &mut request.tools {
+        each_string(&mut tool.parameters, change);
+        tool.description = change(&tool.description);
     }
 }
 
@@ -279,10 +220,59 @@ mod tests {
     }
 
     #[test]
+    fn addresses_are_found_between_colons() {
+        check("8080:10.44.0.5:80", "8080:[IP_1]:80");
+        check("host:10.44.0.8:22", "host:[IP_1]:22");
+        check("nfs:10.44.0.7:/x", "nfs:[IP_1]:/x");
+        check("addr:2001:db8::5", "addr:[IP_1]");
+        check("127.0.0.1:10.0.0.1:80", "127.0.0.1:[IP_1]:80");
+    }
+
+    #[test]
+    fn keys_of_many_forms_are_found() {
+        for (text, redacted) in [
+            (
+                r#"{\"password\": \"x y\"}"#,
+                r#"{\"password\": \"[KEY_1]\"}"#,
+            ),
+            (r#"{"password": "a\"b c"}"#, r#"{"password": "[KEY_1]"}"#),
+            ("SECRET_KEY=abcd1", "SECRET_KEY=[KEY_1]"),
+            ("GITLAB_TOKEN=abcd1", "GITLAB_TOKEN=[KEY_1]"),
+            ("token: abcd1", "token: [KEY_1]"),
+            ("DB_PASS=abcd1", "DB_PASS=[KEY_1]"),
+            ("pwd=abcd1;", "pwd=[KEY_1];"),
+            ("passphrase: abcd1", "passphrase: [KEY_1]"),
+            ("private_key=abcd1", "private_key=[KEY_1]"),
+            ("AccountKey=abcd+/1==;", "AccountKey=[KEY_1];"),
+            ("Authorization: token x1", "Authorization: token [KEY_1]"),
+            ("curl -s -u a:b http://x", "curl -s -u a:[KEY_1] http://x"),
+            ("npm_0123456789abcdef", "[KEY_1]"),
+            ("hvs.0123456789abcdef", "[KEY_1]"),
+            ("SG.0123456789ab.0123456789ab", "[KEY_1]"),
+            ("AGE-SECRET-KEY-1QQQQQQQQQQQQ", "[KEY_1]"),
+            (
+                "https://hooks.slack.com/services/T0/B0/xyz",
+                "https://hooks.slack.com/services/[KEY_1]",
+            ),
+            ("Cookie: a=b; sid=cd\nnext", "Cookie: [KEY_1]\nnext"),
+            ("root:$6$salt$0123456789abcdef:1", "root:[KEY_1]:1"),
+            (r#"password="a b" next"#, r#"password="[KEY_1]" next"#),
+            ("password='a b' next", "password='[KEY_1]' next"),
+            (
+                "-----BEGIN PGP PRIVATE KEY BLOCK-----\nx\n-----END PGP PRIVATE KEY BLOCK-----.",
+                "[KEY_1].",
+            ),
+        ] {
+            check(text, redacted);
+        }
+    }
+
+    #[test]
     fn what_is_no_secret_stays() {
         for text in [
             "std::vector at 12:34:56, 127.0.0.1 and ::1",
             "version 1.2.3 of susanna's website01",
+            "max_tokens: 50000, bypass: true, x::dead::beef, authorization: required",
             "exit code 137, 100 % of /dev/sda1",
         ] {
             check(text, text);
@@ -298,6 +288,54 @@ mod tests {
             restorer.push("[EMAIL_1] [EMAIL_2]"),
             "[EMAIL_1] a@example.org"
         );
+    }
+
+    #[test]
+    fn a_known_secret_is_taken_out_wherever_it_stands() {
+        let request = Request {
+            messages: vec![
+                Message::new(Role::User, "is hunter2secret good? xhunter2secretx"),
+                Message::new(Role::User, "password=hunter2secret pin: DB_PASSWORD=open"),
+                Message::new(Role::User, "open it, opened; [KEY_1]"),
+            ],
+            stop: vec!["hunter2secret".into(), "a@example.org".into()],
+            schema: Some(serde_json::json!({
+                "type": "object",
+                "properties": {
+                    "hunter2secret": {"type": "string", "enum": ["b@example.org"]},
+                },
+                "required": ["hunter2secret"],
+                "description": "[EMAIL_1]",
+            })),
+            ..Request::default()
+        };
+        let (clean, marks) = redactor().request(&request);
+        let sent = format!("{clean:?}");
+        assert!(!sent.contains("hunter2") && !sent.contains("@"), "{sent}");
+        assert_eq!(clean.messages[2].content, "[KEY_3] it, opened; [KEY_1]");
+        assert_eq!(clean.stop, ["[KEY_2]", "[EMAIL_2]"]);
+        let schema = clean.schema.unwrap();
+        assert_eq!(schema["required"][0], "[KEY_2]");
+        assert_eq!(schema["properties"]["[KEY_2]"]["enum"][0], "[EMAIL_3]");
+        assert_eq!(schema["properties"]["[KEY_2]"]["type"], "string");
+        let restored = marks.json_restorer().whole_json(&schema.to_string());
+        assert_eq!(restored, request.schema.unwrap().to_string());
+    }
+
+    #[test]
+    fn many_secrets_take_no_long_time() {
+        let address = |n: u32| format!("10.{}.{}.{}", n >> 16, n >> 8 & 255, n & 255);
+        let text: Vec<String> = (1..=20_000).map(address).collect();
+        let keys: Vec<String> = (0..5_000).map(|n| format!("password=hunter{n}")).collect();
+        let text = text.join("\n") + "\n" + &keys.join(" ") + " [KEY_2]";
+        let begun = std::time::Instant::now();
+        let (clean, marks) = redact(&text);
+        let mut restorer = marks.restorer();
+        let restored = restorer.push(&clean) + &restorer.finish();
+        let took = begun.elapsed();
+        assert!(restored == text && marks.counts()[&Kind::Ip] == 20_000);
+        assert!(!clean.contains("10.0.7.") && !clean.contains("hunter"));
+        assert!(took < std::time::Duration::from_secs(1), "{took:?}");
     }
 
     #[test]

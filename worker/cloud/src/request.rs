@@ -171,7 +171,7 @@ pub struct Reported {
 }
 
 /// Bytes of text behind one token, taken low: an estimate should not be below the truth.
-const BYTES_PER_TOKEN: u64 = 3;
+pub(crate) const BYTES_PER_TOKEN: u64 = 3;
 /// What a chat format adds for a message, in tokens.
 const TOKENS_PER_MESSAGE: u64 = 8;
 

@@ -54,6 +54,14 @@ fn without_fence(answer: &str) -> &str {
     })
 }
 
+/// What is wrong with an answer from which secrets are still absent, as is the request: so none can
+/// be in what is said about it.
+pub(crate) fn mistakes(redacted: &Request, answer: &str) -> String {
+    let schema = redacted.schema.as_ref().map(Schema::new);
+    let checked = schema.and_then(|schema| schema.ok()?.check(answer).err());
+    checked.unwrap_or_else(|| "a value that was taken out has to be another".to_owned())
+}
+
 /// The request once more, with what was wrong.
 pub(crate) fn repair(request: &Request, answer: &str, mistakes: &str) -> Request {
     let mut again = request.clone();

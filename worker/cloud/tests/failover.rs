@@ -299,6 +299,26 @@ async fn secrets_do_not_leave_and_come_back() {
     assert_eq!(server.requests().len(), 1, "a dry run sends nothing");
 }
 
+#[tokio::test]
+async fn the_next_one_is_asked_if_an_answer_has_nothing() {
+    let filtered = "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"content_filter\"}]}\n\n";
+    for (body, kind) in [
+        (filtered, FailureKind::Rejected),
+        (DONE, FailureKind::Malformed),
+        (
+            "data: {\"choices\":[]}\n\ndata: [DONE]\n\n",
+            FailureKind::Malformed,
+        ),
+    ] {
+        let empty = Server::always(vec![sse(), chunk(body), end()]).await;
+        let up = Server::always(answers("Hi")).await;
+        let bench = Bench::new(vec![provider("empty", &empty.url), provider("up", &up.url)]);
+        let mut answer = bench.ask(&question("hello")).await.unwrap();
+        assert_eq!(answer.failures[0].kind, kind, "{body}");
+        assert_eq!(read_all(&mut answer).await.0, "Hi");
+    }
+}
+
 struct Closed(Mutex<Vec<String>>);
 
 impl Gate for Closed {

@@ -216,7 +216,11 @@ async fn an_endless_answer_is_ended() {
         settings.times.total_ms = 60_000;
         settings.times.between_tokens_ms = 60_000;
         let bench = Bench::new(vec![settings]);
-        let (text, _, failure) = bench.read(&question("hello")).await;
+        let request = Request {
+            max_tokens: 100_000,
+            ..question("hello")
+        };
+        let (text, _, failure) = bench.read(&request).await;
         assert!(text.len() < 100_000);
         assert_eq!(failure.unwrap().kind, FailureKind::TooLarge);
         server.left().await;
@@ -307,7 +311,49 @@ async fn leaving_closes_the_connection_at_once() {
     let waited = tokio::time::timeout(Duration::from_millis(100), asking).await;
     assert!(waited.is_err(), "it was dropped while it waited");
     server.left().await;
-    assert_eq!(bench.spent(), 0);
+    let prompt = bench.spent();
+    assert!((1..100).contains(&prompt), "{prompt}: it was sent");
+}
+
+#[tokio::test]
+async fn an_answer_that_never_ends_is_ended() {
+    let flood = Do::Flood(chunked(said(&"word ".repeat(20)).as_bytes()));
+    let server = Server::always(vec![sse(), flood]).await;
+    let bench = Bench::new(vec![provider("a", &server.url)]);
+    let request = Request {
+        max_tokens: 50,
+        ..question("hello")
+    };
+    let (text, finished, failure) = bench.read(&request).await;
+    assert_eq!(failure, None);
+    assert_eq!(finished.finish, Some(Finish::Length));
+    assert!((300..1_000).contains(&text.len()), "{}", text.len());
+    assert!(bench.spent() < 200, "{}", bench.spent());
+    server.left().await;
+    // One piece that is longer than all that was asked for.
+    let steps = vec![sse(), chunk(&said(&"x".repeat(500_000))), Do::Stall];
+    let server = Server::always(steps).await;
+    let bench = Bench::new(vec![provider("a", &server.url)]);
+    bench.read(&request).await;
+    assert!(bench.spent() < 200, "{}", bench.spent());
+}
+
+#[tokio::test]
+async fn the_name_of_a_model_is_one_short_line_without_a_key() {
+    let name = format!("m\n\u{1b}[31msk-mine {}", "x".repeat(5_000));
+    let frame = json!({"model": name, "choices": [{"delta": {"content": "Hi"}}]});
+    let steps = vec![
+        sse(),
+        chunk(&format!("data: {frame}\n\n")),
+        chunk(STOP),
+        chunk(DONE),
+        end(),
+    ];
+    let server = Server::always(steps).await;
+    let bench = Bench::new(vec![keyed("a", &server.url, &["sk-mine"])]);
+    let model = bench.read(&question("hello")).await.1.provenance.model;
+    assert!(model.starts_with("m [31m[KEY] xxx"), "{model}");
+    assert_eq!(model.len(), 200);
 }
 
 #[tokio::test]
@@ -336,6 +382,37 @@ async fn a_schema_is_checked_and_repaired_once() {
     let bench = Bench::new(vec![provider("a", &server.url)]);
     assert_eq!(bench.failure(&request).await.kind, FailureKind::BadAnswer);
     assert_eq!(server.requests().len(), 2);
+}
+
+#[tokio::test]
+async fn a_repair_sends_no_secret_that_was_restored() {
+    let schema = json!({"type": "object", "properties": {"pw": {"type": "string"},
+        "n": {"type": "integer"}}, "required": ["n"]});
+    let request = Request {
+        schema: Some(schema),
+        stop: vec!["hunter2secret".to_owned()],
+        ..question("password=hunter2secret; say hunter2secret")
+    };
+    let server = Server::new(|n| {
+        answers(match n {
+            0 => r#"{"pw":"[KEY_1]","n":"[KEY_1]"}"#,
+            _ => r#"{"pw":"[KEY_1]","n":1}"#,
+        })
+    })
+    .await;
+    let bench = Bench::new(vec![provider("a", &server.url)]);
+    let mut answer = bench.ask(&request).await.unwrap();
+    assert!(!answer.failures[0].message.contains("hunter2"));
+    assert_eq!(
+        read_all(&mut answer).await.0,
+        r#"{"pw":"hunter2secret","n":1}"#
+    );
+    let sent = server.requests();
+    assert_eq!(sent.len(), 2);
+    assert!(sent[1].contains("does not fit the schema"), "{}", sent[1]);
+    for sent in sent {
+        assert!(!sent.contains("hunter2"), "{sent}");
+    }
 }
 
 /// A real server, where there is one.

@@ -144,6 +144,11 @@ impl Day {
         Self(self.0.first_of_month())
     }
 
+    pub(super) fn last_month_begin(self) -> Self {
+        let before = self.0.first_of_month().yesterday().unwrap_or(self.0);
+        Self(before).month_begin()
+    }
+
     fn tomorrow(self) -> Timestamp {
         midnight(self.0.tomorrow().unwrap_or(self.0))
     }

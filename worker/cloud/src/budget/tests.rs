@@ -183,6 +183,24 @@ fn a_new_day_and_a_new_month_begin_at_zero() {
 }
 
 #[test]
+fn a_clock_that_was_ahead_forgets_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(directory.path(), at(NOON)).unwrap();
+    let mut held = ledger
+        .reserve("a", tokens(100), &day_of(100), at(NOON))
+        .unwrap();
+    held.so_far(tokens(100));
+    drop(held);
+    let ahead = at(NOON + 40 * 86_400);
+    assert!(ledger.reserve("a", tokens(1), &day_of(100), ahead).is_ok());
+    assert_eq!(spent(&ledger, "a"), [100; 4]);
+    drop(ledger);
+    drop(Ledger::open(directory.path(), ahead).unwrap());
+    let ledger = Ledger::open(directory.path(), at(NOON)).unwrap();
+    assert_eq!(spent(&ledger, "a"), [100; 4]);
+}
+
+#[test]
 fn what_was_spent_is_there_after_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let ledger = Ledger::open(directory.path(), at(NOON)).unwrap();

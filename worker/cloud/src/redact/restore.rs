@@ -1,10 +1,14 @@
 //! The way back, also where a mark comes in two pieces.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
 
 /// Puts secrets back into a stream of text.
 pub struct Restorer {
-    secrets: BTreeMap<String, String>,
+    secrets: Arc<BTreeMap<String, String>>,
+    /// The longest mark, in bytes.
+    longest: usize,
     /// What may be the beginning of a mark.
     held: String,
     json: bool,
@@ -19,8 +23,9 @@ impl std::fmt::Debug for Restorer {
 }
 
 impl Restorer {
-    pub(super) fn new(secrets: BTreeMap<String, String>, json: bool) -> Self {
+    pub(super) fn new(secrets: Arc<BTreeMap<String, String>>, json: bool) -> Self {
         Self {
+            longest: secrets.keys().map(String::len).max().unwrap_or_default(),
             secrets,
             held: String::new(),
             json,
@@ -39,14 +44,12 @@ impl Restorer {
         while let Some(at) = rest.find('[') {
             shown.push_str(&rest[..at]);
             rest = &rest[at..];
-            let whole = self
-                .secrets
-                .iter()
-                .find(|(mark, _)| rest.starts_with(mark.as_str()));
+            let end = rest.bytes().take(self.longest).position(|b| b == b']');
+            let whole = end.and_then(|end| self.secrets.get_key_value(&rest[..=end]));
             if let Some((mark, secret)) = whole {
                 shown.push_str(&self.written(secret));
                 rest = &rest[mark.len()..];
-            } else if self.secrets.keys().any(|mark| mark.starts_with(rest)) {
+            } else if self.begins_a_mark(rest) {
                 rest.clone_into(&mut self.held);
                 return shown;
             } else {
@@ -57,10 +60,16 @@ impl Restorer {
         shown + rest
     }
 
+    fn begins_a_mark(&self, text: &str) -> bool {
+        let bounds = (Bound::Included(text), Bound::Unbounded);
+        let mut from = self.secrets.range::<str, _>(bounds);
+        from.next().is_some_and(|(mark, _)| mark.starts_with(text))
+    }
+
     /// A whole text that is JSON, apart from the stream.
     #[must_use]
     pub fn whole_json(&self, text: &str) -> String {
-        let mut other = Self::new(self.secrets.clone(), true);
+        let mut other = Self::new(Arc::clone(&self.secrets), true);
         other.push(text) + &other.finish()
     }
 
@@ -92,7 +101,7 @@ mod tests {
             ("[KEY_1]", "a\"b\\"),
         ];
         let secrets = secrets.map(|(mark, secret)| (mark.to_owned(), secret.to_owned()));
-        Restorer::new(secrets.into(), json)
+        Restorer::new(Arc::new(secrets.into()), json)
     }
 
     #[test]
