@@ -656,10 +656,12 @@ async fn a_client_that_reads_nothing_can_be_late() {
     let mut wire = worker.connect().await;
     wire.send(&ask(
         "1",
-        &json!({ "deadline_ms": 500, "max_tokens": 1_000_000 }),
+        &json!({ "deadline_ms": 500, "max_tokens": 16_384 }),
     ))
     .await;
-    // Nothing is read until the provider sees that the worker has left.
+    let first = wire.next().await.unwrap();
+    assert_eq!(first["action"], "route", "{first}");
+    // Nothing more is read until the provider sees that the worker has left.
     while !provider.seen.lock().unwrap().left {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

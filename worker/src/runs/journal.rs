@@ -5,6 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use fazai_protocol::StepState;
 use rustix::fs::{FlockOperation, OFlags, flock};
@@ -282,9 +283,20 @@ impl Kept {
     }
 }
 
+/// How long a lock is waited for. A process that another thread has forked holds it until its exec,
+/// also when this one has let go.
+const LOCK_PATIENCE: Duration = Duration::from_millis(500);
+
 /// Another worker on the same directory may have it.
 fn only_here(file: &File) -> Result<(), JournalFault> {
-    flock(file, FlockOperation::NonBlockingLockExclusive).map_err(|_| JournalFault::Busy)
+    let until = Instant::now() + LOCK_PATIENCE;
+    while flock(file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        if Instant::now() >= until {
+            return Err(JournalFault::Busy);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
 }
 
 /// What a journal says. A line that was cut off by a crash is passed over.
