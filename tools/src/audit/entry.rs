@@ -37,6 +37,10 @@ pub struct Entry {
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one at a time, and it is written at once"
+)]
 pub enum Event {
     /// A file begins; in the first one of all, the record.
     Opened {

@@ -63,7 +63,7 @@ impl<'a> Streaming<'a> {
                 }
             };
             let line = match piece {
-                Ok(Some(piece)) => self.line(piece),
+                Ok(Some(piece)) => self.line(&piece),
                 Ok(None) => break End::Whole,
                 Err(failure) => break End::Cut(failure),
             };
@@ -84,14 +84,14 @@ impl<'a> Streaming<'a> {
     }
 
     /// Takes note of a piece of the answer; the line that shows it.
-    fn line(&mut self, piece: Piece) -> Option<Line> {
+    fn line(&mut self, piece: &Piece) -> Option<Line> {
         self.first_token.get_or_insert_with(Instant::now);
         let line = |result: &str| TextLine {
             action_id: self.context.action_id.clone(),
             result: result.to_owned(),
             logprobs: Vec::new(),
         };
-        match &piece {
+        match piece {
             Piece::Text(text) => {
                 self.answer.push_str(text);
                 Some(Line::Token(line(text)))
