@@ -181,7 +181,8 @@ impl Reader {
         let sources = sources.into_iter().map(|source| Followed {
             source,
             failed: false,
-            moved: false,
+            // Where it begins is kept too: what comes while nobody is there is read later.
+            moved: true,
         });
         let reader = Self {
             sources: sources.collect(),

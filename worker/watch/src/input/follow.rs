@@ -78,7 +78,7 @@ impl Follow {
         };
         // Half a position is none: all lines come again.
         let at = text.and_then(|text| serde_json::from_str::<Position>(&text).ok());
-        Ok(Self {
+        let mut follow = Self {
             path: path.to_owned(),
             kept: kept.map(Path::to_owned),
             start,
@@ -88,7 +88,13 @@ impl Follow {
             begun: at.is_some(),
             at: at.unwrap_or_default(),
             read: 0,
-        })
+        };
+        // The end is the one of now: what is written before the first look is new, and so is all
+        // of a file that is not there yet. What keeps it from being opened is told when it is read.
+        if !follow.begun && !follow.open().unwrap_or(true) {
+            follow.begun = true;
+        }
+        Ok(follow)
     }
 
     /// Opens the file where it was left: it, or what it was renamed to meanwhile.
@@ -418,9 +424,28 @@ mod tests {
         fs::write(&place.kept, "{\"inode\":").unwrap();
         assert_eq!(texts(&mut place.follow()).len(), 3);
         let mut end = Follow::new(&place.log, None, Start::End, 100).unwrap();
-        assert_eq!(texts(&mut end).len(), 0);
         write(&place.log, "f\n");
         assert_eq!(texts(&mut end), ["f"]);
+    }
+
+    #[test]
+    fn all_of_a_file_that_comes_later_is_new() {
+        let place = Place::new();
+        let end = || Follow::new(&place.log, Some(&place.kept), Start::End, 100).unwrap();
+        end().commit().unwrap();
+        write(&place.log, "first\n");
+        assert_eq!(texts(&mut end()), ["first"]);
+    }
+
+    /// Nothing came before the restart, and something while nobody was there.
+    #[test]
+    fn the_end_is_that_of_the_first_start() {
+        let place = Place::new();
+        write(&place.log, "old\n");
+        let end = || Follow::new(&place.log, Some(&place.kept), Start::End, 100).unwrap();
+        end().commit().unwrap();
+        write(&place.log, "new\n");
+        assert_eq!(texts(&mut end()), ["new"]);
     }
 
     #[test]
