@@ -27,6 +27,18 @@ use tokio::task::JoinHandle;
 /// Longer than anything takes, even on a machine that is busy.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The keys of the old dialect's lines, in their order; new ones come behind them.
+pub const OLD_KEYS: [&str; 8] = [
+    "action",
+    "action_id",
+    "input",
+    "result",
+    "metadata",
+    "timestamp",
+    "source",
+    "model",
+];
+
 /// What a program wrote on its standard output; fails with its complaint if it failed.
 #[track_caller]
 #[must_use]

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use fazai::config::Settings;
 use fazai_models::backend::scripted::Script;
-use fazai_tests::{TestWorker, Wire, root, stdout};
+use fazai_tests::{OLD_KEYS, TestWorker, Wire, root, stdout};
 use serde_json::{Value, json};
 
 /// A model that makes nothing of anything.
@@ -203,17 +203,7 @@ async fn subscribers_get_what_they_want_and_go_on_where_they_were() {
     let line = told(&mut all).await;
     assert_eq!(line["action"], "incident", "{line}");
     let keys: Vec<&String> = line.as_object().unwrap().keys().take(8).collect();
-    let old = [
-        "action",
-        "action_id",
-        "input",
-        "result",
-        "metadata",
-        "timestamp",
-        "source",
-        "model",
-    ];
-    assert_eq!(keys, old);
+    assert_eq!(keys, OLD_KEYS);
     assert_eq!(line["action_id"], "s");
     let kind = json!({ "severity": "high", "category": "bruteforce" });
     assert_eq!(line["metadata"], kind);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use fazai_models::backend::scripted::Script;
 use fazai_protocol::client::Client;
 use fazai_protocol::{Ask, Line};
-use fazai_tests::{PATIENCE, TestWorker, Wire, echo, talker};
+use fazai_tests::{OLD_KEYS, PATIENCE, TestWorker, Wire, echo, talker};
 use serde_json::{Value, json};
 use tokio::net::UnixStream;
 
@@ -52,17 +52,6 @@ async fn the_lines_of_an_answer_and_their_keys() {
         text.push_str(piece);
     };
     assert_eq!(text, "what is the question");
-    // The eight keys of the old dialect, in their order, then the new ones.
-    let old = [
-        "action",
-        "action_id",
-        "input",
-        "result",
-        "metadata",
-        "timestamp",
-        "source",
-        "model",
-    ];
     let value: Value = serde_json::from_str(&done).unwrap();
     let keys: Vec<&str> = value
         .as_object()
@@ -70,7 +59,7 @@ async fn the_lines_of_an_answer_and_their_keys() {
         .keys()
         .map(String::as_str)
         .collect();
-    assert_eq!(keys[..8], old);
+    assert_eq!(keys[..8], OLD_KEYS);
     assert_eq!(value["result"], "what is the question");
     assert_eq!(value["source"], "local");
     assert_eq!(value["model"], "fazai-builtin");

@@ -175,12 +175,10 @@ impl Worker {
             attend(found, work).await
         })
     }
-}
 
-impl Worker {
     /// Asks and reads the answer to its end. Questions are asked on the terminal; `show` sees every
-    /// line before the last and says whether that was all there is to show of it: otherwise a
-    /// warning is told on standard error.
+    /// line and says whether that was all there is to show of it: otherwise a warning is told on
+    /// standard error.
     fn follow(
         &self,
         operation: Operation,
@@ -189,11 +187,9 @@ impl Worker {
         self.with(|client| async move {
             let mut reply = client.send(operation).await?;
             while let Some(line) = reply.next().await? {
-                if let Line::Done(done) = line {
-                    return Ok(*done);
-                }
                 let shown = show(&line)?;
                 match line {
+                    Line::Done(done) => return Ok(*done),
                     Line::Approval(question) => shell::ask(&client, &question).await?,
                     Line::Warning(warning) if !shown => {
                         writeln!(io::stderr(), "fazai: {}", output::clean(&warning.result))?;
@@ -203,6 +199,30 @@ impl Worker {
             }
             anyhow::bail!("the answer has no end")
         })
+    }
+
+    /// Asks for what has one answer, and fails as that does.
+    fn call(&self, operation: Operation) -> anyhow::Result<Done> {
+        succeeded(self.follow(operation, |_| Ok(false))?)
+    }
+
+    /// Asks for what has one answer, and prints that.
+    fn print(&self, operation: Operation, json: bool) -> anyhow::Result<()> {
+        output::answer(json, self.call(operation)?)
+    }
+}
+
+impl Connect {
+    /// Asks a running worker for what makes no sense without one.
+    fn call(&self, operation: Operation) -> anyhow::Result<Done> {
+        block_on(async { Ok(self.running().await?.call(operation).await?) })
+    }
+}
+
+fn succeeded(mut done: Done) -> anyhow::Result<Done> {
+    match done.error.take() {
+        Some(error) => Err(error.into()),
+        None => Ok(done),
     }
 }
 

@@ -81,11 +81,7 @@ fn every_style_of_javascript_runs_unchanged() {
         assert_eq!(answer["x"], 42, "{name}");
     }
     assert_eq!(names.len(), 6);
-    let named = bench
-        .files
-        .tool("named", &bench.host)
-        .expect("it")
-        .expect("it");
+    let named = bench.tool("named");
     let about = named.about();
     assert!(about.interactive);
     assert!(matches!(about.origin, Origin::JavaScript { .. }));
@@ -117,11 +113,7 @@ fn python_has_the_same_shape() {
         ),
     ]);
     for name in ["plain", "waits"] {
-        let tool = bench
-            .files
-            .tool(name, &bench.host)
-            .expect("it")
-            .expect("good");
+        let tool = bench.tool(name);
         assert_eq!(tool.about().description, name);
         let answer = bench.call(name, &json!({ "x": 21 })).expect(name);
         assert_eq!(answer, json!({ "x": 42 }));
@@ -250,11 +242,7 @@ fn endless_output_ends_and_too_much_is_said() {
         Err(ToolError::Failed(problem)) => assert!(problem.contains("print less"), "{problem}"),
         other => panic!("{other:?}"),
     }
-    let many = bench
-        .files
-        .tool("c", &bench.host)
-        .expect("it")
-        .expect("good");
+    let many = bench.tool("c");
     let answer = many
         .call(&serde_json::Map::new(), &bench.host)
         .expect("text");
@@ -621,11 +609,7 @@ fn changes_are_seen_at_the_next_look() {
     );
     assert_eq!(bench.call("a", &json!({})).expect("a"), json!({ "now": 2 }));
     bench.write("a.toml", "description = 'from the manifest'\nrisk = 'high'");
-    let tool = bench
-        .files
-        .tool("a", &bench.host)
-        .expect("it")
-        .expect("good");
+    let tool = bench.tool("a");
     assert_eq!(tool.about().description, "from the manifest");
     assert_eq!(tool.about().risk, Risk::High);
     bench.write("a.js", "const = ;");
@@ -651,16 +635,8 @@ fn what_was_read_is_what_runs_and_what_is_recorded() {
         ("b", "#!/bin/sh\necho old"),
         ("b.toml", ""),
     ]);
-    let script = bench
-        .files
-        .tool("a", &bench.host)
-        .expect("it")
-        .expect("good");
-    let program = bench
-        .files
-        .tool("b", &bench.host)
-        .expect("it")
-        .expect("good");
+    let script = bench.tool("a");
+    let program = bench.tool("b");
     bench.write(
         "a.js",
         "exports.info = {}; exports.run = () => ({ swapped: true });",
@@ -692,11 +668,7 @@ fn a_tool_is_asked_what_it_is_without_rights_and_only_it() {
     }
     let bench = Bench::new(&[("a.js", ECHO_JS), ("b.py", ECHO_PY)]);
     bench.host.refuses.store(true, Ordering::Relaxed);
-    let tool = bench
-        .files
-        .tool("a", &bench.host)
-        .expect("it")
-        .expect("good");
+    let tool = bench.tool("a");
     assert!(
         tool.about()
             .description
@@ -737,21 +709,13 @@ fn a_hostile_description_is_cut_and_cleaned() {
         ),
     ]);
     for name in ["a", "b"] {
-        let tool = bench
-            .files
-            .tool(name, &bench.host)
-            .expect("it")
-            .expect("good");
+        let tool = bench.tool(name);
         let text = &tool.about().description;
         assert!(text.starts_with("one two [31m"), "{text}");
         assert!(text.chars().count() <= 1001, "{}", text.len());
         assert!(!text.contains(['\n', '\u{1b}', '\0', '\u{202e}']), "{text}");
     }
-    let tool = bench
-        .files
-        .tool("c", &bench.host)
-        .expect("it")
-        .expect("good");
+    let tool = bench.tool("c");
     assert_eq!(tool.about().description, "");
     assert!(bench.problem("d").contains("no"));
 }

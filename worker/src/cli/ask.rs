@@ -193,18 +193,14 @@ impl Ask {
     async fn stream(&self, client: &Client, mut reply: Reply) -> anyhow::Result<Done> {
         let mut screen = Screen::new(self.json);
         loop {
-            match reply.next().await? {
-                Some(Line::Done(done)) => {
-                    screen.end(&done)?;
-                    return Ok(*done);
-                }
-                Some(line) => {
-                    screen.show(&line)?;
-                    if let Line::Approval(question) = &line {
-                        shell::ask(client, question).await?;
-                    }
-                }
-                None => return Err(anyhow::anyhow!("the answer has no end")),
+            let Some(line) = reply.next().await? else {
+                anyhow::bail!("the answer has no end");
+            };
+            screen.show(&line)?;
+            match line {
+                Line::Done(done) => return Ok(*done),
+                Line::Approval(question) => shell::ask(client, &question).await?,
+                _ => {}
             }
         }
     }
@@ -256,14 +252,12 @@ impl Screen {
             }
             Line::Route(route) => told(&route.result),
             Line::Warning(warning) => told(&warning.result),
+            Line::Done(done) => self.end(done),
             _ => Ok(()),
         }
     }
 
-    pub(super) fn end(&mut self, done: &Done) -> io::Result<()> {
-        if self.json {
-            return output::json_line(&Line::Done(Box::new(done.clone())));
-        }
+    fn end(&self, done: &Done) -> io::Result<()> {
         let answer = done.result.as_deref().unwrap_or_default();
         if !self.spoke && !answer.is_empty() {
             writeln!(io::stdout().lock(), "{}", output::clean(answer.trim_end()))?;

@@ -2,9 +2,8 @@
 
 use clap::{Args, Subcommand};
 use fazai_protocol::{Call, Operation};
-use serde_json::Value;
 
-use super::{Worker, output, shell};
+use super::Worker;
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -108,8 +107,6 @@ impl How {
             input,
             ..Call::default()
         };
-        let done = shell::call(&self.worker, Operation::Blocks(call))?;
-        let data = done.data.unwrap_or(Value::Null);
-        output::print(self.json, &done.result.unwrap_or_default(), &data)
+        self.worker.print(Operation::Blocks(call), self.json)
     }
 }

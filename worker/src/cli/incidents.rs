@@ -5,7 +5,7 @@ use fazai_protocol::{Call, IncidentsParams, Operation};
 use serde_json::Value;
 
 use super::watch::Level;
-use super::{Worker, output, shell};
+use super::{Worker, output};
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -106,7 +106,7 @@ impl List {
             ..IncidentsParams::default()
         };
         let list = operation("list".to_owned(), params);
-        let done = shell::call(&self.worker, list)?;
+        let done = self.worker.call(list)?;
         let incidents = done.data.unwrap_or_default()["incidents"].take();
         let rows = incidents.as_array().map(Vec::as_slice).unwrap_or_default();
         let heading = ["ID", "TIME", "SEVERITY", "CATEGORY", "WHO", "ACTION", ""];
@@ -142,7 +142,7 @@ fn row(incident: &Value) -> Vec<String> {
 impl Show {
     fn run(&self) -> anyhow::Result<()> {
         let show = operation(format!("show {}", self.id), IncidentsParams::default());
-        let done = shell::call(&self.worker, show)?;
+        let done = self.worker.call(show)?;
         let data = done.data.unwrap_or(Value::Null);
         let mut text = done.result.unwrap_or_default();
         text += &format!("\n{}", data["reason"].as_str().unwrap_or_default());
@@ -163,8 +163,6 @@ impl Close {
             ..IncidentsParams::default()
         };
         let close = operation(format!("close {}", self.id), params);
-        let done = shell::call(&self.worker, close)?;
-        let data = done.data.unwrap_or(Value::Null);
-        output::print(self.json, &done.result.unwrap_or_default(), &data)
+        self.worker.print(close, self.json)
     }
 }

@@ -1,9 +1,8 @@
 //! `fazai kb` and `fazai research`: what is remembered.
 
 use clap::{Args, Subcommand};
-use fazai_protocol::{Call, CommitParams, Done, KbCall, KbParams, Line, Operation, ResearchParams};
+use fazai_protocol::{Call, CommitParams, KbCall, KbParams, Line, Operation, ResearchParams};
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::Value;
 
 use super::{Worker, output};
 
@@ -132,8 +131,8 @@ impl Kb {
             Self::Note(note) => note.run(),
             Self::Show(named) => named.run("show"),
             Self::Rm(named) => named.run("rm"),
-            Self::Stats(stats) => ask(&stats.worker, kb("stats"), stats.json),
-            Self::Gc(gc) => ask(&gc.worker, kb("gc"), gc.json),
+            Self::Stats(stats) => stats.worker.print(kb("stats"), stats.json),
+            Self::Gc(gc) => gc.worker.print(kb("gc"), gc.json),
             Self::Search(search) => search.run(),
         }
     }
@@ -141,20 +140,6 @@ impl Kb {
 
 pub(super) fn kb(input: impl Into<String>) -> Operation {
     Operation::Kb(Box::new(KbCall::new(input)))
-}
-
-/// One line, one answer.
-pub(super) fn ask(worker: &Worker, operation: Operation, json: bool) -> anyhow::Result<()> {
-    let done = worker.follow(operation, |_| Ok(false))?;
-    finish(done, json)
-}
-
-fn finish(done: Done, json: bool) -> anyhow::Result<()> {
-    if let Some(error) = done.error {
-        return Err(error.into());
-    }
-    let data = done.data.unwrap_or(Value::Null);
-    output::print(json, &done.result.unwrap_or_default(), &data)
 }
 
 impl Add {
@@ -186,7 +171,7 @@ impl Add {
             Ok(false)
         });
         bar.finish_and_clear();
-        finish(done?, self.json)
+        output::answer(self.json, super::succeeded(done?)?)
     }
 }
 
@@ -202,13 +187,14 @@ impl Note {
                 ..CommitParams::default()
             },
         });
-        ask(&self.worker, commit, self.json)
+        self.worker.print(commit, self.json)
     }
 }
 
 impl Named {
     fn run(&self, verb: &str) -> anyhow::Result<()> {
-        ask(&self.worker, kb(format!("{verb} {}", self.id)), self.json)
+        self.worker
+            .print(kb(format!("{verb} {}", self.id)), self.json)
     }
 }
 
@@ -224,6 +210,6 @@ impl Research {
                 documentation: self.documentation,
             },
         });
-        ask(&self.worker, research, self.json)
+        self.worker.print(research, self.json)
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::Worker;
-use super::kb::{ask, kb};
+use super::kb::kb;
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -88,20 +88,17 @@ impl Memory {
                 let path = export.path.as_ref().map(std::path::absolute).transpose()?;
                 let path = path.unwrap_or_default();
                 let wish = format!("export {}", path.display());
-                ask(&export.worker, kb(wish.trim()), export.json)
+                export.worker.print(kb(wish.trim()), export.json)
             }
             Self::Import(file) => file.run(),
-            Self::Embed(embed) => ask(&embed.worker, kb("embed"), embed.json),
+            Self::Embed(embed) => embed.worker.print(kb("embed"), embed.json),
             Self::Migrate(migrate) => {
                 let to = match migrate.to {
                     Place::Server => "server",
                     Place::Directory => "directory",
                 };
-                ask(
-                    &migrate.worker,
-                    kb(format!("migrate to {to}")),
-                    migrate.json,
-                )
+                let wish = kb(format!("migrate to {to}"));
+                migrate.worker.print(wish, migrate.json)
             }
         }
     }
@@ -111,10 +108,7 @@ impl File {
     fn run(&self) -> anyhow::Result<()> {
         // The worker has another directory.
         let path = std::path::absolute(&self.path)?;
-        ask(
-            &self.worker,
-            kb(format!("import {}", path.display())),
-            self.json,
-        )
+        let wish = kb(format!("import {}", path.display()));
+        self.worker.print(wish, self.json)
     }
 }

@@ -317,11 +317,7 @@ impl Remote {
             input: format!("{verb} {name}"),
             ..Call::default()
         };
-        let done = super::block_on(async {
-            let client = self.connect.running().await?;
-            Ok(client.call(Operation::Models(call)).await?)
-        })?;
-        let text = done.result.unwrap_or_default();
-        output::print(self.json, &text, &done.data.unwrap_or_default())
+        let done = self.connect.call(Operation::Models(call))?;
+        output::answer(self.json, done)
     }
 }

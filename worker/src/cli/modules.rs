@@ -6,7 +6,6 @@ mod keys;
 use std::io::{self, Write};
 
 use clap::{Args, Subcommand};
-use fazai_protocol::client::Client;
 use fazai_protocol::{Call, Done, ErrorCode, Line, ModuleCall, ModuleParams, NoParams, Operation};
 use serde_json::Value;
 
@@ -122,8 +121,7 @@ fn result(done: &Done) -> String {
 
 impl List {
     fn run(&self) -> anyhow::Result<()> {
-        let call = |client: Client| async move { Ok(client.call(operation("list".into())).await?) };
-        let done = self.worker.with(call)?;
+        let done = self.worker.call(operation("list".into()))?;
         let modules = done.data.unwrap_or_default()["modules"].take();
         let rows = modules.as_array().map(Vec::as_slice).unwrap_or_default();
         let heading = ["NAME", "STATE", "VERSION", "DESCRIPTION"].map(str::to_owned);
@@ -145,24 +143,19 @@ impl List {
 
 impl Named {
     fn run(&self, verb: &str, text: fn(&Done) -> String) -> anyhow::Result<()> {
-        let input = format!("{verb} {}", self.name);
-        let call = |client: Client| async move { Ok(client.call(operation(input)).await?) };
-        self.print(&self.worker.with(call)?, text)
+        let done = self.worker.call(self.operation(verb))?;
+        let data = done.data.as_ref().unwrap_or(&Value::Null);
+        output::print(self.json, &text(&done), data)
     }
 
     /// What makes no sense without a running worker.
     fn run_remote(&self, verb: &str) -> anyhow::Result<()> {
-        let input = format!("{verb} {}", self.name);
-        let done = super::block_on(async {
-            let client = self.worker.connect.running().await?;
-            Ok(client.call(operation(input)).await?)
-        })?;
-        self.print(&done, result)
+        let done = self.worker.connect.call(self.operation(verb))?;
+        output::answer(self.json, done)
     }
 
-    fn print(&self, done: &Done, text: fn(&Done) -> String) -> anyhow::Result<()> {
-        let data = done.data.as_ref().unwrap_or(&Value::Null);
-        output::print(self.json, &text(done), data)
+    fn operation(&self, verb: &str) -> Operation {
+        operation(format!("{verb} {}", self.name))
     }
 }
 
@@ -224,9 +217,6 @@ impl CallCommand {
                 }
                 Ok(json)
             })?;
-        if json {
-            output::json_line(&Line::Done(Box::new(done.clone())))?;
-        }
         if !fresh {
             writeln!(io::stdout().lock())?;
         }

@@ -1,7 +1,6 @@
 //! `fazai observe`: facts about the machine.
 
 use clap::Args;
-use fazai_protocol::client::Client;
 use fazai_protocol::{Call, NoParams, Operation};
 
 use super::{Worker, output};
@@ -29,8 +28,7 @@ impl Observe {
             input: self.parts.join(" "),
             ..Call::default()
         });
-        let call = |client: Client| async move { Ok(client.call(observe).await?) };
-        let facts = self.worker.with(call)?.data.unwrap_or_default();
+        let facts = self.worker.call(observe)?.data.unwrap_or_default();
         output::print(self.json, &serde_json::to_string_pretty(&facts)?, &facts)
     }
 }

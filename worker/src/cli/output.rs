@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 
 use fazai_protocol::client::ClientError;
-use fazai_protocol::{Line, WireError};
+use fazai_protocol::{Done, Line, WireError};
 use serde_json::Value;
 
 /// Whether standard output goes to a program.
@@ -22,6 +22,12 @@ pub(super) fn print(json: bool, text: &str, data: &Value) -> anyhow::Result<()> 
         writeln!(out, "{}", clean(text.trim_end()))?;
     }
     Ok(())
+}
+
+/// Prints what a request came to: its data as JSON, or its result for people.
+pub(super) fn answer(json: bool, done: Done) -> anyhow::Result<()> {
+    let data = done.data.unwrap_or(Value::Null);
+    print(json, &done.result.unwrap_or_default(), &data)
 }
 
 /// Prints a line of the protocol as it came.

@@ -6,11 +6,9 @@ use std::process::Command;
 
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
-use fazai_protocol::client::Client;
 use fazai_protocol::{Call, ErrorCode, Operation, PersonalityParams};
 
 use super::Worker;
-use super::kb::ask;
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -108,13 +106,13 @@ fn operation(input: String, toml: Option<String>) -> Operation {
 impl Personality {
     pub(super) fn run(&self) -> anyhow::Result<()> {
         match self {
-            Self::List(list) => ask(&list.worker, operation("list".into(), None), list.json),
+            Self::List(list) => list.worker.print(operation("list".into(), None), list.json),
             Self::Show(named) => named.run("show"),
             Self::Rm(named) => named.run("rm"),
             Self::Use(chosen) => {
                 let name = chosen.name.as_deref().unwrap_or_default();
                 let wish = operation(format!("use {name}").trim().to_owned(), None);
-                ask(&chosen.worker, wish, chosen.json)
+                chosen.worker.print(wish, chosen.json)
             }
             Self::Edit(edit) => edit.run(),
         }
@@ -124,7 +122,7 @@ impl Personality {
 impl Named {
     fn run(&self, verb: &str) -> anyhow::Result<()> {
         let wish = operation(format!("{verb} {}", self.name), None);
-        ask(&self.worker, wish, self.json)
+        self.worker.print(wish, self.json)
     }
 }
 
@@ -132,7 +130,7 @@ impl Edit {
     fn run(&self) -> anyhow::Result<()> {
         let toml = self.text()?;
         let wish = operation(format!("write {}", self.name), Some(toml));
-        ask(&self.worker, wish, self.json)
+        self.worker.print(wish, self.json)
     }
 
     fn text(&self) -> anyhow::Result<String> {
@@ -150,8 +148,7 @@ impl Edit {
     /// What it is now.
     fn present(&self) -> anyhow::Result<String> {
         let wish = operation(format!("show {}", self.name), None);
-        let call = |client: Client| async move { Ok(client.call(wish).await?) };
-        match self.worker.with(call) {
+        match self.worker.call(wish) {
             Ok(done) => Ok(done.result.unwrap_or_default()),
             Err(fault) => match fault.downcast_ref::<fazai_protocol::WireError>() {
                 Some(error) if error.code == ErrorCode::MemoryNotFound => Ok(NEW.to_owned()),

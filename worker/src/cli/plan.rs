@@ -38,9 +38,7 @@ impl Plan {
             stream: false,
             ..PlanCall::new(self.text.join(" "))
         };
-        let done = self.worker.with(|client| async move {
-            Ok(client.call(Operation::Plan(Box::new(call))).await?)
-        })?;
+        let done = self.worker.call(Operation::Plan(Box::new(call)))?;
         let plan = done.data.unwrap_or_default();
         output::print(self.json, &text(&plan), &plan)
     }

@@ -65,9 +65,7 @@ impl Explain {
             },
             ..Ask::new(self.text.join(" "))
         };
-        let done = self
-            .worker
-            .with(|client| async move { Ok(client.call(Operation::Ask(Box::new(ask))).await?) })?;
+        let done = self.worker.call(Operation::Ask(Box::new(ask)))?;
         let data = done.data.unwrap_or_default();
         output::print(self.json, &self.shown(&data), &data)
     }

@@ -1,9 +1,7 @@
 //! `fazai runs`: the runs of plans that a worker keeps.
 
 use clap::{Args, Subcommand};
-use fazai_protocol::client::Client;
 use fazai_protocol::{Operation, RunsCall};
-use serde_json::Value;
 
 use super::{Worker, ask, output};
 
@@ -71,8 +69,7 @@ fn operation(input: String) -> Operation {
 impl List {
     fn run(&self) -> anyhow::Result<()> {
         let list = operation("list".to_owned());
-        let call = |client: Client| async move { Ok(client.call(list).await?) };
-        let runs = self.worker.with(call)?.data.unwrap_or_default()["runs"].take();
+        let runs = self.worker.call(list)?.data.unwrap_or_default()["runs"].take();
         let rows = runs.as_array().map(Vec::as_slice).unwrap_or_default();
         let mut table = vec![
             ["RUN", "STANDS", "STEPS", "WISH"]
@@ -95,10 +92,7 @@ impl List {
 impl Named {
     fn run(&self, verb: &str) -> anyhow::Result<()> {
         let order = operation(format!("{verb} {}", self.id));
-        let call = |client: Client| async move { Ok(client.call(order).await?) };
-        let done = self.worker.with(call)?;
-        let data = done.data.unwrap_or(Value::Null);
-        output::print(self.json, &done.result.unwrap_or_default(), &data)
+        self.worker.print(order, self.json)
     }
 
     fn resume(&self) -> anyhow::Result<()> {
@@ -114,6 +108,5 @@ pub(super) fn follow(worker: &Worker, run: Operation, json: bool) -> anyhow::Res
         screen.show(line)?;
         Ok(true)
     })?;
-    screen.end(&done)?;
-    done.error.map_or(Ok(()), |error| Err(error.into()))
+    super::succeeded(done).map(drop)
 }

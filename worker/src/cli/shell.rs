@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use fazai_protocol::client::Client;
 use fazai_protocol::{
-    Approval, ApprovalDecision, ApproveParams, Call, Done, Line, NoParams, Operation, ShellCall,
-    ShellEvent, ShellParams,
+    Approval, ApprovalDecision, ApproveParams, Call, Done, Line, Operation, ShellCall, ShellEvent,
+    ShellParams,
 };
 use serde_json::Value;
 
@@ -72,9 +72,6 @@ impl Shell {
                 }
                 Ok(json)
             })?;
-        if json {
-            output::json_line(&Line::Done(Box::new(done.clone())))?;
-        }
         finish(done, dry_run)
     }
 
@@ -88,15 +85,9 @@ impl Shell {
 }
 
 fn finish(done: Done, dry_run: bool) -> anyhow::Result<()> {
-    if let Some(error) = done.error {
-        return Err(error.into());
-    }
+    let done = super::succeeded(done)?;
     if dry_run {
-        return output::print(
-            false,
-            &done.result.unwrap_or_default(),
-            &done.data.unwrap_or_default(),
-        );
+        return output::answer(false, done);
     }
     match done.metadata.code {
         None | Some(0) => Ok(()),
@@ -137,27 +128,6 @@ pub(super) async fn ask(client: &Client, question: &Approval) -> anyhow::Result<
     };
     client.call(approve(&question.id, decision, None)).await?;
     Ok(())
-}
-
-/// Sends a request and waits for its end; questions on the way are asked, warnings told.
-pub(super) fn call(worker: &Worker, operation: Operation) -> anyhow::Result<Done> {
-    worker.with(|client| async move {
-        let mut reply = client.send(operation).await?;
-        while let Some(line) = reply.next().await? {
-            match line {
-                Line::Approval(question) => ask(&client, &question).await?,
-                Line::Warning(warning) => eprintln!("fazai: {}", warning.result),
-                Line::Done(done) => {
-                    return match done.error {
-                        Some(error) => Err(error.into()),
-                        None => Ok(*done),
-                    };
-                }
-                _ => {}
-            }
-        }
-        Err(anyhow::anyhow!("the answer has no end"))
-    })
 }
 
 fn approve(id: &str, decision: ApprovalDecision, reason: Option<String>) -> Operation {
@@ -225,11 +195,7 @@ impl Approvals {
 
 impl List {
     fn run(&self) -> anyhow::Result<()> {
-        let done = super::block_on(async {
-            let client = self.connect.running().await?;
-            let call = Call::<NoParams>::default();
-            Ok(client.call(Operation::Approvals(call)).await?)
-        })?;
+        let done = self.connect.call(Operation::Approvals(Call::default()))?;
         let text = done.result.unwrap_or_default();
         let mut data: Value = done.data.unwrap_or_default();
         output::print(self.json, &text, &data["approvals"].take())
@@ -238,12 +204,8 @@ impl List {
 
 impl Answer {
     fn run(&self, decision: ApprovalDecision) -> anyhow::Result<()> {
-        let done = super::block_on(async {
-            let client = self.connect.running().await?;
-            Ok(client
-                .call(approve(&self.id, decision, self.reason.clone()))
-                .await?)
-        })?;
+        let answer = approve(&self.id, decision, self.reason.clone());
+        let done = self.connect.call(answer)?;
         output::say(&done.result.unwrap_or_default())
     }
 }

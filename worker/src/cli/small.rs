@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 use fazai::config::{Settings, example};
-use fazai_protocol::{Call, NoParams, Operation, reply_schema, request_schema};
+use fazai_protocol::{Call, Operation, reply_schema, request_schema};
 use serde_json::json;
 
 use super::{Arguments, Connect, SettingsFile, output};
@@ -23,13 +23,8 @@ pub(crate) struct Status {
 
 impl Status {
     pub(super) fn run(&self) -> anyhow::Result<()> {
-        let done = super::block_on(async {
-            let client = self.connect.running().await?;
-            let call = Call::<NoParams>::default();
-            Ok(client.call(Operation::Status(call)).await?)
-        })?;
-        let text = done.result.unwrap_or_default();
-        output::print(self.json, &text, &done.data.unwrap_or_default())
+        let status = Operation::Status(Call::default());
+        output::answer(self.json, self.connect.call(status)?)
     }
 }
 
@@ -80,6 +75,10 @@ impl Config {
         let settings: Settings = self.settings.load()?;
         for note in &settings.notes {
             writeln!(out, "note: {note}")?;
+        }
+        let cloud = settings.cloud.settings().map_err(anyhow::Error::msg)?;
+        if let [problem, ..] = cloud.problems().as_slice() {
+            anyhow::bail!("[cloud] {problem}");
         }
         writeln!(
             out,

@@ -3,8 +3,7 @@
 use std::io::{self, Write};
 
 use clap::{Args, Subcommand};
-use fazai_protocol::client::Client;
-use fazai_protocol::{Call, Done, Line, NoParams, Operation, ToolCall, ToolParams};
+use fazai_protocol::{Call, Line, NoParams, Operation, ToolCall, ToolParams};
 use serde_json::Value;
 
 use super::{Worker, output};
@@ -95,11 +94,6 @@ impl Tools {
     }
 }
 
-/// One line, one answer.
-fn call(worker: &Worker, operation: Operation) -> anyhow::Result<Done> {
-    worker.with(|client: Client| async move { Ok(client.call(operation).await?) })
-}
-
 fn input(text: impl Into<String>) -> Call<NoParams> {
     Call {
         input: text.into(),
@@ -109,7 +103,7 @@ fn input(text: impl Into<String>) -> Call<NoParams> {
 
 impl List {
     fn run(&self) -> anyhow::Result<()> {
-        let done = call(&self.worker, Operation::Tools(input("list")))?;
+        let done = self.worker.call(Operation::Tools(input("list")))?;
         let tools = done.data.unwrap_or_default()["tools"].take();
         let rows = tools.as_array().map(Vec::as_slice).unwrap_or_default();
         let heading = ["NAME", "FROM", "RISK", "DESCRIPTION"].map(str::to_owned);
@@ -134,7 +128,7 @@ impl List {
 impl Named {
     fn run(&self) -> anyhow::Result<()> {
         let show = Operation::Tools(input(format!("show {}", self.name)));
-        let about = call(&self.worker, show)?.data.unwrap_or_default();
+        let about = self.worker.call(show)?.data.unwrap_or_default();
         let text = serde_json::to_string_pretty(&about)?;
         output::print(self.json, &text, &about)
     }
@@ -143,7 +137,7 @@ impl Named {
 impl Spec {
     fn run(&self) -> anyhow::Result<()> {
         let name = self.name.clone().unwrap_or_default();
-        let spec = call(&self.worker, Operation::ToolSpec(input(name)))?.data;
+        let spec = self.worker.call(Operation::ToolSpec(input(name)))?.data;
         output::print(true, "", &spec.unwrap_or_default())
     }
 }
@@ -171,9 +165,7 @@ impl CallCommand {
                 }
                 Ok(false)
             })?;
-        if let Some(error) = done.error {
-            return Err(error.into());
-        }
+        let done = super::succeeded(done)?;
         let data = done.data.unwrap_or_default();
         let answer = if self.dry_run { &data } else { &data["answer"] };
         let text = match answer.as_object() {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use fazai_toolbox::{Broken, Files, FilesOptions, Source, Tool, ToolError, call};
 use fazai_tools::{Action, Policy, ToolCall};
@@ -59,7 +59,7 @@ impl Bench {
         mode(&path, if text.starts_with("#!") { 0o755 } else { 0o644 });
     }
 
-    pub(crate) fn list(&self) -> Vec<Result<std::sync::Arc<dyn Tool>, Broken>> {
+    pub(crate) fn list(&self) -> Vec<Result<Arc<dyn Tool>, Broken>> {
         self.files.tools(&self.host)
     }
 
@@ -73,15 +73,26 @@ impl Bench {
         }
     }
 
-    pub(crate) fn call(&self, name: &str, params: &Value) -> Result<Value, ToolError> {
+    fn find(&self, name: &str) -> Result<Arc<dyn Tool>, ToolError> {
         match self.files.tool(name, &self.host) {
             None => Err(ToolError::NotFound(name.into())),
             Some(Err(broken)) => Err(ToolError::Broken {
                 name: broken.name,
                 problem: broken.problem,
             }),
-            Some(Ok(tool)) => call(tool.as_ref(), params, &self.host),
+            Some(Ok(tool)) => Ok(tool),
         }
+    }
+
+    /// A tool that there is.
+    #[track_caller]
+    pub(crate) fn tool(&self, name: &str) -> Arc<dyn Tool> {
+        self.find(name)
+            .unwrap_or_else(|fault| panic!("{name}: {fault}"))
+    }
+
+    pub(crate) fn call(&self, name: &str, params: &Value) -> Result<Value, ToolError> {
+        call(self.find(name)?.as_ref(), params, &self.host)
     }
 
     /// What was said since this was asked last.
