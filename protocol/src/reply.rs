@@ -443,6 +443,8 @@ pub enum FinishReason {
     Stop,
     /// `max_tokens` or the end of the context was reached; JSON may be incomplete.
     Length,
+    /// The filter of a provider in the cloud cut it; what came before is in `result`.
+    ContentFilter,
     /// Somebody cancelled it.
     Cancelled,
     /// `deadline_ms` passed.

@@ -21,6 +21,8 @@ enum Does {
     Answers,
     /// Says "Hi " and ends the connection.
     Cuts,
+    /// Says "Hi ", and that its filter let no more through.
+    Filters,
     /// Answers 503.
     Fails,
     /// Says "Hi " and nothing more, until the client leaves.
@@ -70,10 +72,14 @@ impl Provider {
     }
 }
 
+fn head(content_type: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\nconnection: close\r\n\r\n")
+}
+
 async fn serve(mut socket: TcpStream, does: Does, seen: Arc<Mutex<Seen>>) {
     let mut bytes = Vec::new();
     let mut part = [0; 4096];
-    let (head, body) = loop {
+    let (asked, body) = loop {
         let text = String::from_utf8_lossy(&bytes).into_owned();
         if let Some((head, body)) = text.split_once("\r\n\r\n") {
             let length = head
@@ -90,14 +96,20 @@ async fn serve(mut socket: TcpStream, does: Does, seen: Arc<Mutex<Seen>>) {
     };
     {
         let mut seen = seen.lock().unwrap();
-        seen.heads.push(head);
+        seen.heads.push(asked);
         seen.bodies.push(body.clone());
     }
     let said = |text: &str| {
         let frame = json!({ "model": "big-1", "choices": [{ "delta": { "content": text } }] });
         format!("data: {frame}\n\n")
     };
-    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
+    let stream = head("text/event-stream");
+    let finish = |reason: &str| {
+        let end = json!({ "choices": [{ "delta": {}, "finish_reason": reason }] });
+        let usage =
+            json!({ "choices": [], "usage": { "prompt_tokens": 10, "completion_tokens": 2 } });
+        format!("data: {end}\n\ndata: {usage}\n\ndata: [DONE]\n\n")
+    };
     let text = match does {
         Does::Fails => "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n".to_owned(),
         Does::Embeds => {
@@ -113,27 +125,18 @@ async fn serve(mut socket: TcpStream, does: Does, seen: Arc<Mutex<Seen>>) {
                     json!({ "index": index, "embedding": [fire, water, 0.1] })
                 })
                 .collect();
-            let head =
-                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n";
-            format!("{head}{}", json!({ "data": vectors }))
+            head("application/json") + &json!({ "data": vectors }).to_string()
         }
         Does::Documents => {
             let found = json!({ "infoSnippets": [{
                 "breadcrumb": "relayhost", "content": "relayhost = [mail.example.org]:587",
                 "pageId": "https://docs.example.org/postfix",
             }] });
-            let head =
-                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n";
-            format!("{head}{found}")
+            head("application/json") + &found.to_string()
         }
-        Does::Cuts | Does::Stalls | Does::Floods => format!("{head}{}", said("Hi ")),
-        Does::Answers => {
-            let stop = json!({ "choices": [{ "delta": {}, "finish_reason": "stop" }] });
-            let usage =
-                json!({ "choices": [], "usage": { "prompt_tokens": 10, "completion_tokens": 2 } });
-            let (hi, there) = (said("Hi "), said("there"));
-            format!("{head}{hi}{there}data: {stop}\n\ndata: {usage}\n\ndata: [DONE]\n\n")
-        }
+        Does::Cuts | Does::Stalls | Does::Floods => stream + &said("Hi "),
+        Does::Filters => stream + &said("Hi ") + &finish("content_filter"),
+        Does::Answers => stream + &said("Hi ") + &said("there") + &finish("stop"),
     };
     socket.write_all(text.as_bytes()).await.unwrap();
     if matches!(does, Does::Floods) {
@@ -667,5 +670,40 @@ async fn a_client_that_reads_nothing_can_be_late() {
     }
     let done = wire.done("1").await;
     assert_eq!(done["finish_reason"], "deadline", "{done}");
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_filter_cut_does_not_pass_for_whole() {
+    let provider = Provider::new(Does::Filters).await;
+    let (worker, _directory) = worker(echo(), &[("big", &provider)], "").await;
+    let mut wire = worker.connect().await;
+    let done = wire.call(&ask("1", &json!({}))).await;
+    assert_eq!(done["finish_reason"], "content_filter", "{done}");
+    assert_eq!(
+        (&done["result"], &done["error"]),
+        (&json!("Hi "), &Value::Null)
+    );
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn an_answer_that_was_kept_does_not_leave() {
+    let provider = Provider::new(Does::Answers).await;
+    let more = "cache_bytes_max = 1M";
+    let (worker, _directory) = worker(echo(), &[("big", &provider)], more).await;
+    let mut wire = worker.connect().await;
+    let request = ask("1", &json!({ "temperature": 0 }));
+    for (first, source) in [("route", "cloud:big"), ("token", "cache")] {
+        wire.send(&request).await;
+        let line = wire.next().await.unwrap();
+        assert_eq!(line["action"], first, "{line}");
+        let done = wire.done("1").await;
+        assert_eq!(
+            (&done["source"], &done["result"]),
+            (&json!(source), &json!("Hi there"))
+        );
+    }
+    assert_eq!(provider.connections(), 1);
     worker.stop().await;
 }

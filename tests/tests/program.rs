@@ -396,6 +396,41 @@ fn a_bad_settings_file_is_told_with_all_its_lines() {
     );
 }
 
+#[test]
+fn what_the_settings_of_the_cloud_name_is_looked_at() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("fazai.conf");
+    let key = dir.path().join("key");
+    let prices = dir.path().join("prices.toml");
+    fs::write(
+        &prices,
+        "[[price]]\nmodel = 'm'\ninput = 1.0\noutput = -2.0\n",
+    )
+    .unwrap();
+    let provider = format!(
+        "[cloud.one]\nkind = openai_compatible\nbase_url = http://127.0.0.1:1/v1\nmodel = m\napi_key_file = {}\n",
+        path(&key)
+    );
+    let complaint = |text: &str| {
+        fs::write(&config, text).unwrap();
+        let checked = fazai(&["config", "--config", path(&config)]);
+        assert_eq!(checked.status.success(), checked.stderr.is_empty());
+        String::from_utf8(checked.stderr).unwrap()
+    };
+    assert!(complaint(&provider).contains("the key file"));
+    // Nobody waits for a pipe.
+    let made = Command::new("mkfifo").arg(&key).status().unwrap();
+    assert!(made.success());
+    assert!(complaint(&provider).contains("no plain file"));
+    fs::remove_file(&key).unwrap();
+    fs::write(&key, "sk-1\n").unwrap();
+    assert!(complaint(&provider).contains("chmod o="));
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(complaint(&provider), "");
+    let priced = format!("[cloud]\nprices = {}\n{provider}", path(&prices));
+    assert!(complaint(&priced).contains("-2 is no price"));
+}
+
 /// A file that is no model, or one that was cut, is an error that says so at the start.
 #[test]
 fn bad_model_files_are_refused_at_the_start() {

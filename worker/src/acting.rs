@@ -1,7 +1,7 @@
 //! What is done on the machine: the policy in force, and the gate before every side effect.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use fazai_tools::{
@@ -14,6 +14,7 @@ use tracing::{error, info};
 
 use crate::config::{Cgroup, PolicySettings, Settings};
 use crate::live::User;
+use crate::lock::lock;
 use crate::policy::{self, PolicyFault};
 
 /// Why nothing can be done.
@@ -35,8 +36,9 @@ pub(crate) struct Acting {
     gate: Mutex<Option<Arc<Gate>>>,
     /// Where commands get control groups, or why they get none.
     groups: Result<Arc<Groups>, String>,
-    /// Why commands do not see the file system without the worker's own files, if so.
-    own_view: Result<(), String>,
+    /// Why commands do not see the file system without the worker's own files, if so; tried when it
+    /// is first asked for, since that takes a process.
+    own_view: OnceLock<Result<(), String>>,
 }
 
 impl Acting {
@@ -47,16 +49,12 @@ impl Acting {
             Ok(groups) => info!(dir = %groups.dir().display(), "commands get control groups"),
             Err(why) => info!(%why, "commands get no control groups"),
         }
-        let own_view = fazai_sandbox::own_view();
-        if let Err(why) = &own_view {
-            info!(%why, "commands see the worker's own files as far as the policy lets them");
-        }
         Self {
             settings,
             policy: Mutex::default(),
             gate: Mutex::default(),
             groups,
-            own_view,
+            own_view: OnceLock::new(),
         }
     }
 
@@ -112,7 +110,7 @@ impl Acting {
     /// Whether what the policy allows by itself is kept from the worker's own files by a view of its
     /// own, for people.
     pub(crate) fn own_view_state(&self) -> String {
-        match &self.own_view {
+        match self.own_view.get_or_init(fazai_sandbox::own_view) {
             Ok(()) => "on".to_owned(),
             Err(why) => format!("off: {why}"),
         }
@@ -149,6 +147,12 @@ impl Acting {
             Passage::Granted(permit) => Ok(permit),
             Passage::Asked(..) => Err(GateError::from(ApprovalError::NobodyToAsk).into()),
         }
+    }
+
+    /// A permit for what the worker does of its own accord, with its own user's rights.
+    pub(crate) fn permit_own(&self, action: Action) -> Result<Permit, ActingFault> {
+        let own = User::Uid(rustix::process::getuid().as_raw());
+        self.permit_without_asking(own, action)
     }
 
     /// Reads the policy again. One with a mistake is refused whole, and the old one stays.
@@ -250,8 +254,4 @@ pub(crate) fn caller(user: User) -> Caller {
 /// policy asks about.
 fn administrators() -> Approvers {
     Approvers::Any(vec![policy::user(0), policy::own_user()])
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

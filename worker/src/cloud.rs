@@ -1,16 +1,19 @@
 //! The cloud of this worker: opened when it is first needed, and how the local model stands.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use fazai_cloud::documentation::Documentation;
+use fazai_cloud::redact::Counts;
 use fazai_cloud::route::{Against, Cause};
-use fazai_cloud::{Cloud, CloudError, KeySource, program};
+use fazai_cloud::{Cloud, CloudError, KeySource, Label, program};
 use fazai_protocol::ErrorCode;
+use fazai_tools::Action;
 use tokio::sync::watch;
 use tracing::{error, warn};
 
 use crate::config::{CloudSettings, Settings};
+use crate::lock::lock;
 
 /// Why the cloud can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -97,8 +100,16 @@ impl Clouds {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+/// What the gate is asked before text leaves: to whom, how confidential it is, and how much was
+/// taken out of it.
+pub(crate) fn send(provider: &str, label: Label, redacted: &Counts) -> Action {
+    let counts = redacted.iter();
+    let counts = counts.map(|(kind, count)| (kind.as_str().to_owned(), *count));
+    Action::SendToCloud {
+        provider: provider.to_owned(),
+        label: label.as_str().to_owned(),
+        redacted: counts.collect(),
+    }
 }
 
 /// The settings, and what this machine knows about itself that others need not know.

@@ -23,6 +23,7 @@ mod cloud;
 pub mod config;
 mod errors;
 mod live;
+mod lock;
 mod memory;
 mod modules;
 pub mod ops;

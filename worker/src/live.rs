@@ -1,11 +1,13 @@
 //! The requests that are being answered, so that one can be cancelled from another connection.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use fazai_models::job::UserId;
 use fazai_protocol::ActionId;
 use tokio_util::sync::CancellationToken;
+
+use crate::lock::lock;
 
 /// Who sends requests. One user can't touch another's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -58,7 +60,7 @@ struct State {
 
 impl LiveRequests {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// Adds a request until the guard is dropped. An empty id is never a key.

@@ -3,7 +3,7 @@
 mod remote;
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 #[cfg(feature = "candle")]
 use fazai_memory::embed::{Bert, BertOptions};
@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use self::remote::Remote;
 use crate::config::{MemorySettings, Settings};
 use crate::live::User;
+use crate::lock::lock;
 use crate::worker::Shared;
 
 /// The memory, opened when it is first needed.
@@ -47,7 +48,7 @@ impl Remembering {
 
     /// The memory. Blocks; one that can't be opened is tried again by the next who needs it.
     pub(crate) fn open(&self, shared: &Arc<Shared>) -> Result<Arc<Memory>, MemoryFault> {
-        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut opened = lock(&self.opened);
         if let Some(memory) = &*opened {
             return Ok(Arc::clone(memory));
         }
@@ -71,7 +72,7 @@ impl Remembering {
 
     /// Lets go of it, so that another worker can have it.
     pub(crate) fn close(&self) {
-        *self.opened.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *lock(&self.opened) = None;
     }
 }
 

@@ -7,7 +7,7 @@ mod commands;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use fazai_modhost::{
@@ -23,6 +23,7 @@ use self::commands::{BadSchema, Schemas};
 use crate::acting::ActingFault;
 use crate::config::{ModuleIsolation, ModuleSettings, ModuleTrust, Settings};
 use crate::live::User;
+use crate::lock::lock;
 use crate::process::module_launcher;
 
 pub(crate) use self::commands::{BadCall, Wanted};
@@ -489,8 +490,4 @@ fn limits(settings: &ModuleSettings) -> Limits {
         stream_bytes_max: settings.answer_bytes_max,
         ..Limits::default()
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -207,7 +207,7 @@ pub(crate) fn failed(action_id: ActionId, error: WireError) -> Done {
 }
 
 /// Now, in UTC.
-fn timestamp() -> String {
+pub(crate) fn timestamp() -> String {
     format!("{:.3}", Timestamp::now())
 }
 

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use crate::lock::lock;
 
 /// The places that are taken, by whose they are. One name has at most half of all, so that nobody
 /// keeps all of them.
@@ -33,7 +35,7 @@ impl<K> Default for Places<K> {
 
 impl<K> Places<K> {
     fn lock(&self) -> MutexGuard<'_, HashMap<K, usize>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -5,13 +5,14 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use fazai_tools::{Caller, Machine, OwnFiles, Policy, PolicyError, User};
 use rustix::process::{getgroups, getuid};
 
 use crate::config::{PolicySettings, Settings};
+use crate::lock::lock;
 
 /// Why a policy can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -93,7 +94,7 @@ pub fn user(uid: u32) -> Caller {
     type LookedUp = HashMap<u32, (Instant, Caller)>;
     // One request asks several times, and each look reads three files.
     static LOOKED_UP: LazyLock<Mutex<LookedUp>> = LazyLock::new(Mutex::default);
-    let known = || LOOKED_UP.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = || lock(&LOOKED_UP);
     let now = Instant::now();
     if let Some((at, caller)) = known().get(&uid)
         && now.duration_since(*at) < LOOKED_UP_AGE_MAX

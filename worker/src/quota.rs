@@ -1,12 +1,13 @@
 //! What one user may have: requests at once, and requests and tokens for each minute.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use fazai_protocol::Limits;
 
 use crate::live::User;
+use crate::lock::lock;
 
 /// Budgets are for so long.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -102,7 +103,7 @@ pub(crate) struct Permit {
 
 impl Quotas {
     fn lock(&self) -> MutexGuard<'_, HashMap<User, Account>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// Lets a request of the user begin.

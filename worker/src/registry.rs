@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use fazai_models::builtin;
@@ -22,6 +22,7 @@ use tracing::{error, info, warn};
 
 use crate::config::{ModelSettings, Settings};
 use crate::errors;
+use crate::lock::lock;
 
 /// Loads a model; the last argument is told the progress and says whether to go on. Programs
 /// that bring their own backends replace it.
@@ -84,10 +85,7 @@ impl LiveModel {
     }
 
     fn take_thread(&self) -> Option<EngineThread> {
-        self.thread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
+        lock(&self.thread).take()
     }
 }
 

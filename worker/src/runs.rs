@@ -9,12 +9,13 @@ mod journal;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
 
 pub(crate) use self::journal::{Entry, Journal, JournalFault, Kept, KeptStep, Stand};
 use crate::config::Settings;
+use crate::lock::lock;
 
 /// All runs.
 pub(crate) struct Runs {
@@ -120,8 +121,4 @@ impl Drop for Live {
     fn drop(&mut self) {
         lock(&self.live).remove(&self.id);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

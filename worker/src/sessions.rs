@@ -4,7 +4,7 @@
 //! meanwhile another request for it is told that it is busy.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use fazai_cloud::Label;
@@ -12,6 +12,7 @@ use fazai_models::chat::Turn;
 use fazai_protocol::Limits;
 
 use crate::live::User;
+use crate::lock::lock;
 
 /// A user's name for a conversation.
 type Key = (User, String);
@@ -52,7 +53,7 @@ pub struct Sessions(Arc<Mutex<HashMap<Key, Session>>>);
 
 impl Sessions {
     fn lock(&self) -> MutexGuard<'_, HashMap<Key, Session>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// Takes a session, new or known, for one request.

@@ -6,7 +6,7 @@ mod modules;
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use fazai_toolbox::{
     BuiltIn, Files, FilesOptions, Log, McpOptions, McpServer, Servers, Source, Toolbox,
@@ -20,6 +20,7 @@ pub(crate) use self::modules::tool_name;
 use crate::Worker;
 use crate::config::{Settings, ToolSettings};
 use crate::live::User;
+use crate::lock::lock;
 use crate::policy::is_ours_alone;
 
 /// What the tools of all users share.
@@ -83,7 +84,7 @@ fn servers(path: &Path) -> Vec<McpServer> {
 impl Tools {
     /// Has everything read again when it is next needed.
     pub(crate) fn reload(&self) {
-        *self.made.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *lock(&self.made) = None;
     }
 
     pub(crate) fn new(settings: watch::Receiver<Arc<Settings>>) -> Self {
@@ -97,7 +98,7 @@ impl Tools {
     /// when the settings have changed.
     fn sources(&self) -> Vec<Arc<dyn Source>> {
         let settings = Arc::clone(&self.settings.borrow());
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut made = lock(&self.made);
         let made = match &mut *made {
             Some(made) if made.settings == settings.tools => made,
             old => old.insert(Made::of(&settings.tools)),

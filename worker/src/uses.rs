@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
 use tracing::warn;
 
 use crate::config::Settings;
 use crate::live::User;
+use crate::lock::lock;
 
 const FILE: &str = "uses.json";
 
@@ -53,7 +54,7 @@ impl Uses {
 
     fn with<T>(&self, work: impl FnOnce(&Path, &mut Names) -> T) -> T {
         let path = self.settings.borrow().memory.dir.join(FILE);
-        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut read = lock(&self.read);
         if read.as_ref().is_none_or(|(of, _)| *of != path) {
             *read = None;
         }

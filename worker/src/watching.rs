@@ -30,7 +30,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -51,6 +51,7 @@ use self::record::Record;
 pub use self::sources::{Source, SourceFault, Sources, Tables};
 use self::store::Store;
 use crate::config::{Settings, WatchSettings};
+use crate::lock::lock;
 use crate::worker::Shared;
 
 /// Why the watch does not work.
@@ -336,8 +337,4 @@ impl Drop for Pipeline {
     fn drop(&mut self) {
         self.signals.stop.store(true, Ordering::Release);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -44,7 +44,8 @@ pub struct Finished {
     pub provenance: Provenance,
     /// How many tokens it took, failed tries of the same answer included.
     pub usage: Usage,
-    /// What it cost, in billionths of a dollar; none: there is no price.
+    /// What it cost, in billionths of a dollar, failed tries included, also of others; none: there is
+    /// no price.
     pub nanos: Option<u64>,
     /// Why it ended; none: it was interrupted.
     pub finish: Option<Finish>,
@@ -86,6 +87,8 @@ pub(crate) struct Live {
     pub(crate) waiting: VecDeque<Piece>,
     /// Where the answer is kept when it is whole, and its text until now.
     pub(crate) keep: Option<(Arc<Mutex<Cache>>, CacheKey, String)>,
+    /// What failed tries at the same provider cost.
+    pub(crate) nanos_before: u64,
     pub(crate) over: bool,
     /// What interrupted it.
     pub(crate) failed: Option<Failure>,
@@ -142,7 +145,13 @@ impl Answer {
     #[must_use]
     pub fn finished(&self) -> Finished {
         match &self.body {
-            Body::Live(live) => live.finished(),
+            Body::Live(live) => {
+                let mut finished = live.finished();
+                let others = self.failures.iter().map(|failure| failure.nanos);
+                let before = others.fold(live.nanos_before, u64::saturating_add);
+                finished.nanos = finished.nanos.map(|nanos| nanos.saturating_add(before));
+                finished
+            }
             Body::Whole { finished, .. } => finished.clone(),
         }
     }
@@ -269,7 +278,7 @@ impl Live {
         }
     }
 
-    fn amount(&self) -> Amount {
+    pub(crate) fn amount(&self) -> Amount {
         let usage = self.usage();
         Amount {
             tokens: usage.input_tokens.saturating_add(usage.output_tokens),

@@ -8,7 +8,7 @@ use url::Url;
 
 use crate::endpoint::Provider;
 use crate::error::{CloudError, Failure, FailureKind};
-use crate::keys::KeySource;
+use crate::keys::{Key, KeySource};
 use crate::provider::Kind;
 use crate::redact::{Counts, Redactor, Rules};
 use crate::request::{Message, Request, Role};
@@ -94,41 +94,24 @@ impl Documentation {
     /// # Errors
     /// [`Failure`] if the server can't be asked or gives no answer that can be read.
     pub async fn search(&self, query: &Query) -> Result<Vec<Passage>, Failure> {
-        let mut entered = self.server.enter()?;
-        let found = match tokio::time::timeout(TIME_MAX, self.get(query)).await {
-            Ok(found) => found,
-            Err(_) => {
-                let why = format!("no answer within {} s", TIME_MAX.as_secs());
-                Err(Failure::new(NAME, FailureKind::SlowFirstToken, why))
-            }
-        };
-        match &found {
-            Ok(_) => entered.succeeded(),
-            Err(failure) => entered.failed(failure),
-        }
-        found
+        let asked = self.server.once(TIME_MAX, |key| self.get(query, key));
+        asked.await
     }
 
-    async fn get(&self, query: &Query) -> Result<Vec<Passage>, Failure> {
+    async fn get(&self, query: &Query, key: Option<Key>) -> Result<Vec<Passage>, Failure> {
         let settings = &self.server.settings;
-        let picked = self.server.pick().await?;
         let mut url: Url = settings.base_url.clone();
         let path = format!("{}/v3/search", url.path().trim_end_matches('/'));
         url.set_path(&path);
         url.query_pairs_mut()
             .append_pair("query", &query.text)
             .append_pair("type", "json");
-        let key = picked.as_ref().map(|picked| &picked.key);
-        let got = (self.server.http).get(settings, url, key, ANSWER_BYTES_MAX);
+        let got = (self.server.http).get(settings, url, key.as_ref(), ANSWER_BYTES_MAX);
         let body = match got.await {
             Ok(body) => body,
             // The server's word for an empty answer.
             Err(failure) if failure.kind == FailureKind::NotFound => return Ok(Vec::new()),
-            Err(failure) => {
-                // A key that rests is not tried again at once.
-                let _ = self.server.pause(&failure, picked.as_ref(), 1);
-                return Err(failure);
-            }
+            Err(failure) => return Err(failure),
         };
         let answer: Answer = serde_json::from_slice(&body).map_err(|fault| {
             let why = format!("its answer can't be read: {fault}");

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::endpoint::Provider;
 use crate::error::{CloudError, Failure, FailureKind};
-use crate::keys::KeySource;
+use crate::keys::{Key, KeySource};
 use crate::provider::{Kind, join};
 use crate::redact::{Redactor, Rules};
 use crate::settings::ProviderSettings;
@@ -79,24 +79,12 @@ impl Embeddings {
     /// # Errors
     /// [`Failure`] if the server can't be asked or its answer is not what was asked for.
     pub async fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, Failure> {
-        let mut entered = self.server.enter()?;
-        let embedded = match tokio::time::timeout(TIME_MAX, self.post(texts)).await {
-            Ok(embedded) => embedded,
-            Err(_) => {
-                let why = format!("no answer within {} s", TIME_MAX.as_secs());
-                Err(Failure::new(NAME, FailureKind::SlowFirstToken, why))
-            }
-        };
-        match &embedded {
-            Ok(_) => entered.succeeded(),
-            Err(failure) => entered.failed(failure),
-        }
-        embedded
+        let asked = self.server.once(TIME_MAX, |key| self.post(texts, key));
+        asked.await
     }
 
-    async fn post(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, Failure> {
+    async fn post(&self, texts: &[&str], key: Option<Key>) -> Result<Vec<Vec<f32>>, Failure> {
         let settings = &self.server.settings;
-        let picked = self.server.pick().await?;
         let clean = |text: &&str| match self.is_loopback() {
             true => (*text).to_owned(),
             false => self.redactor.scrub(text),
@@ -108,18 +96,10 @@ impl Embeddings {
             _ => &["embeddings"],
         };
         let url = join(&settings.base_url, path.iter().copied());
-        let key = picked.as_ref().map(|picked| &picked.key);
         let bytes_max = REST_BYTES_MAX + texts.len() * self.dimensions * NUMBER_BYTES_MAX;
-        let posted = (self.server.http).post_json(settings, url, &body, key, bytes_max);
-        let answer = match posted.await {
-            Ok(answer) => answer,
-            Err(failure) => {
-                // A key that rests is not tried again at once.
-                let _ = self.server.pause(&failure, picked.as_ref(), 1);
-                return Err(failure);
-            }
-        };
-        vectors(&answer, texts.len(), self.dimensions)
+        let http = &self.server.http;
+        let posted = http.post_json(settings, url, &body, key.as_ref(), bytes_max);
+        vectors(&posted.await?, texts.len(), self.dimensions)
             .map_err(|why| Failure::new(NAME, FailureKind::Malformed, why))
     }
 }

@@ -28,6 +28,7 @@ const UNAUTHORIZED_REST: Duration = Duration::from_secs(60);
 const RATE_LIMITED_REST: Duration = Duration::from_secs(20);
 /// The first pause before another try; it doubles, and chance makes it up to a half longer or shorter.
 const BACKOFF: Duration = Duration::from_millis(200);
+
 impl Provider {
     pub(crate) fn new(settings: &ProviderSettings) -> Result<Self, CloudError> {
         Ok(Self {
@@ -58,6 +59,7 @@ impl Provider {
         }
     }
 
+    /// A try, if the breaker lets one through.
     pub(crate) fn enter(&self) -> Result<Entered<'_>, Failure> {
         let now = Instant::now();
         match lock(&self.breaker).enter(now) {
@@ -111,6 +113,34 @@ impl Provider {
                 retry_after: Some(left),
                 ..fail(format!("all its keys rest for {} s", left.as_secs().max(1)))
             })
+    }
+
+    /// Asks once for something that comes whole, with one of its keys, within a time.
+    pub(crate) async fn once<T, F: Future<Output = Result<T, Failure>>>(
+        &self,
+        time_max: Duration,
+        ask: impl FnOnce(Option<Key>) -> F,
+    ) -> Result<T, Failure> {
+        let mut entered = self.enter()?;
+        let asking = async {
+            let picked = self.pick().await?;
+            let key = picked.as_ref().map(|picked| picked.key.clone());
+            ask(key).await.inspect_err(|failure| {
+                // A key that rests is not tried again at once.
+                let _ = self.pause(failure, picked.as_ref(), 1);
+            })
+        };
+        let asked = tokio::time::timeout(time_max, asking).await;
+        let answer = asked.unwrap_or_else(|_| {
+            let why = format!("no answer within {} s", time_max.as_secs());
+            let name = &self.settings.name;
+            Err(Failure::new(name, FailureKind::SlowFirstToken, why))
+        });
+        match &answer {
+            Ok(_) => entered.succeeded(),
+            Err(failure) => entered.failed(failure),
+        }
+        answer
     }
 
     /// How long to wait before another try; none: another try is of no use.

@@ -41,6 +41,8 @@ pub struct Failure {
     pub message: String,
     /// When it may work again, if that is known.
     pub retry_after: Option<Duration>,
+    /// What it cost all the same, in billionths of a dollar, as far as prices are known.
+    pub nanos: u64,
 }
 
 /// What kind of failure it is.
@@ -89,13 +91,14 @@ pub enum FailureKind {
 }
 
 impl Failure {
-    /// A failure without a time to come back.
+    /// A failure without a time to come back, which cost nothing.
     pub(crate) fn new(provider: &str, kind: FailureKind, message: impl Into<String>) -> Self {
         Self {
             provider: provider.to_owned(),
             kind,
             message: message.into(),
             retry_after: None,
+            nanos: 0,
         }
     }
 }

@@ -4,15 +4,14 @@
 //! no `Display`. What the HTTP library copies into its buffers is beyond that.
 
 use std::fmt;
-use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
 
-use crate::error::{CloudError, io};
-use crate::program::{self, read_text};
+use crate::error::CloudError;
+use crate::program::{self, read_file};
 
 /// A key for a provider.
 #[derive(Clone, PartialEq, Eq)]
@@ -140,23 +139,17 @@ impl KeySource {
 }
 
 fn file(path: &Path) -> Result<Zeroizing<String>, CloudError> {
-    let what = || format!("the key file {}", path.display());
-    let file = std::fs::File::open(path).map_err(io(what()))?;
-    let meta = file.metadata().map_err(io(what()))?;
+    let what = format!("the key file {}", path.display());
+    let (meta, text) = read_file(path, SOURCE_BYTES_MAX, &what)?;
     // Not the directory of credentials: systemd makes it readable for the service alone.
     if meta.permissions().mode() & 0o007 != 0 {
         let why = format!(
-            "{} can be read or changed by everybody; `chmod o= {}`",
-            what(),
+            "{what} can be read or changed by everybody; `chmod o= {}`",
             path.display()
         );
         return Err(CloudError::Settings(why));
     }
-    text(file, &what())
-}
-
-fn text(from: impl Read, what: &str) -> Result<Zeroizing<String>, CloudError> {
-    read_text(from, SOURCE_BYTES_MAX, what)
+    Ok(text)
 }
 
 /// What a program writes. It is ended if it takes too long.

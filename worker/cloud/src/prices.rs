@@ -17,7 +17,8 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::error::{CloudError, io};
+use crate::error::CloudError;
+use crate::program::read_file;
 use crate::request::Usage;
 
 /// What tokens cost. Money is counted in billionths of a dollar, in whole numbers.
@@ -64,7 +65,7 @@ impl Prices {
     /// [`CloudError`] with the file and what is wrong in it.
     pub fn load(path: &Path) -> Result<Self, CloudError> {
         let what = format!("the prices in {}", path.display());
-        let text = std::fs::read_to_string(path).map_err(io(&*what))?;
+        let (_, text) = read_file(path, FILE_BYTES_MAX, &what)?;
         Self::parse(&text).map_err(|fault| CloudError::Settings(format!("{what}: {fault}")))
     }
 
@@ -74,9 +75,6 @@ impl Prices {
     /// [`CloudError::Settings`] with what is wrong.
     pub fn parse(text: &str) -> Result<Self, CloudError> {
         let wrong = |why: String| CloudError::Settings(why);
-        if text.len() > FILE_BYTES_MAX {
-            return Err(wrong("it is larger than 1 MiB".to_owned()));
-        }
         let file: File = toml::from_str(text).map_err(|fault| wrong(fault.to_string()))?;
         let price = |entry: Entry| {
             let Entry {

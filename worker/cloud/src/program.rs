@@ -1,7 +1,9 @@
 //! Programs that the settings name: one that writes keys, one that says whether a GPU is free.
 
+use std::fs::{File, Metadata};
 use std::io::Read;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -86,6 +88,20 @@ fn end_group(group: u32) {
     kill.args(["-c", &format!("kill -9 -{group}")]);
     // Nothing may be left of it.
     let _ = kill.stdin(Stdio::null()).stderr(Stdio::null()).status();
+}
+
+/// The text of a file of limited length. A pipe would be waited for, and is none.
+pub(crate) fn read_file(
+    path: &Path,
+    bytes_max: usize,
+    what: &str,
+) -> Result<(Metadata, Zeroizing<String>), CloudError> {
+    let meta = std::fs::metadata(path).map_err(io(what))?;
+    if !meta.is_file() {
+        return Err(CloudError::Settings(format!("{what} is no plain file")));
+    }
+    let file = File::open(path).map_err(io(what))?;
+    Ok((meta, read_text(file, bytes_max, what)?))
 }
 
 /// A text of limited length.

@@ -147,6 +147,19 @@ fn each_text(request: &mut Request, change: &mut impl FnMut(&str) -> String) {
 }
 
 impl Kind {
+    /// Its name in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Key => "key",
+            Self::Email => "email",
+            Self::Ip => "ip",
+            Self::Host => "host",
+            Self::User => "user",
+            Self::Custom => "custom",
+        }
+    }
+
     fn word(self) -> &'static str {
         match self {
             Self::Key => "KEY",

@@ -7,8 +7,9 @@ use url::Url;
 use crate::budget::Limits;
 use crate::error::CloudError;
 use crate::keys::KeySource;
+use crate::prices::Prices;
 use crate::provider::Kind;
-use crate::redact::Rules as RedactRules;
+use crate::redact::{Redactor, Rules as RedactRules};
 use crate::request::Label;
 use crate::route::Causes;
 
@@ -35,6 +36,25 @@ pub struct Settings {
     pub cache_bytes_max: usize,
     /// For how long.
     pub cache_age_s_max: u64,
+}
+
+impl Settings {
+    /// What of it would keep requests from being answered: providers, rules, and the files of prices
+    /// and keys. Blocks.
+    #[must_use]
+    pub fn problems(&self) -> Vec<CloudError> {
+        let providers = self.providers.iter();
+        let checked = providers.clone().filter_map(|one| one.check().err());
+        // Of other sources only the worker itself knows what it will find.
+        let files = providers
+            .flat_map(|one| &one.keys)
+            .filter(|source| matches!(source, KeySource::File(_)))
+            .filter_map(|source| source.read().err());
+        let prices = self.prices.iter();
+        let prices = prices.filter_map(|path| Prices::load(path).err());
+        let rules = Redactor::new(&self.redact).err();
+        checked.chain(files).chain(prices).chain(rules).collect()
+    }
 }
 
 /// Somebody who answers.

@@ -10,7 +10,7 @@ use fazai_cloud::route::Causes;
 use fazai_cloud::settings::Times;
 use fazai_cloud::{Key, KeySource, Label, ProviderSettings};
 
-use super::keys::{number, on_off, path};
+use super::keys::{number, on_off, parts, path};
 
 /// Whether requests may go to others, to whom, and for how much.
 #[derive(Debug, Clone, PartialEq)]
@@ -269,11 +269,7 @@ pub(super) fn words(text: &str) -> Result<Vec<String>, String> {
 
 /// Names with commas between them.
 pub(super) fn names(text: &str) -> Vec<String> {
-    let names = text
-        .split(',')
-        .map(str::trim)
-        .filter(|name| !name.is_empty());
-    names.map(str::to_owned).collect()
+    parts(text).map(str::to_owned).collect()
 }
 
 /// Patterns from a file, one for each line.

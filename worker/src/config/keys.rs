@@ -75,6 +75,23 @@ fn optional(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
+/// A file, or none.
+fn file(text: &str) -> Result<Option<PathBuf>, String> {
+    (!text.is_empty()).then(|| path(text)).transpose()
+}
+
+fn show_file(path: Option<&PathBuf>) -> String {
+    path.map(|path| path.display().to_string())
+        .unwrap_or_default()
+}
+
+/// What stands between commas.
+pub(super) fn parts(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+}
+
 fn show_option(value: Option<&String>) -> String {
     value.cloned().unwrap_or_default()
 }
@@ -226,7 +243,7 @@ keys! {
         "server_tls", "on or off: whether that server speaks TLS.":
             |s, v| s.memory.server_tls = on_off(v)?, show_on_off(s.memory.server_tls);
         "server_key_file", "A file with the key that the server wants; empty: none.":
-            |s, v| s.memory.server_key_file = optional(v).map(|v| path(&v)).transpose()?, show_option(s.memory.server_key_file.as_ref().map(|path| path.display().to_string()).as_ref());
+            |s, v| s.memory.server_key_file = file(v)?, show_file(s.memory.server_key_file.as_ref());
         "records_max", "The most records of a collection.":
             |s, v| s.memory.records_max = number(v, 1, 100_000_000)?, s.memory.records_max;
         "embedding_model", "The directory of a sentence-transformers model such as all-MiniLM-L6-v2, by which records are found by meaning too; empty: `minilm` in [model] dir, if it is there, and otherwise words alone.":
@@ -240,7 +257,7 @@ keys! {
         "embedding_server_dimensions", "How many numbers a vector of it has.":
             |s, v| s.memory.embedding_server.dimensions = number(v, 1, 8192)?, s.memory.embedding_server.dimensions;
         "embedding_server_key_file", "A file with its key; empty: none.":
-            |s, v| { s.memory.embedding_server.key_file = optional(v).map(|v| path(&v)).transpose()?; s.files.extend(s.memory.embedding_server.key_file.clone()); }, s.memory.embedding_server.key_file.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+            |s, v| { s.memory.embedding_server.key_file = file(v)?; s.files.extend(s.memory.embedding_server.key_file.clone()); }, show_file(s.memory.embedding_server.key_file.as_ref());
         "bytes_high", "From which size of all records `fazai kb gc` removes those of least use.":
             |s, v| s.memory.bytes_high = bytes(v)?, s.memory.bytes_high;
         "bytes_low", "Down to which size it does.":
@@ -264,7 +281,7 @@ keys! {
         "causes", "Why requests may leave, with commas.":
             |s, v| s.cloud.causes = Causes::parse(v)?, s.cloud.causes;
         "prices", "A table of prices (worker/cloud/prices.example.toml); empty: unknown.":
-            |s, v| { s.cloud.prices = optional(v).map(|v| path(&v)).transpose()?; s.files.extend(s.cloud.prices.clone()); }, s.cloud.prices.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+            |s, v| { s.cloud.prices = file(v)?; s.files.extend(s.cloud.prices.clone()); }, show_file(s.cloud.prices.as_ref());
         "budget_dir", "Where it is kept what was spent.":
             |s, v| s.cloud.budget_dir = path(v)?, s.cloud.budget_dir.display();
         "request_tokens_max", "What one request may take, in tokens both ways; 0: no limit.":
@@ -295,7 +312,7 @@ keys! {
             |s, v| s.cloud.redact.users = cloud::names(v), s.cloud.redact.users.join(",");
         "redact_patterns_file", "A file of regular expressions to take out, one for each line; empty: none.":
             |s, v| {
-                let file = optional(v).map(|v| path(&v)).transpose()?;
+                let file = file(v)?;
                 s.cloud.redact.patterns = file.as_deref().map_or(Ok(Vec::new()), cloud::patterns)?;
                 s.files.extend(file);
             }, "";
@@ -308,7 +325,7 @@ keys! {
         "documentation_url", "Where `research` with `documentation` looks things up, such as https://context7.com/api; empty: nowhere.":
             |s, v| s.cloud.documentation_url = optional(v), s.cloud.documentation_url.as_deref().unwrap_or_default();
         "documentation_key_file", "A file with the key for that; empty: none.":
-            |s, v| { s.cloud.documentation_key_file = optional(v).map(|v| path(&v)).transpose()?; s.files.extend(s.cloud.documentation_key_file.clone()); }, s.cloud.documentation_key_file.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+            |s, v| { s.cloud.documentation_key_file = file(v)?; s.files.extend(s.cloud.documentation_key_file.clone()); }, show_file(s.cloud.documentation_key_file.as_ref());
         "gpu_probe", "A command that fails while others have the GPU, so that requests leave; empty: none.":
             |s, v| s.cloud.gpu_probe = cloud::words(v)?, shlex::try_join(s.cloud.gpu_probe.iter().map(String::as_str)).unwrap_or_default();
         "low_memory_bytes", "With less memory free than this, requests leave; 0: never for that.":
@@ -328,13 +345,13 @@ keys! {
         "state_dir", "Where positions in files, incidents and blocks are kept.":
             |s, v| s.watch.state_dir = path(v)?, s.watch.state_dir.display();
         "rules", "A TOML file of rules for actions; empty: the built-in ones (worker/watch/src/rules.toml).":
-            |s, v| s.watch.rules = watch::file(v)?, watch::show_file(s.watch.rules.as_ref());
+            |s, v| s.watch.rules = file(v)?, show_file(s.watch.rules.as_ref());
         "signatures", "A TOML file of signatures of attacks in requests; empty: the built-in ones.":
-            |s, v| s.watch.signatures = watch::file(v)?, watch::show_file(s.watch.signatures.as_ref());
+            |s, v| s.watch.signatures = file(v)?, show_file(s.watch.signatures.as_ref());
         "thresholds", "A TOML file that says when counters speak up; empty: the built-in ones.":
-            |s, v| s.watch.thresholds = watch::file(v)?, watch::show_file(s.watch.thresholds.as_ref());
+            |s, v| s.watch.thresholds = file(v)?, show_file(s.watch.thresholds.as_ref());
         "mapping", "A TOML file that says where JSON of other tools has its fields; empty: by the usual names.":
-            |s, v| s.watch.mapping = watch::file(v)?, watch::show_file(s.watch.mapping.as_ref());
+            |s, v| s.watch.mapping = file(v)?, show_file(s.watch.mapping.as_ref());
         "enforce", "off (dry run: it is said what would be blocked), nft (the firewall of the kernel), or deny_file PATH (a file of `deny ADDRESS;` lines for nginx); the policy has to allow each block (block_address).":
             |s, v| s.watch.enforce = watch::enforce(v)?, watch::show_enforce(&s.watch.enforce);
         "allow", "Addresses and networks that are never blocked, with commas, beside private ones, this machine's own, its gateways, DNS servers and SSH peers.":

@@ -106,28 +106,12 @@ impl WatchSettings {
     }
 }
 
-fn parts(text: &str) -> impl Iterator<Item = &str> {
-    text.split(',')
-        .map(str::trim)
-        .filter(|part| !part.is_empty())
-}
-
 pub(super) fn paths(text: &str) -> Result<Vec<PathBuf>, String> {
-    parts(text).map(keys::path).collect()
+    keys::parts(text).map(keys::path).collect()
 }
 
 pub(super) fn show_paths(paths: &[PathBuf]) -> String {
     join(paths.iter().map(|path| path.display().to_string()))
-}
-
-/// A file, or none.
-pub(super) fn file(text: &str) -> Result<Option<PathBuf>, String> {
-    (!text.is_empty()).then(|| keys::path(text)).transpose()
-}
-
-pub(super) fn show_file(path: Option<&PathBuf>) -> String {
-    path.map(|path| path.display().to_string())
-        .unwrap_or_default()
 }
 
 /// Syslog has no password, so that only this machine may be listened on.
@@ -137,7 +121,7 @@ pub(super) fn local(text: &str) -> Result<Vec<SocketAddr>, String> {
         let address = address.filter(|address| address.ip().to_canonical().is_loopback());
         address.ok_or("addresses of this machine are needed, such as 127.0.0.1:5514".to_owned())
     };
-    parts(text).map(address).collect()
+    keys::parts(text).map(address).collect()
 }
 
 pub(super) fn nets(text: &str) -> Result<Vec<IpNet>, String> {
@@ -145,7 +129,7 @@ pub(super) fn nets(text: &str) -> Result<Vec<IpNet>, String> {
         let net = fazai_watch::enforce::net(part);
         net.ok_or("addresses or networks are needed, such as 192.0.2.7 or 2001:db8::/32".to_owned())
     };
-    parts(text).map(net).collect()
+    keys::parts(text).map(net).collect()
 }
 
 pub(super) fn show<T: ToString>(values: &[T]) -> String {

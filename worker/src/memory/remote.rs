@@ -1,21 +1,19 @@
 //! An embedding model at a server.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
 use fazai_cloud::embeddings::{Embeddings, NAME};
+use fazai_cloud::redact::Counts;
 use fazai_cloud::{KeySource, Label};
 use fazai_memory::Embedder;
 use fazai_memory::embed::{EmbedError, EmbedKind};
-use fazai_tools::{Action, Outcome};
-use rustix::process::getuid;
+use fazai_tools::Outcome;
 use tokio::runtime::Handle;
 use tracing::warn;
 
 use super::MemoryFault;
 use crate::cloud;
 use crate::config::Settings;
-use crate::live::User;
 use crate::worker::Shared;
 
 /// The server, and the gate that texts pass on their way there.
@@ -54,13 +52,8 @@ impl Remote {
             return work();
         }
         let shared = self.shared.upgrade().ok_or("the worker is stopping")?;
-        let action = Action::SendToCloud {
-            provider: NAME.to_owned(),
-            label: Label::Internal.as_str().to_owned(),
-            redacted: BTreeMap::new(),
-        };
-        let own = User::Uid(getuid().as_raw());
-        let permit = shared.acting.permit_without_asking(own, action);
+        let action = cloud::send(NAME, Label::Internal, &Counts::new());
+        let permit = shared.acting.permit_own(action);
         let permit = permit.map_err(|fault| fault.to_string())?;
         let done = work();
         let recorded = permit.finish(Outcome::of(&done));

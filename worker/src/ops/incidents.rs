@@ -11,7 +11,7 @@ use super::{Context, kb};
 use crate::errors;
 use crate::memory;
 use crate::watching::WatchFault;
-use crate::watching::record::{Closed, Record, now};
+use crate::watching::record::{Closed, Record};
 
 /// Incidents of one list, if nothing else is wished.
 const LIST: u64 = 100;
@@ -103,7 +103,7 @@ async fn close(context: &Context, text: &str, params: &IncidentsParams) -> Resul
     let record = find(context, text).await?;
     let closed = Closed {
         by: context.user.to_string(),
-        time: now(),
+        time: super::timestamp(),
         false_positive: params.false_positive,
         note,
     };

@@ -1,8 +1,10 @@
 //! Text on its way from a thread that may not wait for the client to the task that does.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
+
+use crate::lock::lock;
 
 /// What was said and not yet taken. Small pieces become one: it takes no more memory than its text,
 /// which whoever says it bounds.
@@ -28,7 +30,7 @@ pub(super) fn pieces() -> (Speaker, Listener) {
 
 impl Speaker {
     pub(super) fn say(&self, text: &str) {
-        let mut waiting = self.0.text.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = lock(&self.0.text);
         waiting.push_str(text);
         self.0.more.notify_one();
     }
@@ -49,7 +51,7 @@ impl Listener {
 
     /// What was said until now.
     pub(super) fn rest(&self) -> String {
-        let mut waiting = self.0.text.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = lock(&self.0.text);
         std::mem::take(&mut *waiting)
     }
 }

@@ -1,6 +1,6 @@
 //! `tool`: a call of a tool, past the gate.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use fazai_protocol::{
@@ -18,6 +18,7 @@ use super::pieces::{Speaker, pieces};
 use super::shell::{how, launcher};
 use super::work::{Hear, Work};
 use crate::errors;
+use crate::lock::lock;
 use crate::toolbox::AutoTool;
 
 /// How long a tool that was stopped is waited for: longer than a command is given to end.
@@ -227,7 +228,7 @@ impl ToolHost {
     fn remember(&self, admitted: Result<Permit, WireError>) -> Result<Permit, ToolError> {
         admitted.map_err(|error| {
             let refusal = ToolError::Refused(error.message.clone());
-            let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut refused = lock(&self.refused);
             *refused = Some(error);
             refusal
         })
@@ -241,7 +242,7 @@ impl ToolHost {
 
     /// Why a tool gave no answer, as the client is told.
     pub(super) fn explain(&self, name: &str, fault: &ToolError) -> WireError {
-        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let refused = lock(&self.refused);
         match (fault, &*refused) {
             (ToolError::Refused(_), Some(error)) => error.clone(),
             _ => errors::from_tool(name, fault),

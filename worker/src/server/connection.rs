@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use fazai_protocol::{
@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{Peer, Stream};
 use crate::Worker;
+use crate::lock::lock;
 use crate::ops::{self, Context, failed};
 use crate::outgoing::{self, Outgoing};
 
@@ -84,7 +85,7 @@ struct InFlightState {
 
 impl InFlight {
     fn lock(&self) -> MutexGuard<'_, InFlightState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     fn enter(&self, id: &ActionId, most: usize) -> Result<(), WireError> {

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use fazai_tools::{Action, Outcome, Permit};
 use fazai_watch::action::{self, Proposal, Rules};
@@ -18,7 +18,7 @@ use super::record::Did;
 use super::wall::{DenyFile, Program, Wall};
 use crate::acting::Acting;
 use crate::config::{Enforce, WatchSettings};
-use crate::live::User;
+use crate::lock::lock;
 
 /// The allow-list follows the machine, whose peers and addresses change, so often, in seconds.
 const ALLOW_EVERY_S: i64 = 30;
@@ -86,7 +86,7 @@ impl Blocks {
 
     /// The state with an allow-list that is not old.
     fn lock(&self, now: Timestamp) -> MutexGuard<'_, State> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
         if state.allowed.plus_s(ALLOW_EVERY_S) <= now || now < state.allowed {
             state.allowed = now;
             match state.enforcer.allow(allow_list(&self.allow), now) {
@@ -133,12 +133,8 @@ impl Blocks {
         if self.is_dry_run() {
             return Did::new(&proposal.action, rule, true);
         }
-        let own = User::Uid(rustix::process::getuid().as_raw());
-        let permit = typed(&proposal.action).map(|typed| {
-            acting
-                .permit_without_asking(own, typed)
-                .map_err(|fault| fault.to_string())
-        });
+        let permit = typed(&proposal.action)
+            .map(|typed| acting.permit_own(typed).map_err(|fault| fault.to_string()));
         let done = match permit {
             Some(Ok(permit)) => recorded(permit, || {
                 let incident = incident.to_string();

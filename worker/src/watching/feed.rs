@@ -2,11 +2,12 @@
 //! oldest gone, and is told how many.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::watch;
 
 use super::record::Record;
+use crate::lock::lock;
 
 /// Judgements that are kept for those who come late.
 pub(crate) const RING_MAX: usize = 1_000;
@@ -40,7 +41,7 @@ impl Feed {
     }
 
     fn ring(&self) -> MutexGuard<'_, VecDeque<Arc<Record>>> {
-        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.ring)
     }
 
     /// Adds judgements, in the order of their numbers.

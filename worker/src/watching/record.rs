@@ -123,7 +123,7 @@ impl Record {
         Self {
             id: incident.id.0,
             seq: 0,
-            time: now(),
+            time: crate::ops::timestamp(),
             severity: verdict.severity,
             category: verdict.category,
             confidence: heard.and_then(|answer| answer.confidence),
@@ -223,11 +223,6 @@ fn by_rules(incident: &Incident) -> String {
     let rules = incident.rules.iter().take(3);
     let rules = rules.map(|rule| format!("{} ({})", rule.rule, rule.count));
     rules.collect::<Vec<String>>().join(", ")
-}
-
-/// Now, in UTC.
-pub(crate) fn now() -> String {
-    format!("{:.3}", jiff::Timestamp::now())
 }
 
 /// A severity as the wire has it.

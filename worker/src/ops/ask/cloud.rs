@@ -3,10 +3,10 @@
 mod passed;
 mod stream;
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use fazai_cloud::redact::Counts;
 use fazai_cloud::route::{self, Against, Asked, Cause, Decision, Route, Rules, Trouble};
 use fazai_cloud::{Cloud, Label, Message, Request, Who};
 use fazai_models::chat::{Speaker, Turn};
@@ -22,7 +22,7 @@ use self::stream::Streaming;
 use super::super::{Context, HEARTBEAT};
 use super::valid::ValidAsk;
 use crate::acting::Acting;
-use crate::cloud::{CloudFault, low_memory};
+use crate::cloud::{CloudFault, low_memory, send};
 use crate::errors;
 use crate::live::User;
 use crate::registry::ModelState;
@@ -75,7 +75,7 @@ pub(super) async fn route(
         let cloud = shared.cloud.open()?;
         let mut candidates = cloud.candidates(&request, &user.to_string());
         for candidate in candidates.iter_mut().filter(|c| c.trouble.is_none()) {
-            let action = send(&candidate.name, label, BTreeMap::new());
+            let action = send(&candidate.name, label, &Counts::new());
             candidate.trouble = forbidden(&shared.acting, user, &action);
         }
         Ok::<_, CloudFault>((cloud, request, candidates))
@@ -117,14 +117,6 @@ fn forbidden(acting: &Acting, user: User, action: &Action) -> Option<Trouble> {
         }
         Ok(_) => None,
         Err(fault) => Some(Trouble::Policy(fault.to_string())),
-    }
-}
-
-fn send(provider: &str, label: Label, redacted: BTreeMap<String, usize>) -> Action {
-    Action::SendToCloud {
-        provider: provider.to_owned(),
-        label: label.as_str().to_owned(),
-        redacted,
     }
 }
 
@@ -243,8 +235,8 @@ impl Leaving {
             let error = WireError::new(ErrorCode::Internal, "no provider was chosen");
             return Ended::failed(context, error);
         };
-        if ask.stream {
-            let line = protocol::Route {
+        let route = ask.stream.then(|| {
+            Line::Route(protocol::Route {
                 action_id: context.action_id.clone(),
                 result: format!(
                     "it leaves for {}, because of {}",
@@ -254,14 +246,14 @@ impl Leaving {
                 providers: providers.to_vec(),
                 cause: cause.as_str().to_owned(),
                 reasons: self.route.reasons.clone(),
-            };
-            context.outgoing.send(Line::Route(line)).await;
-        }
+            })
+        });
         let passed = Passed {
             context,
             session: ask.session.clone(),
             label: self.label,
             stream: ask.stream,
+            route: Mutex::new(route),
             permits: Mutex::default(),
         };
         let user = context.user.to_string();

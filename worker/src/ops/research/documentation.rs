@@ -1,17 +1,17 @@
 //! Documentation from elsewhere, behind what is remembered.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fazai_cloud::Label;
-use fazai_cloud::documentation::{self, Query};
+use fazai_cloud::documentation;
 use fazai_protocol::WireError;
-use fazai_tools::{Action, Outcome};
+use fazai_tools::Outcome;
 use serde_json::{Value, json};
 
 use super::super::admit::admit;
 use super::super::passages::Passage;
 use super::super::{Context, panicked};
+use crate::cloud::send;
 
 /// What fits to the question. A server that is slow, away or not allowed is a warning.
 pub(super) async fn search(
@@ -46,7 +46,8 @@ async fn look_up(context: &Context, question: &str) -> Result<Vec<documentation:
     let opened = opening.map_err(|_| Fault::Over(panicked("the documentation")))?;
     let place = opened.map_err(|fault| Fault::Missed(fault.to_string()))?;
     let query = place.query(question);
-    let permit = admit(context, None, send(&query), true).await;
+    let leaving = send(documentation::NAME, Label::Internal, &query.redacted);
+    let permit = admit(context, None, leaving, true).await;
     let permit = permit.map_err(|error| Fault::Missed(error.message))?;
     let found = tokio::select! {
         found = place.search(&query) => found,
@@ -56,17 +57,6 @@ async fn look_up(context: &Context, question: &str) -> Result<Vec<documentation:
     let recorded = context.act(move || Ok(permit.finish(outcome)?)).await;
     recorded.map_err(Fault::Over)?;
     found.map_err(|failure| Fault::Missed(failure.to_string()))
-}
-
-fn send(query: &Query) -> Action {
-    let counts = query.redacted.iter();
-    let name = |kind: &fazai_cloud::redact::Kind| json!(kind).as_str().unwrap_or_default().into();
-    let redacted: BTreeMap<String, usize> = counts.map(|(kind, n)| (name(kind), *n)).collect();
-    Action::SendToCloud {
-        provider: documentation::NAME.to_owned(),
-        label: Label::Internal.as_str().to_owned(),
-        redacted,
-    }
 }
 
 impl<'a> From<&'a documentation::Passage> for Passage<'a> {

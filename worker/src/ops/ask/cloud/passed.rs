@@ -6,11 +6,12 @@ use std::sync::{Mutex, PoisonError};
 
 use fazai_cloud::Label;
 use fazai_cloud::redact::Counts;
+use fazai_protocol::Line;
 use fazai_tools::{Outcome, Permit};
-use serde_json::json;
 
 use super::super::super::{Context, admit};
-use super::send;
+use crate::cloud::send;
+use crate::lock::lock;
 
 /// The gate that each provider's turn has to pass, and the permits until they are used up.
 pub(super) struct Passed<'a> {
@@ -18,6 +19,8 @@ pub(super) struct Passed<'a> {
     pub(super) session: Option<String>,
     pub(super) label: Label,
     pub(super) stream: bool,
+    /// The line that says that the request leaves, until it does: an answer that was kept stays here.
+    pub(super) route: Mutex<Option<Line>>,
     pub(super) permits: Mutex<Vec<Permit>>,
 }
 
@@ -28,15 +31,14 @@ impl fazai_cloud::Gate for Passed<'_> {
         redacted: &'a Counts,
     ) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>> {
         Box::pin(async move {
-            let name = |kind: fazai_cloud::redact::Kind| {
-                json!(kind).as_str().unwrap_or_default().to_owned()
-            };
-            let counts = redacted.iter().map(|(kind, count)| (name(*kind), *count));
-            let action = send(provider, self.label, counts.collect());
+            let action = send(provider, self.label, redacted);
             let admitted = admit::admit(self.context, self.session.clone(), action, self.stream);
             let permit = admitted.await.map_err(|error| error.message)?;
-            let mut permits = self.permits.lock().unwrap_or_else(PoisonError::into_inner);
-            permits.push(permit);
+            lock(&self.permits).push(permit);
+            let route = lock(&self.route).take();
+            if let Some(line) = route {
+                self.context.outgoing.send(line).await;
+            }
             Ok(())
         })
     }

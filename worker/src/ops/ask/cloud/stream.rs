@@ -110,6 +110,7 @@ impl<'a> Streaming<'a> {
             End::Whole => {
                 let reason = match finished.finish {
                     Some(Finish::Length) => FinishReason::Length,
+                    Some(Finish::Filtered) => FinishReason::ContentFilter,
                     _ => FinishReason::Stop,
                 };
                 (reason, Status::Done, None)
