@@ -437,7 +437,7 @@ impl TryFrom<String> for Source {
 
 /// Why a model's answer ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum FinishReason {
     /// The model ended it, or a stop string came.
     Stop,

@@ -3,7 +3,8 @@
 //!
 //! | file | what it owns |
 //! |---|---|
-//! | `cloud.rs` | [`Cloud`], what a worker opens: providers in their order, until one answers |
+//! | `cloud.rs` | [`Cloud`], what a worker opens |
+//! | `cloud/asking.rs` | providers in their order, until one answers |
 //! | `endpoint.rs` | one of them: its connections, its keys, its breaker |
 //! | `route.rs` | the pure decision: local, cloud, wait or refuse, with every reason |
 //! | `request.rs` | what is asked and what comes back, without any provider's words |

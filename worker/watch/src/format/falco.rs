@@ -82,6 +82,7 @@ fn category(rule: &str) -> Category {
         ("redirect std", Category::Malware),
         ("remote code execution", Category::Malware),
         ("dropped", Category::Malware),
+        ("drop and execute", Category::Malware),
         ("fileless", Category::Malware),
         ("/dev/shm", Category::Malware),
         ("from /tmp", Category::Malware),

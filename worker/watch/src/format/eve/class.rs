@@ -12,10 +12,14 @@ pub(super) struct Class {
 pub(super) fn of(classification: &str, signature: &str) -> Class {
     let by_class = CLASSES.iter().find(|(name, ..)| *name == classification);
     match by_class {
-        Some(&(_, category, critical)) => Class {
-            category: Some(category),
-            critical,
-        },
+        Some(&(name, category, critical)) => {
+            // What says little gives way to the word for scans, miners and the like.
+            let word = VAGUE.contains(&name).then(|| by_word(signature)).flatten();
+            Class {
+                category: word.or(Some(category)),
+                critical,
+            }
+        }
         None => Class {
             category: by_word(signature),
             critical: false,
@@ -34,6 +38,9 @@ fn by_word(signature: &str) -> Option<Category> {
     let known = WORDS.iter().find(|(_, names)| names.contains(&word));
     known.map(|(category, _)| *category)
 }
+
+/// Classes that rules of all kinds have.
+const VAGUE: &[&str] = &["Potentially Bad Traffic", "Misc Attack"];
 
 const CLASSES: &[(&str, Category, bool)] = {
     use Category::{
