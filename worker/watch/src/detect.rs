@@ -85,6 +85,8 @@ pub(crate) struct Finding<'e> {
     /// What a counter stood at.
     pub(crate) counter: Option<u32>,
     pub(crate) rare: bool,
+    /// Whether both sides spoke in what it is about.
+    pub(crate) answered: bool,
 }
 
 impl<'e> Finding<'e> {
@@ -103,6 +105,7 @@ impl<'e> Finding<'e> {
             peer: event.destination.ip,
             counter: None,
             rare: false,
+            answered: event.answered,
         }
     }
 
@@ -209,7 +212,7 @@ impl Detectors {
 
     fn login<'e>(&mut self, event: &'e Event<'_>, now: Timestamp, found: &mut Vec<Finding<'e>>) {
         if let Some(ip) = event.source.ip {
-            let source = self.sources.entry(ip);
+            let source = self.sources.entry(network(ip));
             source
                 .logins
                 .look(event, now, self.thresholds.failures, found);
@@ -227,7 +230,7 @@ impl Detectors {
         let Some(http) = &event.http else { return };
         content::request(event, http, &self.signatures, found);
         if let Some(ip) = event.source.ip {
-            let source = self.sources.entry(ip);
+            let source = self.sources.entry(network(ip));
             source
                 .scans
                 .pages(event, http, now, self.thresholds.pages, found);
@@ -239,7 +242,7 @@ impl Detectors {
 
     fn flow<'e>(&mut self, event: &'e Event<'_>, now: Timestamp, found: &mut Vec<Finding<'e>>) {
         let Some(ip) = event.source.ip else { return };
-        let source = self.sources.entry(ip);
+        let source = self.sources.entry(network(ip));
         source.scans.flow(event, now, &self.thresholds, found);
         source
             .traffic
@@ -268,6 +271,14 @@ pub(crate) fn is_private(ip: IpAddr) -> bool {
                 || (a == 100 && b & 0xc0 == 64)
         }
         IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
+    }
+}
+
+/// Who counts as one: in IPv6 a customer has a whole /64, and an address for each packet.
+pub(crate) fn network(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(_) => ip,
+        IpAddr::V6(whole) => IpAddr::from((u128::from(whole) >> 64 << 64).to_be_bytes()),
     }
 }
 

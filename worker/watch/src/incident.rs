@@ -1,6 +1,7 @@
 //! Findings of one actor and one category put together, with their evidence. The number of open
 //! incidents is bounded: what does not fit is counted in one incident for each category.
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
@@ -9,7 +10,7 @@ use hashbrown::HashMap;
 use serde::Serialize;
 
 use crate::detect::window::counted;
-use crate::detect::{Finding, hash, seed};
+use crate::detect::{Finding, hash, network, seed};
 use crate::event::{Category, Event, Severity};
 use crate::time::Timestamp;
 
@@ -27,6 +28,12 @@ pub const EVIDENCE_BYTES_MAX: usize = 1_024;
 
 /// Rules, peers and users that an incident names.
 const NAMES_MAX: usize = 8;
+
+/// The longest name of a rule that is kept, in bytes: sensors write parts of them.
+const RULE_BYTES_MAX: usize = 200;
+
+/// What goes on is reported again after this long, in seconds.
+const AGAIN_S: i64 = 60;
 
 /// An incident without anything new for this long is over, in seconds.
 const QUIET_S: i64 = 900;
@@ -103,12 +110,15 @@ pub struct Incident {
     pub count: u64,
     /// How many of them something else had already stopped.
     pub stopped: u64,
-    /// Whether both sides spoke, so that the actor's address is not made up.
+    /// Whether both sides spoke in the worst of it, so that the actor's address is not made up.
     pub answered: bool,
     /// Whether one of its rules matches hardly ever.
     pub rare: bool,
     /// Whether a line talks to a reader, as one does who wants to be obeyed.
     pub instructs: bool,
+    /// Whether it only goes on, and there is nothing more to tell than before.
+    #[serde(skip)]
+    pub again: bool,
     /// The first of its lines.
     pub first: Timestamp,
     /// The latest of its lines.
@@ -141,7 +151,7 @@ struct Open {
     incident: Incident,
     /// Bits for actors that were put together.
     many: Option<Box<[u64; 64]>>,
-    reported: Option<(Severity, u64)>,
+    reported: Option<(Severity, u64, Timestamp)>,
     /// When something was added, in the time of the stream.
     touched: Timestamp,
     /// Whether it is in the list of what changed.
@@ -218,7 +228,8 @@ impl Incidents {
         open.incident.id
     }
 
-    /// The incidents that are new, got worse, or grew eightfold since the last call.
+    /// The incidents that are new, got worse, or grew eightfold since the last call; those that go on
+    /// come once in a minute.
     pub fn take_changed(&mut self) -> Vec<Incident> {
         let mut taken = Vec::with_capacity(self.changed.len());
         for key in self.changed.drain(..) {
@@ -235,7 +246,8 @@ impl Incidents {
     pub(crate) fn take_of(&mut self, ids: &BTreeSet<IncidentId>, actors: &[IpAddr]) -> Vec<Taken> {
         let of = |open: &Open| {
             let actor = open.incident.actor;
-            ids.contains(&open.incident.id) || actor.is_some_and(|ip| actors.contains(&ip))
+            let known = |ip: IpAddr| actors.iter().any(|one| network(*one) == network(ip));
+            ids.contains(&open.incident.id) || actor.is_some_and(known)
         };
         let open = self.open.values_mut().filter(|open| of(open));
         open.map(|open| Taken {
@@ -280,7 +292,7 @@ impl Incidents {
     fn key(&self, finding: &Finding<'_>, event: &Event<'_>) -> Key {
         let category = finding.category;
         let key = match finding.actor {
-            Some(ip) => Key::Actor(category, ip),
+            Some(ip) => Key::Actor(category, network(ip)),
             None => Key::Subject(
                 category,
                 hash(&(&*event.host, &*event.process, &*finding.rule)),
@@ -320,10 +332,7 @@ impl Open {
             severity: finding.severity,
             category: finding.category,
             clear: false,
-            actor: match key {
-                Key::Actor(_, ip) => Some(ip),
-                _ => None,
-            },
+            actor: finding.actor.filter(|_| matches!(key, Key::Actor(..))),
             subject: crate::judge::prompt::clean(&subject, 80),
             actors: 0,
             peers: Vec::new(),
@@ -331,9 +340,10 @@ impl Open {
             rules: Vec::new(),
             count: 0,
             stopped: 0,
-            answered: false,
+            answered: finding.answered,
             rare: false,
             instructs: false,
+            again: false,
             first: event.time.unwrap_or(now),
             last: event.time.unwrap_or(now),
             evidence: Vec::new(),
@@ -350,11 +360,16 @@ impl Open {
     fn add(&mut self, finding: &Finding<'_>, event: &Event<'_>, place: Place, now: Timestamp) {
         let incident = &mut self.incident;
         let worse = finding.severity > incident.severity;
+        // Of what is milder nobody knows whether it was the same who spoke.
+        incident.answered = match finding.severity.cmp(&incident.severity) {
+            Ordering::Greater => finding.answered,
+            Ordering::Equal => incident.answered || finding.answered,
+            Ordering::Less => incident.answered,
+        };
         incident.severity = incident.severity.max(finding.severity);
         incident.clear |= finding.clear;
         incident.count += 1;
         incident.stopped += u64::from(event.stopped);
-        incident.answered |= event.answered;
         incident.rare |= finding.rare;
         incident.last = incident.last.max(event.time.unwrap_or(now));
         self.touched = now;
@@ -381,7 +396,8 @@ impl Open {
     /// Counts a rule; whether it is new here.
     fn count_rule(&mut self, finding: &Finding<'_>, event: &Event<'_>) -> bool {
         let rules = &mut self.incident.rules;
-        let known = rules.iter_mut().find(|known| known.rule == finding.rule);
+        let rule = crate::judge::prompt::clean(&finding.rule, RULE_BYTES_MAX);
+        let known = rules.iter_mut().find(|known| known.rule == rule);
         if let Some(known) = known {
             known.count = match finding.counter {
                 Some(counter) => known.count.max(counter.into()),
@@ -390,7 +406,6 @@ impl Open {
             return false;
         }
         if rules.len() < NAMES_MAX {
-            let rule = finding.rule.to_string();
             let count = finding.counter.map_or(1, u64::from);
             let own = event.rule.as_ref();
             let sensor = own.is_some_and(|own| [&own.name, &own.id].contains(&&finding.rule));
@@ -412,6 +427,7 @@ impl Open {
         now: Timestamp,
         new: bool,
     ) {
+        let rule = crate::judge::prompt::clean(&finding.rule, RULE_BYTES_MAX);
         let evidence = &mut self.incident.evidence;
         if evidence.len() >= EVIDENCE_MAX && !new {
             return;
@@ -420,10 +436,7 @@ impl Open {
             return;
         }
         // The first few lines of a rule tell what the next thousand would.
-        let of_rule = evidence
-            .iter()
-            .filter(|known| known.rule == finding.rule)
-            .count();
+        let of_rule = evidence.iter().filter(|known| known.rule == rule).count();
         if !new && of_rule >= EVIDENCE_MAX / 2 {
             return;
         }
@@ -436,20 +449,36 @@ impl Open {
             id,
             place,
             time,
-            rule: finding.rule.to_string(),
+            rule,
             text,
         });
     }
 
     fn take(&mut self) -> Incident {
         self.listed = false;
-        self.reported = Some((self.incident.severity, self.incident.count));
+        self.incident.again = !self.grew();
+        let Incident {
+            severity, count, ..
+        } = self.incident;
+        self.reported = Some((severity, count, self.touched));
         self.incident.clone()
     }
 
+    /// Whether it is new, got worse, or grew eightfold since it was reported.
+    fn grew(&self) -> bool {
+        let Incident {
+            severity, count, ..
+        } = self.incident;
+        let same = |(reported, then, _)| severity <= reported && count < then * 8;
+        !self.reported.is_some_and(same)
+    }
+
+    /// Whether it is to be reported: it grew, or goes on.
     fn news(&self) -> bool {
-        let (severity, count) = (self.incident.severity, self.incident.count);
-        self.reported
-            .is_none_or(|(reported, then)| severity > reported || count >= then * 8)
+        let Some((_, then, at)) = self.reported else {
+            return true;
+        };
+        let goes_on = self.incident.count > then && at.plus_s(AGAIN_S) <= self.touched;
+        goes_on || self.grew()
     }
 }

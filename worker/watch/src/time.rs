@@ -52,7 +52,8 @@ impl Serialize for Timestamp {
 #[derive(Debug, Clone)]
 pub struct Clock {
     zone: TimeZone,
-    now: Timestamp,
+    /// None: the machine's, at each line.
+    now: Option<Timestamp>,
 }
 
 impl Clock {
@@ -60,13 +61,19 @@ impl Clock {
     /// after `now`.
     #[must_use]
     pub fn new(zone: TimeZone, now: Timestamp) -> Self {
-        Self { zone, now }
+        Self {
+            zone,
+            now: Some(now),
+        }
     }
 
     /// The machine's zone and time.
     #[must_use]
     pub fn of_machine() -> Self {
-        Self::new(TimeZone::system(), Timestamp::now())
+        Self {
+            zone: TimeZone::system(),
+            now: None,
+        }
     }
 
     /// `2023-09-18T06:13:41.532140+0000` and its relatives: a blank for the `T`, a comma before
@@ -137,7 +144,8 @@ impl Clock {
             _ => two(4)?,
         };
         let month = month(&bytes[..3])?;
-        let latest = self.now.plus_s(24 * 60 * 60);
+        let now = self.now.unwrap_or_else(Timestamp::now);
+        let latest = now.plus_s(24 * 60 * 60);
         let year = jiff::Timestamp::from_microsecond(latest.0).ok()?;
         let year = self.zone.to_datetime(year).year();
         // The 29th of February is not in every year.

@@ -151,7 +151,8 @@ impl Watch {
         taken
     }
 
-    /// The incidents from `min` on that are new, got worse, or grew eightfold since the last call.
+    /// The incidents from `min` on that are new, got worse, or grew eightfold since the last call; those
+    /// that only go on come once in a minute.
     pub fn take_incidents(&mut self, min: Severity) -> Vec<Incident> {
         let mut taken = self.incidents.take_changed();
         // The model is to say what the rules can't.

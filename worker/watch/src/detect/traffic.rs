@@ -20,6 +20,8 @@ const RULES_MAX: usize = 65_536;
 #[derive(Debug, Default)]
 pub(super) struct Traffic {
     connections: Rate,
+    /// Those of them that were not answered, whose sender may be made up.
+    unanswered: Rate,
     connections_trip: Trip,
     requests: Rate,
     requests_trip: Trip,
@@ -34,14 +36,17 @@ impl Traffic {
         found: &mut Vec<Finding<'_>>,
     ) {
         let count = self.connections.add(now, FLOOD_WINDOW_S, 1);
+        let vain = u32::from(!event.answered);
+        let vain = self.unanswered.add(now, FLOOD_WINDOW_S, vain);
         if self
             .connections_trip
             .trips(count, threshold, now, FLOOD_WINDOW_S)
         {
-            found.push(
-                Finding::of(event, "flood of connections", Severity::High, Category::Dos)
-                    .counted(count),
-            );
+            let flood = Finding::of(event, "flood of connections", Severity::High, Category::Dos);
+            found.push(Finding {
+                answered: vain < count / 2,
+                ..flood.counted(count)
+            });
         }
     }
 

@@ -86,8 +86,11 @@ fn share(before: u32, time: Timestamp, window_s: u32) -> u32 {
     (u64::from(before) * inside / window) as u32
 }
 
-/// When to speak up: at a threshold, and again at each fourfold of it; anew when it was quiet for
-/// a window.
+/// What goes on is said again after so long, in seconds.
+const AGAIN_S: u32 = 60;
+
+/// When to speak up: at a threshold, again at each fourfold of it and once in a minute while it goes
+/// on; anew when it was quiet for a window.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Trip {
     level: u32,
@@ -106,10 +109,11 @@ impl Trip {
         if now.saturating_sub(self.at) > window_s.saturating_mul(2) {
             self.level = 0;
         }
-        if value < threshold.max(1) || value < self.level.saturating_mul(4) {
+        let again = self.level > 0 && now.saturating_sub(self.at) >= AGAIN_S;
+        if value < threshold.max(1) || !again && value < self.level.saturating_mul(4) {
             return false;
         }
-        self.level = value;
+        self.level = value.max(self.level);
         self.at = now;
         true
     }

@@ -9,15 +9,16 @@ use crate::time::Clock;
 pub(super) fn read<'a>(line: &'a str, clock: &Clock) -> Option<Event<'a>> {
     let open = memchr::memmem::find(line.as_bytes(), b" [")?;
     let (front, rest) = (&line[..open], &line[open + 2..]);
-    let mut words = front.split(' ');
-    let mut client = words.next()?;
-    let mut site = "";
-    if address(client).is_none() {
-        site = client;
-        client = words.next()?;
-    }
-    let ip = address(client)?;
-    let (_, user) = (words.next()?, words.next()?);
+    // A site in front may look like an address: it is what the client asked for. Names of users may
+    // have blanks.
+    let (first, behind) = front.split_once(' ')?;
+    let (second, behind_second) = behind.split_once(' ')?;
+    let (site, ip, rest_of_front) = match address(second) {
+        Some(ip) => (first, ip, behind_second),
+        None => ("", address(first)?, behind),
+    };
+    // Nobody has told names this way for decades; anything else is another kind of line.
+    let user = rest_of_front.strip_prefix("- ")?;
     let (time, rest) = rest.split_once(']')?;
     let time = clock.access(time)?;
     let (request, rest) = quoted(rest.trim_start())?;

@@ -15,6 +15,7 @@ pub(super) const KNOWN: &[&str] = &[
     "MESSAGE",
     "SYSLOG_IDENTIFIER",
     "_COMM",
+    "_UID",
     "_HOSTNAME",
     "PRIORITY",
 ];
@@ -29,6 +30,8 @@ struct Journal<'a> {
     identifier: Option<Field<'a>>,
     #[serde(rename = "_COMM", borrow)]
     comm: Option<Field<'a>>,
+    #[serde(rename = "_UID", borrow)]
+    uid: Option<Field<'a>>,
     #[serde(rename = "_TRANSPORT", borrow)]
     transport: Option<Field<'a>>,
     #[serde(rename = "_HOSTNAME", borrow)]
@@ -60,6 +63,8 @@ impl<'a> Field<'a> {
 pub(super) fn read(line: &str) -> Option<Event<'_>> {
     let journal: Journal<'_> = serde_json::from_str(line).ok()?;
     let text = |field: Option<Field<'_>>| field.map(|field| field.text().into_owned());
+    // A program calls itself what it likes; who it is, the journal knows.
+    let vouched = text(journal.uid).is_none_or(|uid| uid == "0");
     let micros = journal.time.and_then(|time| time.0.parse().ok());
     let kernel = text(journal.transport).is_some_and(|transport| transport == "kernel");
     let program = match journal.identifier.or(journal.comm) {
@@ -76,6 +81,10 @@ pub(super) fn read(line: &str) -> Option<Event<'_>> {
         message: journal.message.text(),
         ..Event::default()
     };
-    message::read(&mut event);
+    if vouched || kernel {
+        message::read(&mut event);
+    } else {
+        message::unvouched(&mut event);
+    }
     Some(event)
 }

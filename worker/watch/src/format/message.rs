@@ -9,6 +9,11 @@ use super::eve::address;
 use super::text::part;
 use crate::event::{Category, Event, Kind, Outcome, Severity};
 
+/// Reads `event.message` by its words alone: anybody could have written it.
+pub(super) fn unvouched(event: &mut Event<'_>) {
+    table::apply(event, table::Scope::Daemons);
+}
+
 /// Reads `event.message` by `event.process`.
 pub(super) fn read(event: &mut Event<'_>) {
     let program = event.process.rsplit('/').next().unwrap_or_default();
@@ -44,7 +49,7 @@ struct Known {
 enum Place {
     /// Right behind the beginning; what follows it is the client's.
     Front,
-    /// Before the last ` port `; what stands before it is the client's.
+    /// At the end, before what sshd itself puts there; what stands before it is the client's.
     Back,
     /// After the first `rhost=`, which comes before `user=`.
     Rhost,
@@ -189,16 +194,64 @@ fn peer(place: Place, rest: &str) -> Option<(IpAddr, Option<u16>)> {
                 .flatten();
             Some((ip, port.and_then(number)))
         }
-        Place::Back => {
-            let (before, after) = rest.rsplit_once(" port ")?;
-            let ip = address(before.rsplit(' ').next()?)?;
-            Some((ip, number(after)))
-        }
+        Place::Back => back(rest),
         Place::Rhost => {
             let (_, after) = rest.split_once(" rhost=")?;
             Some((address(after.split(' ').next()?)?, None))
         }
     }
+}
+
+/// The address at the end of a line. Its beginning has a name that the client chose; a certificate's
+/// name and some reasons, which stand behind the address, are the client's as well. Where either
+/// could have put another address there, none is taken.
+fn back(rest: &str) -> Option<(IpAddr, Option<u16>)> {
+    let mut plain = rest.trim_end();
+    while let Some(shorter) = TAILS.iter().find_map(|tail| plain.strip_suffix(tail)) {
+        plain = shorter;
+    }
+    if let Some(shorter) = without_key(plain) {
+        plain = shorter;
+    }
+    if let Some(found) = at_end(plain) {
+        return Some(found);
+    }
+    // Old ones have no port.
+    if let Some((_, last)) = plain.rsplit_once(" from ")
+        && let Some(ip) = address(last)
+    {
+        return Some((ip, None));
+    }
+    let mut found = rest.match_indices(" port ").filter_map(|(at, port)| {
+        let digits = &rest[at + port.len()..];
+        let end = digits.find(|c: char| !c.is_ascii_digit());
+        at_end(&rest[..at + port.len() + end.unwrap_or(digits.len())])
+    });
+    let first = found.next()?;
+    found.next().is_none().then_some(first)
+}
+
+/// What sshd puts behind the address.
+const TAILS: &[&str] = &[
+    " [preauth]",
+    " ssh2",
+    ": Too many authentication failures",
+    ":11: disconnected by user",
+];
+
+/// The line before ` ssh2: TYPE FINGERPRINT`, which a plain key has there.
+fn without_key(text: &str) -> Option<&str> {
+    let (front, fingerprint) = text.rsplit_once(' ')?;
+    let (front, kind) = front.rsplit_once(" ssh2: ")?;
+    let plain = |text: &str| !text.is_empty() && !text.contains(' ');
+    (plain(kind) && plain(fingerprint)).then_some(front)
+}
+
+/// `ADDRESS port NUMBER` and nothing more.
+fn at_end(text: &str) -> Option<(IpAddr, Option<u16>)> {
+    let (before, port) = text.rsplit_once(" port ")?;
+    let port = port.parse().ok()?;
+    Some((address(before.rsplit(' ').next()?)?, Some(port)))
 }
 
 fn number(text: &str) -> Option<u16> {

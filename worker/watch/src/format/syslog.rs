@@ -34,7 +34,8 @@ pub(super) fn read<'a>(line: &'a str, clock: &Clock) -> Option<Event<'a>> {
     Some(event)
 }
 
-/// Text without any of that; perhaps with a program in front.
+/// Text without any of that; perhaps with a program in front. Nobody vouches for the name: whoever
+/// has a line in the file could write it, so that no address is taken from what it says.
 pub(super) fn plain(line: &str) -> Event<'_> {
     let mut event = Event {
         kind: Kind::Log,
@@ -43,7 +44,7 @@ pub(super) fn plain(line: &str) -> Event<'_> {
     let (program, text) = program(line).unwrap_or(("", line));
     event.process = program.into();
     event.message = text.into();
-    message::read(&mut event);
+    message::unvouched(&mut event);
     event
 }
 

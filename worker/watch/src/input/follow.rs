@@ -5,14 +5,17 @@
 //! told. What is written between the copy and the truncation of a rotation by `copytruncate` is
 //! lost by the rotation itself; no reader can have it.
 
-use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::{Input, Lines};
+
+#[expect(clippy::cast_possible_wrap, reason = "the flags of open(2) are small")]
+const NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits() as i32;
 
 /// Bytes that are read at once.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -97,20 +100,26 @@ impl Follow {
         Ok(follow)
     }
 
+    /// Opens a file; who opens a pipe would wait for somebody who writes.
+    fn file(path: &Path) -> io::Result<File> {
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(NONBLOCK)
+            .open(path)?;
+        match file.metadata()?.is_file() {
+            true => Ok(file),
+            false => Err(io::Error::other(format!("{} is no file", path.display()))),
+        }
+    }
+
     /// Opens the file where it was left: it, or what it was renamed to meanwhile.
     fn open(&mut self) -> io::Result<bool> {
-        let there = match File::open(&self.path) {
+        let there = match Self::file(&self.path) {
             Ok(file) => file,
             Err(fault) if fault.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(fault) => return Err(fault),
         };
         let meta = there.metadata()?;
-        if !meta.is_file() {
-            return Err(io::Error::other(format!(
-                "{} is no file",
-                self.path.display()
-            )));
-        }
         if !self.begun {
             self.begun = true;
             let offset = if self.start == Start::End {
@@ -162,7 +171,7 @@ impl Follow {
                 .metadata()
                 .is_ok_and(|meta| meta.is_file() && meta.ino() == self.at.inode);
             if same
-                && let Ok(file) = File::open(entry.path())
+                && let Ok(file) = Self::file(&entry.path())
                 && self.is_mine(&file)?
             {
                 return Ok(Some(file));
@@ -206,7 +215,7 @@ impl Follow {
         self.lines.end(|_, line| each(start, line));
         self.at.base += self.read;
         self.at.offset = 0;
-        let file = File::open(&self.path)?;
+        let file = Self::file(&self.path)?;
         self.take(file, 0)?;
         Ok(true)
     }
@@ -265,7 +274,14 @@ impl Input for Follow {
             return Ok(());
         };
         let new = kept.with_extension("new");
-        fs::write(&new, serde_json::to_vec(&self.at)?)?;
+        // The first bytes of a log are in it.
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&new);
+        file?.write_all(&serde_json::to_vec(&self.at)?)?;
         fs::rename(&new, kept)
     }
 }
@@ -289,9 +305,6 @@ fn fingerprint(file: &File, bytes: usize) -> io::Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::OpenOptions;
-    use std::io::Write;
-
     use super::*;
 
     fn write(path: &Path, text: &str) {
