@@ -194,8 +194,8 @@ async fn a_block_passes_the_gate_and_reaches_the_kernel() {
 
     // IPv6.
     let found = incident(&mut wire, "2001:db8:66::9").await;
-    assert_eq!(found["target"], "2001:db8:66::9/128", "{found}");
-    assert!(guard.namespace.held().contains("2001:db8:66::9"));
+    assert_eq!(found["target"], "2001:db8:66::/64", "{found}");
+    assert!(guard.namespace.held().contains("2001:db8:66::/64"));
 
     // Never: what the settings, or reason, forbid.
     for ip in ["203.0.113.200", "127.0.0.1", "10.1.2.3", "::1", "fe80::1"] {

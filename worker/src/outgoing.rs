@@ -12,6 +12,9 @@ use tracing::debug;
 /// Lines that may wait for the writer, for each connection.
 const LINES_WAITING_MAX: usize = 64;
 
+/// How many may wait where another long one is added.
+const LONG_WAITING_MAX: usize = 4;
+
 /// Where the lines of a connection go. Cloning shares it; the connection ends when all are gone.
 #[derive(Debug, Clone)]
 pub(crate) struct Outgoing(mpsc::Sender<Line>);
@@ -21,6 +24,13 @@ impl Outgoing {
     /// vanish: its requests are being cancelled.
     pub(crate) async fn send(&self, line: Line) {
         let _ = self.0.send(line).await;
+    }
+
+    /// Sends a line that may be long, of which only a few may wait.
+    pub(crate) async fn send_long(&self, line: Line) {
+        let room = self.0.reserve_many(LINES_WAITING_MAX - LONG_WAITING_MAX);
+        drop(room.await);
+        self.send(line).await;
     }
 
     /// Whether a line can be sent without waiting.

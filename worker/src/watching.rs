@@ -24,10 +24,8 @@ mod sources;
 pub(crate) mod store;
 mod wall;
 
-use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -213,25 +211,17 @@ impl Watching {
     }
 }
 
-/// Its directory is nobody else's to read.
-fn state_dir(dir: &Path) -> Result<(), WatchFault> {
-    let made = fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir);
-    made.map_err(|fault| WatchFault::State {
-        path: dir.to_owned(),
-        fault,
-    })
-}
-
 impl Pipeline {
     fn start(
         shared: &Arc<Shared>,
         settings: &WatchSettings,
         sources: Vec<Source>,
     ) -> Result<Self, WatchFault> {
-        state_dir(&settings.state_dir)?;
+        let made = sources::state_dir(&settings.state_dir);
+        made.map_err(|fault| WatchFault::State {
+            path: settings.state_dir.clone(),
+            fault,
+        })?;
         let tables = settings.tables();
         let rules = tables.rules()?;
         let path = settings.state_dir.join(INCIDENTS);

@@ -185,6 +185,8 @@ impl Arguments {
             unix_datagram: self.unix_datagram.clone(),
             syslog_tcp: self.syslog_tcp.clone(),
             syslog_udp: self.syslog_udp.clone(),
+            // Nothing is done here that it would need trust for.
+            trust_syslog: true,
             state_dir: self.state.clone(),
             start: if self.from_end {
                 Start::End
@@ -252,7 +254,8 @@ fn read_all(
         }
         let over = ended == inputs.len();
         if over || ((count == 0 || shown.elapsed() > SHOW_EVERY) && send.capacity() > 0) {
-            let incidents = watch.take_incidents(min);
+            let mut incidents = watch.take_incidents(min);
+            incidents.retain(|incident| !incident.again);
             if !incidents.is_empty() && send.blocking_send(incidents).is_err() {
                 return Ok(watch.stats());
             }
@@ -325,6 +328,12 @@ impl Default for Stdin {
     }
 }
 
+/// A pipe is small, and empty for a moment whenever it was read.
+const STDIN_WAIT: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 5_000_000,
+};
+
 /// Bytes that are read at once.
 const CHUNK_BYTES: usize = 256 << 10;
 
@@ -336,14 +345,7 @@ impl Input for Stdin {
         }
         let input = io::stdin();
         let mut ready = [PollFd::new(&input, PollFlags::IN)];
-        if rustix::event::poll(
-            &mut ready,
-            Some(&Timespec {
-                tv_sec: 0,
-                tv_nsec: 0,
-            }),
-        )? == 0
-        {
+        if rustix::event::poll(&mut ready, Some(&STDIN_WAIT))? == 0 {
             return Ok(0);
         }
         let before = self.count;

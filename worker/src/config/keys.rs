@@ -342,6 +342,8 @@ keys! {
             |s, v| s.watch.syslog_udp = watch::local(v)?, watch::show(&s.watch.syslog_udp);
         "syslog_tcp", "The same by TCP.":
             |s, v| s.watch.syslog_tcp = watch::local(v)?, watch::show(&s.watch.syslog_tcp);
+        "trust_syslog", "on or off: whether what comes by UDP and TCP can have somebody blocked. Every user of this machine can send there, and every program that can be made to.":
+            |s, v| s.watch.trust_syslog = on_off(v)?, show_on_off(s.watch.trust_syslog);
         "state_dir", "Where positions in files, incidents and blocks are kept.":
             |s, v| s.watch.state_dir = path(v)?, s.watch.state_dir.display();
         "rules", "A TOML file of rules for actions; empty: the built-in ones (worker/watch/src/rules.toml).":

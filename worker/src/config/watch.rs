@@ -23,6 +23,8 @@ pub struct WatchSettings {
     pub syslog_udp: Vec<SocketAddr>,
     /// The same by TCP.
     pub syslog_tcp: Vec<SocketAddr>,
+    /// Whether syslog by TCP and UDP may make somebody an attacker.
+    pub trust_syslog: bool,
     /// Where positions, incidents and blocks are kept.
     pub state_dir: PathBuf,
     /// Rules for actions; none: the built-in ones.
@@ -63,6 +65,7 @@ impl Default for WatchSettings {
             unix_datagram: Vec::new(),
             syslog_udp: Vec::new(),
             syslog_tcp: Vec::new(),
+            trust_syslog: false,
             state_dir: place("/var/lib/fazai/watch", "watch"),
             rules: None,
             signatures: None,
@@ -90,6 +93,7 @@ impl WatchSettings {
             unix_datagram: self.unix_datagram.clone(),
             syslog_tcp: self.syslog_tcp.clone(),
             syslog_udp: self.syslog_udp.clone(),
+            trust_syslog: self.trust_syslog,
             state_dir: Some(self.state_dir.clone()),
             // What happened before anybody watched is nobody's to block for.
             start: Start::End,

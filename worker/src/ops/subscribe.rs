@@ -104,7 +104,7 @@ async fn tell(context: &Context, pipeline: &Pipeline, filter: &Filter, after: u6
     for record in news.records.iter().filter(|record| filter.fits(record)) {
         let line = record.to_line(context.action_id.clone(), context.user.administers());
         tokio::select! {
-            () = context.outgoing.send(Line::Incident(Box::new(line))) => told = true,
+            () = context.outgoing.send_long(Line::Incident(Box::new(line))) => told = true,
             () = context.told_to_stop() => break,
         }
     }

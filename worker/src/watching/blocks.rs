@@ -8,7 +8,9 @@ use std::sync::{Mutex, MutexGuard};
 use fazai_tools::{Action, Outcome, Permit};
 use fazai_watch::action::{self, Proposal, Rules};
 use fazai_watch::enforce::nft::Nft;
-use fazai_watch::enforce::{AllowList, Block, Done, EnforceError, Enforcer, Limits};
+use fazai_watch::enforce::{
+    AllowList, Block, Done, EnforceError, Enforcer, Limits, Reconciled, Sessions,
+};
 use fazai_watch::time::Timestamp;
 use ipnet::IpNet;
 use tracing::{error, info, warn};
@@ -38,7 +40,8 @@ pub(crate) struct Blocks {
 
 struct State {
     enforcer: Enforcer<Wall>,
-    /// When the allow-list was made.
+    sessions: Sessions,
+    /// When the allow-list was made, and the firewall looked at.
     allowed: Timestamp,
 }
 
@@ -59,7 +62,8 @@ impl Blocks {
             ..Limits::default()
         };
         let now = Timestamp::now();
-        let allow = allow_list(&settings.allow);
+        let mut sessions = Sessions::default();
+        let allow = allow_list(&settings.allow, &mut sessions, now);
         let mut enforcer = Enforcer::open(path, limits, allow.clone(), wall)?;
         if settings.enforce != Enforce::Off {
             // What a firewall does not do now it may do later; the ledger holds.
@@ -74,6 +78,7 @@ impl Blocks {
             allow: settings.allow.clone(),
             state: Mutex::new(State {
                 enforcer,
+                sessions,
                 allowed: now,
             }),
         })
@@ -84,15 +89,24 @@ impl Blocks {
         self.mode == Enforce::Off
     }
 
-    /// The state with an allow-list that is not old.
+    /// The state with an allow-list that is not old, and a firewall that was not changed by others
+    /// for long.
     fn lock(&self, now: Timestamp) -> MutexGuard<'_, State> {
         let mut state = lock(&self.state);
         if state.allowed.plus_s(ALLOW_EVERY_S) <= now || now < state.allowed {
             state.allowed = now;
-            match state.enforcer.allow(allow_list(&self.allow), now) {
+            let allow = allow_list(&self.allow, &mut state.sessions, now);
+            match state.enforcer.allow(allow, now) {
                 Ok(0) => {}
                 Ok(count) => warn!(count, "blocks were ended that the allow-list now forbids"),
                 Err(fault) => error!(%fault, "a block that is not allowed can't be ended"),
+            }
+            if !self.is_dry_run() {
+                match state.enforcer.reconcile(now) {
+                    Ok(done) if done == Reconciled::default() => {}
+                    Ok(done) => warn!(done.restored, done.removed, "others changed the blocks"),
+                    Err(fault) => error!(%fault, "blocks are not as the ledger says"),
+                }
             }
         }
         state
@@ -159,7 +173,7 @@ impl Blocks {
     /// Whether a person may block this.
     pub(crate) fn may(&self, action: &action::Action) -> Result<(), EnforceError> {
         let now = Timestamp::now();
-        self.lock(now).enforcer.may(action, now)
+        self.lock(now).enforcer.may_person(action, now)
     }
 
     /// Blocks because a person wants it.
@@ -208,8 +222,11 @@ fn recorded<T>(
     finish(permit, work()).map_err(|fault| fault.to_string())
 }
 
-fn allow_list(nets: &[IpNet]) -> AllowList {
-    AllowList::new(nets.iter().copied()).and_of_machine(Path::new("/"), SSH_PORT)
+fn allow_list(nets: &[IpNet], sessions: &mut Sessions, now: Timestamp) -> AllowList {
+    let root = Path::new("/");
+    AllowList::new(nets.iter().copied())
+        .and_of_machine(root)
+        .and(sessions.standing(root, SSH_PORT, now))
 }
 
 /// What was done, with the time that is left.

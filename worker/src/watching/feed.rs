@@ -49,7 +49,10 @@ impl Feed {
         let mut ring = self.ring();
         ring.extend(records);
         while ring.len() > RING_MAX {
-            ring.pop_front();
+            // What strangers bring pushes out what strangers brought.
+            let strangers = ring.iter().filter(|record| !record.trusted).count();
+            let first = ring.iter().position(|record| !record.trusted);
+            ring.remove(first.filter(|_| strangers > RING_MAX / 4).unwrap_or(0));
         }
         if let Some(last) = ring.back() {
             let seq = last.seq;

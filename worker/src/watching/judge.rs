@@ -175,12 +175,14 @@ impl Judging {
             }
             let record = self.record(&given, &verdict);
             match self.kept.store().get(id) {
-                // It is only asked about once more.
-                Some(before) if !given.news => old.push(Arc::new(Record {
-                    seq: before.seq,
-                    closed: before.closed.clone(),
-                    ..record
-                })),
+                // It is only asked about once more, or goes on and the same is done about it.
+                Some(before) if !given.news || given.incident.again && same(&before, &record) => {
+                    old.push(Arc::new(Record {
+                        seq: before.seq,
+                        closed: before.closed.clone(),
+                        ..record
+                    }))
+                }
                 _ => new.push(record),
             }
         }
@@ -227,6 +229,15 @@ impl Judging {
             .blocks
             .act(&shared.acting, proposal, incident.id.0, incident.last)
     }
+}
+
+/// Whether there is nothing to tell.
+fn same(before: &Record, now: &Record) -> bool {
+    let did = |record: &Record| {
+        let did = record.did.clone();
+        (did.action, did.target, did.instead, did.dry_run)
+    };
+    before.severity == now.severity && did(before) == did(now)
 }
 
 /// A judgement without a model and without anything done, for who can't wait.

@@ -74,7 +74,7 @@ impl Watches {
     fn new(tables: Tables, sources: usize, last: u64) -> Result<Self, SourceFault> {
         let first = last.div_ceil(STEP) * STEP + 1;
         let own = tables.watch(sources + 1)?.live().numbered(first, STEP);
-        let others = tables.watch(1)?.live().numbered(first + 1, STEP);
+        let others = tables.watch(sources + 1)?.live().numbered(first + 1, STEP);
         Ok(Self {
             tables,
             sources,
@@ -100,8 +100,7 @@ impl Watches {
         }
         error!("a line made the watch panic; what it had counted is forgotten");
         let next = watch.next_number();
-        let sources = if trusted { self.sources + 1 } else { 1 };
-        match self.tables.watch(sources) {
+        match self.tables.watch(self.sources + 1) {
             Ok(fresh) => *self.of(trusted) = fresh.live().numbered(next, STEP),
             Err(fault) => error!(%fault, "the watch goes on with what it has"),
         }
@@ -109,8 +108,7 @@ impl Watches {
     }
 
     fn ask(&mut self, lines: &[Vec<u8>], trusted: bool) -> Met {
-        let source = if trusted { self.sources } else { 0 };
-        let source = u16::try_from(source).unwrap_or(u16::MAX);
+        let source = u16::try_from(self.sources).unwrap_or(u16::MAX);
         let first = self.brought + 1;
         self.brought += lines.len() as u64;
         let asked = self.with(trusted, |watch| {
@@ -229,8 +227,9 @@ impl Reader {
         for (number, followed) in self.sources.iter_mut().enumerate() {
             let source = u16::try_from(number).unwrap_or(u16::MAX);
             let watches = &mut self.watches;
+            let trusted = followed.source.trusted;
             let polled = followed.source.input.poll(&mut |at, line| {
-                watches.with(true, |watch| watch.line(Place { source, at }, line));
+                watches.with(trusted, |watch| watch.line(Place { source, at }, line));
             });
             followed.moved |= polled.as_ref().is_ok_and(|lines| *lines > 0);
             count += followed.tell(polled);

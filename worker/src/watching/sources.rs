@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use fazai_watch::Watch;
@@ -28,6 +29,8 @@ pub struct Sources {
     pub syslog_tcp: Vec<SocketAddr>,
     /// Addresses for syslog by UDP.
     pub syslog_udp: Vec<SocketAddr>,
+    /// Whether lines that come by TCP and UDP may make somebody an attacker.
+    pub trust_syslog: bool,
     /// Where the positions in files are kept across restarts.
     pub state_dir: Option<PathBuf>,
     /// Where new files begin.
@@ -40,6 +43,8 @@ pub struct Source {
     pub name: String,
     /// What comes from it.
     pub input: Box<dyn Input + Send>,
+    /// Whether only administrators can write to it, or whom they let.
+    pub trusted: bool,
 }
 
 /// Why a source or a table can't be used.
@@ -98,7 +103,14 @@ impl Sources {
             let opened = Listen::udp(*address, LINE_BYTES_MAX);
             listen(address.to_string(), opened)
         });
-        let all = files.chain(unix).chain(datagram).chain(tcp).chain(udp);
+        let all = files.chain(unix).chain(datagram);
+        let all = all.map(|opened| (opened, true));
+        // Any user of the machine can send to a port of it, and so can a server that is made to.
+        let ports = tcp.chain(udp).map(|opened| (opened, self.trust_syslog));
+        let all = all.chain(ports).map(|(opened, trusted)| {
+            let opened: Result<Source, SourceFault> = opened;
+            opened.map(|source| Source { trusted, ..source })
+        });
         let too_many = |(at, opened)| {
             // One number is left for lines that clients bring.
             if at + 1 >= usize::from(SOURCES_MAX) {
@@ -112,7 +124,7 @@ impl Sources {
 
     fn follow(&self, path: &Path) -> io::Result<Follow> {
         if let Some(dir) = &self.state_dir {
-            fs::create_dir_all(dir)?;
+            state_dir(dir)?;
         }
         let kept = self.state_dir.as_deref();
         let kept = kept.map(|dir| dir.join(position_file(path)));
@@ -120,10 +132,19 @@ impl Sources {
     }
 }
 
+/// Makes a directory that is nobody else's to read.
+pub(super) fn state_dir(dir: &Path) -> io::Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+}
+
 fn source(name: &impl ToString, input: impl Input + Send + 'static) -> Source {
     Source {
         name: name.to_string(),
         input: Box::new(input),
+        trusted: true,
     }
 }
 

@@ -15,6 +15,9 @@ use super::record::{Closed, Record};
 /// Incidents that are kept; the oldest go first.
 const KEPT_MAX: usize = 1_000;
 
+/// How many of them may be of users who do not administer the worker, while there are others.
+const STRANGERS_MAX: usize = KEPT_MAX / 4;
+
 /// What people said of incidents; the oldest go first.
 const PARDONS_MAX: usize = 1_000;
 
@@ -58,12 +61,15 @@ impl Pardon {
         }
     }
 
-    /// The same done by the same, or the same rule of a sensor.
+    /// The same done by the same, or the same rules of a sensor and no others.
     fn fits(&self, record: &Record) -> bool {
         let one = record.actor.is_some() || !record.subject.is_empty();
         let same = one && self.category == record.category && self.who == record.who();
+        // Nothing else may be in it: who triggers a rule that is known as noise is not excused.
         let known = |name: &str| self.signatures.iter().any(|known| known == name);
-        same || record.signatures().any(known)
+        let rules = record.incident["rules"].as_array().map_or(0, Vec::len);
+        let noise = record.signatures().filter(|name| known(name)).count();
+        same || rules > 0 && noise == rules
     }
 }
 
@@ -106,7 +112,14 @@ impl Kept {
         self.seq = self.seq.max(record.seq);
         self.records.insert(record.id, record);
         while self.records.len() > KEPT_MAX {
-            self.records.pop_first();
+            // What strangers bring pushes out what strangers brought.
+            let mut strangers = self.records.values().filter(|record| !record.trusted);
+            let first = strangers.next().map(|record| record.id);
+            let many = strangers.count() >= STRANGERS_MAX;
+            match first.filter(|_| many) {
+                Some(id) => self.records.remove(&id).map(drop),
+                None => self.records.pop_first().map(drop),
+            };
         }
     }
 }
@@ -258,6 +271,25 @@ mod tests {
         assert_eq!(store.pardoned(&record(9, "203.0.113.2")), None);
         assert!(store.journal.lines() < LINES_MAX);
         assert_eq!(store.latest().len(), RING_MAX);
+    }
+
+    #[test]
+    fn strangers_push_out_what_strangers_brought() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut store = Store::open(&dir.path().join("incidents.jsonl")).expect("it opens");
+        store
+            .add(&mut [record(1, "203.0.113.1")])
+            .1
+            .expect("written");
+        let stranger = |id| Record {
+            trusted: false,
+            ..record(id, "203.0.113.2")
+        };
+        let mut many: Vec<Record> = (2..KEPT_MAX as u64 * 2).map(stranger).collect();
+        store.add(&mut many).1.expect("written");
+        assert_eq!(store.all().count(), KEPT_MAX);
+        assert!(store.get(1).is_some());
+        assert!(store.get(2).is_none());
     }
 
     #[test]

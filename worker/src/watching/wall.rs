@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read, Write};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -14,9 +15,13 @@ use fazai_watch::enforce::nft::{Nft, Ran, Run};
 use fazai_watch::enforce::{Block, BlockId, Change, Firewall, FirewallError, Held, Measure};
 use fazai_watch::time::Timestamp;
 use ipnet::IpNet;
+use rustix::process::{Pid, Signal, kill_process_group};
 
 /// A firewall that does not answer within this time is no help.
 const NFT_TIME: Duration = Duration::from_secs(10);
+
+/// The longest answer; thousands of blocks are some hundred KiB.
+const OUTPUT_BYTES_MAX: u64 = 16 << 20;
 
 /// How often it is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
@@ -59,6 +64,7 @@ impl Run for Program {
             .args(arguments)
             .env_clear()
             .env("PATH", path)
+            .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -82,8 +88,8 @@ impl Run for Program {
 
 fn text(from: Option<impl Read>) -> String {
     let mut bytes = Vec::new();
-    if let Some(mut from) = from {
-        let _ = from.read_to_end(&mut bytes);
+    if let Some(from) = from {
+        let _ = from.take(OUTPUT_BYTES_MAX).read_to_end(&mut bytes);
     }
     String::from_utf8_lossy(&bytes).into_owned()
 }
@@ -96,7 +102,9 @@ fn wait(child: &mut Child) -> io::Result<bool> {
             return Ok(status.success());
         }
         if Instant::now() >= until {
-            child.kill()?;
+            // What it has begun would keep its output open.
+            let group = Pid::from_child(child);
+            kill_process_group(group, Signal::KILL)?;
             child.wait()?;
             return Err(io::ErrorKind::TimedOut.into());
         }

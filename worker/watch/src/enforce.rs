@@ -10,15 +10,16 @@ mod ledger;
 pub mod nft;
 
 use std::io;
+use std::net::IpAddr;
 use std::path::Path;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-pub use self::allow::AllowList;
+pub use self::allow::{AllowList, Sessions};
 pub use self::ledger::{Block, BlockId};
 use self::ledger::{Entry, Ledger};
-use crate::action::{Action, Kind, Proposal};
+use crate::action::{Action, Kind, Proposal, TTL_S_MAX};
 use crate::time::Timestamp;
 
 /// What a firewall is told.
@@ -207,19 +208,20 @@ impl<F: Firewall> Enforcer<F> {
         Ok(wrong.len())
     }
 
-    /// Whether it may be done; what [`act`](Self::act) asks first.
+    /// Whether a rule may do it; what [`act`](Self::act) asks first.
     pub fn may(&self, action: &Action, now: Timestamp) -> Result<(), EnforceError> {
+        let lately = self.recent.iter().filter(|then| then.plus_s(60) > now);
+        if lately.count() >= self.limits.per_minute as usize {
+            return Err(EnforceError::PerMinute(self.limits.per_minute));
+        }
+        self.may_person(action, now)
+    }
+
+    /// Whether a person may do it: whoever floods rules keeps no person from acting.
+    pub fn may_person(&self, action: &Action, now: Timestamp) -> Result<(), EnforceError> {
         let net = action.net().ok_or(EnforceError::NoTarget)?;
         if let Some(allowed) = self.allow.protects(net) {
             return Err(EnforceError::Allowed { net, allowed });
-        }
-        let lately = self
-            .recent
-            .iter()
-            .filter(|then| then.plus_s(60) > now)
-            .count();
-        if lately >= self.limits.per_minute as usize {
-            return Err(EnforceError::PerMinute(self.limits.per_minute));
         }
         let active = self.blocks(now).count();
         if active >= self.limits.total {
@@ -237,7 +239,7 @@ impl<F: Firewall> Enforcer<F> {
         now: Timestamp,
     ) -> Result<Done, EnforceError> {
         let confirmed = self.ledger.is_confirmed(&proposal.rule);
-        self.make(proposal, incident, confirmed, now)
+        self.make(proposal, Some(incident), confirmed, now)
     }
 
     /// Does what a person wants, for as long as the person says.
@@ -246,7 +248,7 @@ impl<F: Firewall> Enforcer<F> {
         proposal: &Proposal,
         now: Timestamp,
     ) -> Result<Done, EnforceError> {
-        self.make(proposal, "", true, now)
+        self.make(proposal, None, true, now)
     }
 
     /// What does already what is proposed, for at least half of the time: it need not be done anew.
@@ -274,18 +276,21 @@ impl<F: Firewall> Enforcer<F> {
         })
     }
 
-    /// What does it already, at least as long.
+    /// What does it already: as long as is wanted, or to a network around it. A firewall holds no
+    /// part of a network for longer than the network; what goes on then is blocked anew.
     fn covering(&self, wanted: &Wanted, now: Timestamp) -> Option<&Block> {
         let until = now.plus_s(wanted.ttl_s.into());
         self.blocks(now).find(|block| {
-            wanted.is_like(block) && block.net.contains(&wanted.net) && block.until >= until
+            let around = block.net != wanted.net && block.net.contains(&wanted.net);
+            let same = block.net == wanted.net && block.until >= until;
+            wanted.is_like(block) && (around || same)
         })
     }
 
     fn make(
         &mut self,
         proposal: &Proposal,
-        incident: &str,
+        incident: Option<&str>,
         confirmed: bool,
         now: Timestamp,
     ) -> Result<Done, EnforceError> {
@@ -299,7 +304,10 @@ impl<F: Firewall> Enforcer<F> {
         if let Some(block) = self.covering(&wanted, now) {
             return Ok(Done::Already(block.clone()));
         }
-        self.may(&proposal.action, now)?;
+        match incident {
+            Some(_) => self.may(&proposal.action, now)?,
+            None => self.may_person(&proposal.action, now)?,
+        }
         if self.limits.dry_run {
             return Ok(Done::DryRun);
         }
@@ -309,7 +317,7 @@ impl<F: Firewall> Enforcer<F> {
             measure: wanted.measure,
             net,
             rule: proposal.rule.clone(),
-            incident: incident.to_owned(),
+            incident: incident.unwrap_or_default().to_owned(),
             since: now,
             until: now.plus_s(wanted.ttl_s.into()),
             confirmed,
@@ -337,22 +345,23 @@ impl<F: Firewall> Enforcer<F> {
         self.recent.retain(|then| then.plus_s(60) > now);
         self.recent.push(now);
         let (measure, net, ttl_s) = (wanted.measure, wanted.net, wanted.ttl_s);
-        if wanted.kind != Kind::DenyFile {
-            let remove = within.iter().map(|old| Change::Remove {
-                measure,
-                net: old.net,
-            });
-            let put = Change::Put {
-                measure,
-                net,
-                ttl_s,
-            };
-            let changes: Vec<Change> = remove.chain([put]).collect();
-            if let Err(fault) = self.firewall.apply(&changes) {
-                // The ledger says what is, and this is not.
-                self.ledger.write(Entry::Undo { id: block.id })?;
-                return Err(fault.into());
+        let remove = within.iter().map(|old| Change::Remove {
+            measure,
+            net: old.net,
+        });
+        let put = Change::Put {
+            measure,
+            net,
+            ttl_s,
+        };
+        let changes: Vec<Change> = remove.chain([put]).collect();
+        if let Err(fault) = self.firewall.apply(&changes) {
+            // The ledger says what is: not this, and what was there before.
+            self.ledger.write(Entry::Undo { id: block.id })?;
+            for old in within {
+                self.ledger.write(Entry::Add(old))?;
             }
+            return Err(fault.into());
         }
         Ok(block)
     }
@@ -368,7 +377,7 @@ impl<F: Firewall> Enforcer<F> {
         self.ledger.write(Entry::Confirm {
             rule: rule.to_owned(),
         })?;
-        let ttl_s = ttl_s.min(crate::action::TTL_S_MAX);
+        let ttl_s = ttl_s.min(TTL_S_MAX);
         let waiting: Vec<Block> = self
             .blocks(now)
             .filter(|block| block.rule == rule && !block.confirmed)
@@ -381,13 +390,11 @@ impl<F: Firewall> Enforcer<F> {
                 confirmed: true,
                 ..block.clone()
             }))?;
-            if block.kind != Kind::DenyFile {
-                self.firewall.apply(&[Change::Put {
-                    measure: block.measure,
-                    net: block.net,
-                    ttl_s,
-                }])?;
-            }
+            self.firewall.apply(&[Change::Put {
+                measure: block.measure,
+                net: block.net,
+                ttl_s,
+            }])?;
         }
         Ok(waiting.len())
     }
@@ -397,12 +404,10 @@ impl<F: Firewall> Enforcer<F> {
         let block = self.blocks(now).find(|block| block.id == id).cloned();
         let block = block.ok_or(EnforceError::NoBlock(id))?;
         self.ledger.write(Entry::Undo { id })?;
-        if block.kind != Kind::DenyFile {
-            self.firewall.apply(&[Change::Remove {
-                measure: block.measure,
-                net: block.net,
-            }])?;
-        }
+        self.firewall.apply(&[Change::Remove {
+            measure: block.measure,
+            net: block.net,
+        }])?;
         Ok(block)
     }
 
@@ -426,10 +431,7 @@ impl<F: Firewall> Enforcer<F> {
         let held = self.firewall.held()?;
         let mut changes = Vec::new();
         let mut done = Reconciled::default();
-        let wanted: Vec<&Block> = self
-            .blocks(now)
-            .filter(|block| block.kind != Kind::DenyFile)
-            .collect();
+        let wanted: Vec<&Block> = self.blocks(now).collect();
         for known in &held {
             let same = |block: &&&Block| block.net == known.net && block.measure == known.measure;
             if !wanted.iter().any(|block| same(&block)) {
@@ -441,9 +443,9 @@ impl<F: Firewall> Enforcer<F> {
             }
         }
         for block in wanted {
-            let left = u32::try_from(block.until.seconds() - now.seconds())
-                .unwrap_or(1)
-                .max(1);
+            // No clock and no file makes it longer than any rule may.
+            let left = (block.until.seconds() - now.seconds()).max(1);
+            let left = u32::try_from(left).map_or(TTL_S_MAX, |left| left.min(TTL_S_MAX));
             let there = held.iter().any(|known| {
                 known.net == block.net
                     && known.measure == block.measure
@@ -484,9 +486,19 @@ impl<F: Firewall> Enforcer<F> {
 /// An address, or a network that is written with its prefix.
 #[must_use]
 pub fn net(text: &str) -> Option<IpNet> {
-    let whole = |ip: std::net::IpAddr| IpNet::from(ip.to_canonical());
+    let whole = |ip: IpAddr| IpNet::from(ip.to_canonical());
     let address = text.parse().ok().map(whole);
-    address.or_else(|| text.parse().ok().map(|net: IpNet| net.trunc()))
+    address.or_else(|| text.parse().ok().map(|net: IpNet| canonical(net.trunc())))
+}
+
+/// A network of IPv4 that is written in IPv6 is one of IPv4.
+fn canonical(net: IpNet) -> IpNet {
+    let IpAddr::V4(ip) = net.addr().to_canonical() else {
+        return net;
+    };
+    let bits = net.prefix_len().checked_sub(net.max_prefix_len() - 32);
+    bits.and_then(|bits| IpNet::new(ip.into(), bits).ok())
+        .unwrap_or(net)
 }
 
 /// What is to be done, to whom and for how long.

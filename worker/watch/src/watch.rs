@@ -189,6 +189,8 @@ struct StreamTime {
 
 /// Farther away is astray, in microseconds.
 const STRAY: i64 = 600 * SECOND;
+/// How much later than now something may have happened, in seconds.
+const AHEAD_S: i64 = 60;
 /// So many in a row are right after all.
 const STRAYS_MAX: u32 = 32;
 
@@ -202,7 +204,11 @@ impl StreamTime {
             }
             return *self.now.get_or_insert_with(Timestamp::now);
         };
-        let time = Timestamp(said.0.saturating_add(self.ahead));
+        let mut time = Timestamp(said.0.saturating_add(self.ahead));
+        if self.live {
+            // A clock that runs ahead must not take the others along.
+            time = time.min(Timestamp::now().plus_s(AHEAD_S));
+        }
         let now = self.now.unwrap_or(time);
         let since_last = said.0.saturating_sub(self.last.0);
         self.last = said;

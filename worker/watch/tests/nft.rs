@@ -228,6 +228,15 @@ fn the_kernel_blocks_limits_and_forgets() {
         }
     );
     assert!(!v4("198.51.100.3"));
+    // The same while the process goes on: all of it, or the rules alone.
+    for command in ["flush ruleset", "flush chain inet fazai input"] {
+        let mut nft = InNamespace(network.guard.clone());
+        let words: Vec<&str> = ["nft"].into_iter().chain(command.split(' ')).collect();
+        assert!(nft.run(&words, "").unwrap().ok, "{command}");
+        assert!(v4("198.51.100.3"), "{command}");
+        enforcer.reconcile(Timestamp::now()).unwrap();
+        assert!(!v4("198.51.100.3"), "{command}");
+    }
     enforcer.undo_incident("3", Timestamp::now()).unwrap();
     assert!(v4("198.51.100.3"));
 

@@ -18,14 +18,15 @@ const WORDS_MAX: usize = 24;
 #[derive(Debug)]
 pub(super) struct Unknown {
     shapes: Table<u64, Option<Timestamp>>,
-    new: Rate,
+    /// New ones, and those of them that are called bad.
+    new: [Rate; 2],
 }
 
 impl Default for Unknown {
     fn default() -> Self {
         Self {
             shapes: Table::new(SHAPES_MAX),
-            new: Rate::default(),
+            new: Default::default(),
         }
     }
 }
@@ -53,7 +54,8 @@ impl Unknown {
         if recent && severity < Severity::High {
             return;
         }
-        if !recent && !known && self.new.add(now, 60, 1) > NEW_MAX {
+        let new = &mut self.new[usize::from(severity >= Severity::High)];
+        if !recent && !known && new.add(now, 60, 1) > NEW_MAX {
             return;
         }
         *shape = Some(now);

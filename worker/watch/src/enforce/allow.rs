@@ -1,10 +1,13 @@
 //! Who is never blocked, whatever rules say.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
 use ipnet::IpNet;
+
+use crate::time::Timestamp;
 
 /// Networks that are never blocked, nor any network that they lie in.
 #[derive(Debug, Clone)]
@@ -17,6 +20,9 @@ const ALWAYS: &[&str] = &[
     "169.254.0.0/16",
     "224.0.0.0/3",
     "::/127",
+    // IPv4 that is written in IPv6, and its translation.
+    "::ffff:0:0/96",
+    "64:ff9b::/96",
     "fe80::/10",
     "ff00::/8",
 ];
@@ -45,23 +51,26 @@ impl AllowList {
         Self(nets.into_iter().chain(parsed(ALWAYS)).collect())
     }
 
-    /// Adds what this machine can't do without: its own addresses, its gateways, its DNS servers,
-    /// and whoever is connected to `ssh_port` now. `root` is `/` but in tests.
+    /// Adds these.
     #[must_use]
-    pub fn and_of_machine(mut self, root: &Path, ssh_port: u16) -> Self {
-        let read = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_default();
+    pub fn and(mut self, ips: impl IntoIterator<Item = IpAddr>) -> Self {
+        let nets = ips.into_iter().map(|ip| IpNet::from(ip.to_canonical()));
+        self.0.extend(nets);
+        self
+    }
+
+    /// Adds what this machine can't do without: its own addresses, its gateways, its DNS servers.
+    /// `root` is `/` but in tests.
+    #[must_use]
+    pub fn and_of_machine(self, root: &Path) -> Self {
+        let read = reader(root);
         let mut found = Vec::new();
         own_v4(&read("proc/net/fib_trie"), &mut found);
         own_v6(&read("proc/net/if_inet6"), &mut found);
         gateways(&read("proc/net/route"), &mut found);
         gateways_v6(&read("proc/net/ipv6_route"), &mut found);
         resolvers(&read("etc/resolv.conf"), &mut found);
-        for table in ["proc/net/tcp", "proc/net/tcp6"] {
-            peers(&read(table), ssh_port, &mut found);
-        }
-        self.0
-            .extend(found.into_iter().map(|ip| IpNet::from(ip.to_canonical())));
-        self
+        self.and(found)
     }
 
     /// What forbids to block `net`, if something does.
@@ -70,6 +79,44 @@ impl AllowList {
         let hit = |allowed: &&IpNet| allowed.contains(&net) || net.contains(*allowed);
         self.0.iter().find(hit).copied()
     }
+}
+
+/// A connection without a login is ended by sshd after two minutes; one that is older is a session.
+const LOGIN_S: i64 = 150;
+
+/// Who has a session by SSH. A stranger who only holds a connection is nobody to spare.
+#[derive(Debug, Default)]
+pub struct Sessions {
+    /// The other side of each connection, and since when it was seen; none: nobody has looked yet.
+    since: Option<BTreeMap<(IpAddr, u16), Timestamp>>,
+}
+
+impl Sessions {
+    /// Looks who is connected to `port`. Who is at the first look is taken to have a session.
+    pub fn standing(&mut self, root: &Path, port: u16, now: Timestamp) -> Vec<IpAddr> {
+        let read = reader(root);
+        let mut there = Vec::new();
+        for table in ["proc/net/tcp", "proc/net/tcp6"] {
+            peers(&read(table), port, &mut there);
+        }
+        let new = match self.since {
+            Some(_) => now,
+            None => now.plus_s(-LOGIN_S),
+        };
+        let before = self.since.take().unwrap_or_default();
+        let since = |peer| (peer, before.get(&peer).copied().unwrap_or(new).min(now));
+        let since: BTreeMap<_, _> = there.into_iter().map(since).collect();
+        let old = since
+            .iter()
+            .filter(|(_, since)| since.plus_s(LOGIN_S) <= now);
+        let standing = old.map(|((ip, _), _)| *ip).collect();
+        self.since = Some(since);
+        standing
+    }
+}
+
+fn reader(root: &Path) -> impl Fn(&str) -> String {
+    move |path| fs::read_to_string(root.join(path)).unwrap_or_default()
 }
 
 fn parsed(nets: &'static [&'static str]) -> impl Iterator<Item = IpNet> {
@@ -123,7 +170,7 @@ fn resolvers(text: &str, found: &mut Vec<IpAddr>) {
 }
 
 /// The other side of connections that stand: `sl local remote state`.
-fn peers(text: &str, port: u16, found: &mut Vec<IpAddr>) {
+fn peers(text: &str, port: u16, found: &mut Vec<(IpAddr, u16)>) {
     for line in text.lines().skip(1) {
         let mut columns = line.split_whitespace().skip(1);
         let (Some(local), Some(remote), Some("01")) =
@@ -134,15 +181,16 @@ fn peers(text: &str, port: u16, found: &mut Vec<IpAddr>) {
         let local = local
             .split_once(':')
             .and_then(|(_, port)| u16::from_str_radix(port, 16).ok());
-        let Some((ip, _)) = remote.split_once(':').filter(|_| local == Some(port)) else {
+        let Some((ip, from)) = remote.split_once(':').filter(|_| local == Some(port)) else {
             continue;
         };
+        let from = u16::from_str_radix(from, 16).unwrap_or_default();
         let ip = match ip.len() {
             8 => hex_v4(ip).map(IpAddr::from),
             // Four words, each in the byte order of the machine.
             _ => words_v6(ip).map(IpAddr::from),
         };
-        found.extend(ip);
+        found.extend(ip.map(|ip| (ip.to_canonical(), from)));
     }
 }
 
@@ -207,8 +255,11 @@ mod tests {
             "proc/net/tcp6",
             "  sl  local\n   0: 0000000000000000FFFF0000047100CB:0016 0000000000000000FFFF00000C6433C6:C350 01 0\n   1: 0:0016 B80D0120000000000000000009000000:1 01\n",
         );
-        let list =
-            AllowList::new(["192.0.2.0/24".parse().unwrap()]).and_of_machine(root.path(), 22);
+        let mut sessions = Sessions::default();
+        let now = Timestamp(0);
+        let list = AllowList::new(["192.0.2.0/24".parse().unwrap()])
+            .and_of_machine(root.path())
+            .and(sessions.standing(root.path(), 22, now));
         for net in [
             "192.0.2.7",
             "203.0.113.4",
@@ -242,6 +293,16 @@ mod tests {
             "8.8.8.8/32",
         ] {
             assert_eq!(list.protects(net.parse().unwrap()), None, "{net}");
+        }
+        // One more connects, and stays as long as somebody who can't log in may.
+        let line = "   3: 047100CB:0016 0D6433C6:C351 01 0\n";
+        let tcp = fs::read_to_string(root.path().join("proc/net/tcp")).unwrap();
+        write("proc/net/tcp", &(tcp + line));
+        let new: IpAddr = "198.51.100.13".parse().unwrap();
+        for (second, stands) in [(1, false), (150, false), (151, true)] {
+            let standing = sessions.standing(root.path(), 22, now.plus_s(second));
+            assert_eq!(standing.contains(&new), stands, "{second}");
+            assert_eq!(standing.len(), 3 + usize::from(stands));
         }
     }
 }

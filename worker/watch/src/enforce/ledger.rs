@@ -105,8 +105,12 @@ impl Ledger {
     }
 
     pub(super) fn write(&mut self, entry: Entry) -> io::Result<()> {
-        if self.journal.lines() >= LINES_MAX && self.journal.lines() > self.state.blocks.len() * 4 {
-            self.rewrite()?;
+        if self.journal.lines() >= LINES_MAX {
+            let now = Timestamp::now();
+            self.state.blocks.retain(|_, block| block.until > now);
+            if self.journal.lines() > self.state.blocks.len() * 4 {
+                self.rewrite()?;
+            }
         }
         let entry = [entry];
         self.journal.write(&entry)?;
@@ -117,8 +121,6 @@ impl Ledger {
 
     /// Leaves out what is over.
     fn rewrite(&mut self) -> io::Result<()> {
-        let now = Timestamp::now();
-        self.state.blocks.retain(|_, block| block.until > now);
         let rules = self
             .state
             .confirmed

@@ -16,6 +16,8 @@ const FAMILY: &str = "inet";
 const TABLE: &str = "fazai";
 /// Before the filters of others, after the tracking of connections.
 const PRIORITY: i32 = -10;
+/// Where packets are looked at.
+const HOOKS: [&str; 2] = ["input", "forward"];
 
 /// Starts `nft`; the worker does it through its gate.
 pub trait Run {
@@ -39,7 +41,6 @@ pub struct Ran {
 pub struct Nft<R> {
     run: R,
     rates: BTreeSet<u32>,
-    ready: bool,
 }
 
 impl<R: Run> Nft<R> {
@@ -48,13 +49,11 @@ impl<R: Run> Nft<R> {
         Self {
             run,
             rates: rates.into_iter().collect(),
-            ready: false,
         }
     }
 
     /// Removes all of ours.
     pub fn remove_all(&mut self) -> Result<(), FirewallError> {
-        self.ready = false;
         // To add it first lets the removal of what is not there succeed.
         let table = json!({ "family": FAMILY, "name": TABLE });
         self.batch(&[
@@ -69,37 +68,55 @@ impl<R: Run> Nft<R> {
     }
 
     /// Makes what is missing; blocks that are there stay.
-    fn ready(&mut self) -> Result<(), FirewallError> {
-        if self.ready {
-            return Ok(());
-        }
+    fn make(&mut self) -> Result<(), FirewallError> {
         let table = json!({ "family": FAMILY, "name": TABLE });
         let mut commands = vec![json!({ "add": { "table": table } })];
-        for measure in self.measures() {
-            for v6 in [false, true] {
-                commands.push(json!({ "add": { "set": {
-                    "family": FAMILY, "table": TABLE, "name": name(measure, v6), "type": address_type(v6),
-                    "flags": ["interval", "timeout"],
-                } } }));
-            }
+        for (measure, v6) in self.measures().into_iter().flat_map(sets) {
+            commands.push(json!({ "add": { "set": {
+                "family": FAMILY, "table": TABLE, "name": name(measure, v6), "type": address_type(v6),
+                "flags": ["interval", "timeout"],
+            } } }));
         }
-        for hook in ["input", "forward"] {
+        for hook in HOOKS {
             let chain = json!({ "family": FAMILY, "table": TABLE, "name": hook });
             commands.push(json!({ "add": { "chain": {
                 "family": FAMILY, "table": TABLE, "name": hook,
                 "type": "filter", "hook": hook, "prio": PRIORITY, "policy": "accept",
             } } }));
             commands.push(json!({ "flush": { "chain": chain } }));
-            for measure in self.measures() {
-                for v6 in [false, true] {
-                    let rule = json!({ "family": FAMILY, "table": TABLE, "chain": hook, "expr": rule(measure, v6, hook) });
-                    commands.push(json!({ "add": { "rule": rule } }));
-                }
+            for (measure, v6) in self.measures().into_iter().flat_map(sets) {
+                let rule = json!({ "family": FAMILY, "table": TABLE, "chain": hook, "expr": rule(measure, v6, hook) });
+                commands.push(json!({ "add": { "rule": rule } }));
             }
         }
-        self.batch(&commands)?;
-        self.ready = true;
-        Ok(())
+        self.batch(&commands)
+    }
+
+    /// All of our table.
+    fn list(&mut self) -> Result<Vec<Value>, FirewallError> {
+        let text = self.nft(&["nft", "-j", "list", "table", FAMILY, TABLE], "")?;
+        let answer: Value = serde_json::from_str(&text)
+            .map_err(|fault| FirewallError::Answer(fault.to_string()))?;
+        match &answer["nftables"] {
+            Value::Array(parts) => Ok(parts.clone()),
+            _ => Err(FirewallError::Answer("it is no list".to_owned())),
+        }
+    }
+
+    /// Whether nobody took anything of it away.
+    fn is_whole(&self, parts: &[Value]) -> bool {
+        let rules = |hook: &str| {
+            let of = |part: &&Value| part["rule"]["chain"] == hook;
+            parts.iter().filter(of).count()
+        };
+        let hooked = |hook: &str| parts.iter().any(|part| part["chain"]["hook"] == hook);
+        let sets = self.measures().into_iter().flat_map(sets);
+        HOOKS
+            .iter()
+            .all(|hook| hooked(hook) && rules(hook) == sets.clone().count())
+            && sets
+                .clone()
+                .all(|(measure, v6)| set(parts, &name(measure, v6)).is_some())
     }
 
     fn batch(&mut self, commands: &[Value]) -> Result<(), FirewallError> {
@@ -121,6 +138,42 @@ impl<R: Run> Nft<R> {
 
 impl<R: Run> Firewall for Nft<R> {
     fn apply(&mut self, changes: &[Change]) -> Result<(), FirewallError> {
+        // What ends by itself in between makes the kernel refuse all of it; it does not end twice.
+        self.change(changes).or_else(|_| self.change(changes))
+    }
+
+    /// What it holds, of a table that is whole: others may have flushed it.
+    fn held(&mut self) -> Result<Vec<Held>, FirewallError> {
+        let listed = self.list().ok().filter(|parts| self.is_whole(parts));
+        let parts = match listed {
+            Some(parts) => parts,
+            None => {
+                self.make()?;
+                self.list()?
+            }
+        };
+        let mut held = Vec::new();
+        for (measure, v6) in self.measures().into_iter().flat_map(sets) {
+            let Some(set) = set(&parts, &name(measure, v6)) else {
+                return Err(FirewallError::Answer("there is no set in it".to_owned()));
+            };
+            held.extend(read(set, measure)?);
+        }
+        Ok(held)
+    }
+}
+
+impl<R: Run> Nft<R> {
+    fn change(&mut self, changes: &[Change]) -> Result<(), FirewallError> {
+        // A rule that has changed since may have left others.
+        let rates = changes.iter().filter_map(|change| match change {
+            Change::Put {
+                measure: Measure::Limit(rate),
+                ..
+            } => Some(*rate),
+            _ => None,
+        });
+        self.rates.extend(rates);
         // What has ended by itself can't be deleted, and what is there can't be made anew.
         let held = self.held()?;
         let there = |measure: Measure, net: &IpNet| {
@@ -137,13 +190,6 @@ impl<R: Run> Firewall for Nft<R> {
                 } => (*measure, net, Some(*ttl_s)),
                 Change::Remove { measure, net } => (*measure, net, None),
             };
-            if let Measure::Limit(rate) = measure
-                && !self.rates.contains(&rate)
-            {
-                return Err(FirewallError::Refused(format!(
-                    "no rule limits to {rate} in a second"
-                )));
-            }
             if there(measure, net) {
                 commands.push(json!({ "delete": { "element": element(measure, net, None) } }));
             }
@@ -156,19 +202,16 @@ impl<R: Run> Firewall for Nft<R> {
         }
         self.batch(&commands)
     }
+}
 
-    fn held(&mut self) -> Result<Vec<Held>, FirewallError> {
-        self.ready()?;
-        let mut held = Vec::new();
-        for measure in self.measures() {
-            for v6 in [false, true] {
-                let name = name(measure, v6);
-                let text = self.nft(&["nft", "-j", "list", "set", FAMILY, TABLE, &name], "")?;
-                held.extend(read(&text, measure)?);
-            }
-        }
-        Ok(held)
-    }
+/// The sets of a measure: for IPv4, and for IPv6.
+fn sets(measure: Measure) -> [(Measure, bool); 2] {
+    [(measure, false), (measure, true)]
+}
+
+fn set<'p>(parts: &'p [Value], name: &str) -> Option<&'p Value> {
+    let mut sets = parts.iter().filter_map(|part| part.get("set"));
+    sets.find(|set| set["name"] == name)
 }
 
 fn name(measure: Measure, v6: bool) -> String {
@@ -219,17 +262,8 @@ fn element(measure: Measure, net: &IpNet, ttl_s: Option<u32>) -> Value {
     json!({ "family": FAMILY, "table": TABLE, "name": name, "elem": [elem] })
 }
 
-/// `{"nftables":[..., {"set":{..., "elem":[{"elem":{"val":..., "expires":...}}]}}]}`
-fn read(text: &str, measure: Measure) -> Result<Vec<Held>, FirewallError> {
-    let answer: Value =
-        serde_json::from_str(text).map_err(|fault| FirewallError::Answer(fault.to_string()))?;
-    let parts = answer["nftables"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
-    let Some(set) = parts.iter().find_map(|part| part.get("set")) else {
-        return Err(FirewallError::Answer("there is no set in it".to_owned()));
-    };
+/// `{"elem":[{"elem":{"val":..., "expires":...}}]}`
+fn read(set: &Value, measure: Measure) -> Result<Vec<Held>, FirewallError> {
     let elements = set["elem"]
         .as_array()
         .map(Vec::as_slice)

@@ -287,5 +287,86 @@ fn deny_files_have_only_networks_in_them() {
         text.lines().skip(1).collect::<Vec<_>>(),
         ["deny 8.8.8.8/32;"]
     );
-    assert_eq!(enforcer.firewall().held.len(), 1);
+    // Whatever blocks here holds both.
+    assert_eq!(enforcer.firewall().held.len(), 2);
+}
+
+#[test]
+fn a_part_of_what_is_blocked_is_blocked() {
+    let (_dir, path) = place();
+    let mut enforcer = enforcer(&path, live());
+    enforcer.act(&block("8.8.8.0/24", 60), "1", NOW).unwrap();
+    let part = enforcer.act(&block("8.8.8.8/32", 200), "1", NOW).unwrap();
+    assert!(matches!(part, Done::Already(_)));
+    // When the network's time is over it has one of its own.
+    let later = NOW.plus_s(61);
+    let part = enforcer.act(&block("8.8.8.8/32", 200), "1", later).unwrap();
+    assert!(matches!(part, Done::Blocked(_)));
+}
+
+#[test]
+fn what_a_failed_change_was_to_replace_holds() {
+    let (_dir, path) = place();
+    let mut enforcer = enforcer(&path, live());
+    enforcer.act(&block("8.8.8.8/32", 60), "1", NOW).unwrap();
+    enforcer.firewall().broken = true;
+    assert!(enforcer.act(&block("8.8.8.0/24", 60), "1", NOW).is_err());
+    let blocks: Vec<String> = enforcer.blocks(NOW).map(|it| it.net.to_string()).collect();
+    assert_eq!(blocks, ["8.8.8.8/32"]);
+    enforcer.firewall().broken = false;
+    assert_eq!(enforcer.reconcile(NOW).unwrap(), Reconciled::default());
+}
+
+#[test]
+fn no_clock_makes_a_block_longer_than_a_rule_may() {
+    let (_dir, path) = place();
+    let mut enforcer = enforcer(&path, live());
+    enforcer.act(&block("8.8.8.8/32", 60), "1", NOW).unwrap();
+    enforcer.firewall().held.clear();
+    enforcer.reconcile(NOW.plus_s(-365 * 86_400)).unwrap();
+    let left: Vec<u32> = enforcer.firewall().held.values().copied().collect();
+    assert_eq!(left, [TTL_S_MAX]);
+}
+
+#[test]
+fn old_blocks_do_not_fill_the_ledger() {
+    let (_dir, path) = place();
+    let old = |id| {
+        Entry::Add(Block {
+            id: BlockId(id),
+            kind: Kind::BlockIp,
+            measure: Measure::Block,
+            net: "8.8.8.8/32".parse().unwrap(),
+            rule: String::new(),
+            incident: String::new(),
+            since: NOW,
+            until: NOW,
+            confirmed: true,
+        })
+    };
+    let lines = (0..20_100).map(|id| serde_json::to_string(&old(id)).unwrap() + "\n");
+    std::fs::write(&path, lines.collect::<String>()).unwrap();
+    let mut ledger = Ledger::open(&path).unwrap();
+    ledger.write(old(20_100)).unwrap();
+    let lines = std::fs::read_to_string(&path).unwrap().lines().count();
+    assert_eq!(lines, 1);
+    assert_eq!(ledger.next_id(), BlockId(20_101));
+}
+
+#[test]
+fn an_address_is_the_same_however_it_is_written() {
+    for (text, wanted) in [
+        ("::ffff:192.168.0.1", "192.168.0.1/32"),
+        ("::ffff:192.168.0.1/128", "192.168.0.1/32"),
+        ("::ffff:192.168.7.0/120", "192.168.7.0/24"),
+        ("2001:db8::1", "2001:db8::1/128"),
+        ("2001:db8::1/64", "2001:db8::/64"),
+        ("203.0.113.7/24", "203.0.113.0/24"),
+    ] {
+        assert_eq!(net(text).unwrap().to_string(), wanted, "{text}");
+    }
+    let allow = AllowList::new([]);
+    for wide in ["::ffff:0:0/90", "64:ff9b::7f00:1/128", "::ffff:1.2.3.4/95"] {
+        assert!(allow.protects(net(wide).unwrap()).is_some(), "{wide}");
+    }
 }

@@ -323,3 +323,94 @@ fn what_is_no_event_is_said_and_nothing_panics() {
     let wrong = parser().only(Format::Eve).parse("x").unwrap_err();
     assert!(matches!(wrong, ParseError::Format(Format::Eve)));
 }
+
+/// Names of users, keys and sites are what clients want them to be.
+#[test]
+fn addresses_in_names_make_nobody_an_attacker() {
+    let sshd = "Jan  5 10:00:00 web1 sshd[1]: ";
+    let real = Some("203.0.113.9");
+    for (text, wanted) in [
+        (
+            "Failed password for x from 8.8.8.8 port 22 ssh2 from 203.0.113.9 port 4022 ssh2",
+            real,
+        ),
+        ("Invalid user a from 8.8.8.8 port 22 from 203.0.113.9", real),
+        (
+            "Invalid user a from 8.8.8.8 from 203.0.113.9 port 4022",
+            real,
+        ),
+        (
+            "Failed publickey for root from 203.0.113.9 port 4022 ssh2: ED25519 SHA256:abc",
+            real,
+        ),
+        (
+            "Failed publickey for root from 203.0.113.9 port 4022 ssh2: ED25519-CERT SHA256:abc ID me (serial 0) CA RSA SHA256:def",
+            real,
+        ),
+        // Which of them is sshd's, nobody can tell.
+        (
+            "Failed publickey for root from 203.0.113.9 port 4022 ssh2: ED25519-CERT SHA256:abc ID x from 8.8.8.8 port 22 (serial 0) CA RSA SHA256:def",
+            None,
+        ),
+        (
+            "maximum authentication attempts exceeded for invalid user x from 203.0.113.9 port 4022 ssh2 [preauth]",
+            real,
+        ),
+        (
+            "Disconnecting invalid user x 203.0.113.9 port 4022: Too many authentication failures [preauth]",
+            real,
+        ),
+        (
+            "Disconnecting authenticating user x 203.0.113.9 port 4022: Change of username or service not allowed: (a,b) -> (c 8.8.8.8 port 1,d) [preauth]",
+            None,
+        ),
+    ] {
+        let line = format!("{sshd}{text}");
+        let event = parser().parse(&line).unwrap();
+        assert_eq!(
+            event.source.ip,
+            wanted.map(|ip| ip.parse().unwrap()),
+            "{text}"
+        );
+    }
+    let request = "[05/Jan/2026:10:00:00 +0000] \"GET / HTTP/1.1\" 200 1";
+    for (front, wanted) in [
+        ("203.0.113.9 - -", real),
+        ("203.0.113.9 - 8.8.8.8 and more", real),
+        ("shop.example:443 203.0.113.9 - anna", real),
+        ("8.8.8.8 203.0.113.9 - -", real),
+        ("8.8.8.8 203.0.113.9 - a b", real),
+        ("203.0.113.9 8.8.8.8.example -", None),
+        (
+            "2026-01-05T10:00:00Z 8.8.8.8 sshd[1]: Failed password for invalid user x -",
+            None,
+        ),
+    ] {
+        let line = format!("{front} {request}");
+        let event = parser().parse(&line).unwrap();
+        assert_eq!(
+            event.source.ip,
+            wanted.map(|ip| ip.parse().unwrap()),
+            "{front}"
+        );
+    }
+    // A line that nobody vouches for: a text, and one of a user in the journal.
+    let guess = "Failed password for root from 8.8.8.8 port 22 ssh2";
+    let journal = |uid: &str| {
+        format!(
+            r#"{{"__REALTIME_TIMESTAMP":"1767607200000000","SYSLOG_IDENTIFIER":"sshd","_COMM":"logger","_UID":"{uid}","MESSAGE":"{guess}"}}"#
+        )
+    };
+    for (line, wanted) in [
+        (format!("sshd[1]: {guess}"), None),
+        (journal("1000"), None),
+        (journal("0"), Some("8.8.8.8")),
+    ] {
+        let event = parser().parse(&line).unwrap();
+        assert_eq!(
+            event.source.ip,
+            wanted.map(|ip| ip.parse().unwrap()),
+            "{line}"
+        );
+    }
+}

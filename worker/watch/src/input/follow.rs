@@ -143,9 +143,10 @@ impl Follow {
 
     fn take(&mut self, mut file: File, offset: u64) -> io::Result<()> {
         file.seek(SeekFrom::Start(offset))?;
-        self.at.inode = file.metadata()?.ino();
-        self.at.offset = offset;
+        let inode = file.metadata()?.ino();
         self.at.fingerprint = fingerprint(&file, FINGERPRINT_BYTES)?;
+        self.at.inode = inode;
+        self.at.offset = offset;
         self.read = offset;
         self.lines = Lines::new(self.bytes_max);
         self.file = Some(file);
@@ -211,11 +212,11 @@ impl Follow {
             return Ok(false);
         }
         // Its writer has gone to another file; the last line may lack its end.
+        let file = Self::file(&self.path)?;
         let start = self.at.base + self.at.offset;
         self.lines.end(|_, line| each(start, line));
         self.at.base += self.read;
         self.at.offset = 0;
-        let file = Self::file(&self.path)?;
         self.take(file, 0)?;
         Ok(true)
     }
@@ -448,6 +449,28 @@ mod tests {
         end().commit().unwrap();
         write(&place.log, "first\n");
         assert_eq!(texts(&mut end()), ["first"]);
+    }
+
+    #[test]
+    fn a_pipe_is_not_waited_for() {
+        let place = Place::new();
+        write(&place.log, "a\n");
+        let mut follow = place.follow();
+        assert_eq!(texts(&mut follow), ["a"]);
+        fs::remove_file(&place.log).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, &place.log, 0o600.into()).unwrap();
+        let refused = follow.poll(&mut |_, _| {});
+        assert!(refused.is_err_and(|fault| fault.to_string().contains("no file")));
+        assert!(place.follow().poll(&mut |_, _| {}).is_err());
+        // Nor is a directory read, and what comes after both is.
+        fs::remove_file(&place.log).unwrap();
+        fs::create_dir(&place.log).unwrap();
+        for _ in 0..3 {
+            assert!(follow.poll(&mut |_, _| {}).is_err());
+        }
+        fs::remove_dir(&place.log).unwrap();
+        write(&place.log, "b\n");
+        assert_eq!(all(&mut follow), [(2, "b".to_owned())]);
     }
 
     /// Nothing came before the restart, and something while nobody was there.

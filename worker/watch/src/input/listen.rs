@@ -7,10 +7,11 @@ use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use super::{Input, Lines};
 
-/// Connections at one time; one more is closed at once.
+/// Connections at one time; for one more the one is closed that was quiet for the longest time.
 const CONNECTIONS_MAX: usize = 64;
 
 /// Datagrams that one call takes.
@@ -47,7 +48,7 @@ pub enum ListenError {
 #[derive(Debug)]
 pub struct Listen {
     socket: Socket,
-    connections: Vec<(Stream, Lines)>,
+    connections: Vec<Connection>,
     line_bytes_max: usize,
     /// Lines so far.
     count: u64,
@@ -61,6 +62,14 @@ enum Socket {
     UnixDatagram(UnixDatagram),
     Tcp(TcpListener),
     Udp(UdpSocket),
+}
+
+#[derive(Debug)]
+struct Connection {
+    stream: Stream,
+    lines: Lines,
+    /// When something came last.
+    active: Instant,
 }
 
 #[derive(Debug)]
@@ -135,15 +144,22 @@ impl Listen {
                 Socket::UnixDatagram(_) | Socket::Udp(_) => return Ok(()),
             };
             match stream {
-                Ok(stream) if self.connections.len() < CONNECTIONS_MAX => {
+                Ok(stream) => {
                     match &stream {
                         Stream::Unix(stream) => stream.set_nonblocking(true)?,
                         Stream::Tcp(stream) => stream.set_nonblocking(true)?,
                     }
-                    self.connections
-                        .push((stream, Lines::new(self.line_bytes_max)));
+                    if self.connections.len() >= CONNECTIONS_MAX {
+                        let all = self.connections.iter().enumerate();
+                        let quiet = all.min_by_key(|(_, one)| one.active).map(|(at, _)| at);
+                        quiet.map(|at| self.connections.swap_remove(at));
+                    }
+                    self.connections.push(Connection {
+                        stream,
+                        lines: Lines::new(self.line_bytes_max),
+                        active: Instant::now(),
+                    });
                 }
-                Ok(_) => {}
                 Err(fault) if waits(&fault) => return Ok(()),
                 Err(fault) => return Err(fault),
             }
@@ -182,8 +198,9 @@ impl Input for Listen {
         let count = &mut self.count;
         let mut bytes = vec![0; CHUNK_BYTES];
         // A connection that fails is over; the others go on.
-        self.connections.retain_mut(|(stream, lines)| {
-            let read = match stream {
+        self.connections.retain_mut(|connection| {
+            let lines = &mut connection.lines;
+            let read = match &mut connection.stream {
                 Stream::Unix(stream) => stream.read(&mut bytes),
                 Stream::Tcp(stream) => stream.read(&mut bytes),
             };
@@ -195,6 +212,7 @@ impl Input for Listen {
                 Ok(0) => lines.end(&mut next),
                 Ok(read) => {
                     lines.push(&bytes[..read], &mut next);
+                    connection.active = Instant::now();
                     return true;
                 }
                 Err(fault) if waits(&fault) => return true,
@@ -334,6 +352,9 @@ mod tests {
             })
             .collect();
         assert_eq!(listen.connections.len(), CONNECTIONS_MAX);
+        // Who holds connections and is quiet keeps nobody from being heard.
+        (&clients[79]).write_all(b"heard\n").unwrap();
+        assert_eq!(lines(&mut listen, 1), ["heard"]);
         drop(clients);
         listen.poll(&mut |_, _| {}).unwrap();
         assert_eq!(listen.connections.len(), 0);

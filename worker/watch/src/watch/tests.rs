@@ -311,3 +311,72 @@ fn what_has_no_time_is_of_now_if_the_watch_is_live() {
     assert_eq!(time.at(Some(ahead)), ahead);
     assert_eq!(time.at(None), ahead);
 }
+
+fn failed(second: usize, user: &str, ip: &str) -> String {
+    let time = time(second).replace("+0000", "Z");
+    format!("{time} web1 sshd[1]: Failed password for {user} from {ip} port 4022 ssh2")
+}
+
+/// What a block ended for a while is seen again when it goes on.
+#[test]
+fn what_goes_on_is_said_once_in_a_minute() {
+    let mut watch = watch();
+    let mut told = Vec::new();
+    for second in (0..600).step_by(5) {
+        feed(&mut watch, [failed(second, "deploy", "203.0.113.9")]);
+        told.extend(watch.take_incidents(Severity::Low));
+    }
+    let ids: BTreeSet<u64> = told.iter().map(|it| it.id.0).collect();
+    assert_eq!(ids.len(), 1);
+    let again = told.iter().filter(|it| it.again).count();
+    assert!((6..=10).contains(&again), "{again} of {}", told.len());
+    assert!(told.len() - again <= 4, "{}", told.len());
+}
+
+#[test]
+fn a_network_of_ipv6_is_one_guesser() {
+    let lines = (0..40).map(|n| failed(n, "deploy", &format!("2001:db8:7:8::{n:x}")));
+    let found = incidents(lines);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0].severity, Severity::High);
+    assert_eq!(found[0].actor, Some("2001:db8:7:8::4".parse().unwrap()));
+}
+
+/// Others can send packets in the name of somebody who really talks to us.
+#[test]
+fn made_up_senders_do_not_become_real_by_one_that_is() {
+    let flood = (0..1_999).map(|n| flow(n / 400, "203.0.113.9", "192.0.2.1", 80, false));
+    let real = [flow(5, "203.0.113.9", "192.0.2.1", 80, true)];
+    let found = incidents(flood.chain(real));
+    let dos = found
+        .iter()
+        .find(|it| it.category == Category::Dos)
+        .unwrap();
+    assert!(!dos.answered, "{dos:?}");
+    let alert = |severity: u8, back: u8| {
+        format!(
+            r#"{{"timestamp":"{}","event_type":"alert","src_ip":"203.0.113.9","dest_ip":"192.0.2.1","proto":"TCP","alert":{{"action":"allowed","signature_id":1,"signature":"ET EXPLOIT {severity}","category":"Web Application Attack","severity":{severity}}},"flow":{{"pkts_toserver":1,"pkts_toclient":{back}}}}}"#,
+            time(1)
+        )
+    };
+    let found = incidents([alert(1, 0), alert(3, 1)]);
+    assert!(found.len() == 1 && !found[0].answered, "{found:?}");
+    assert!(incidents([alert(3, 0), alert(1, 1)])[0].answered);
+}
+
+#[test]
+fn names_of_rules_are_short_and_of_one_line() {
+    let name = format!("x\\nforged\\u001b[31m{}", "y".repeat(100_000));
+    let line = format!(
+        r#"{{"timestamp":"{}","event_type":"alert","src_ip":"203.0.113.9","alert":{{"action":"allowed","signature_id":1,"signature":"{name}","category":"Web Application Attack","severity":1}}}}"#,
+        time(1)
+    );
+    let found = incidents([line]);
+    let incident = &found[0];
+    for rule in [&incident.rules[0].rule, &incident.evidence[0].rule] {
+        assert!(
+            rule.len() <= 210 && !rule.contains(['\n', '\u{1b}']),
+            "{rule}"
+        );
+    }
+}
