@@ -239,7 +239,7 @@ async fn a_block_passes_the_gate_and_reaches_the_kernel() {
     assert!(!guard.namespace.held().contains("198.51.100.0"));
     let confirmed = call(&mut wire, "blocks", "confirm guessing").await;
     assert_eq!(confirmed["data"]["blocks"], 1, "{confirmed}");
-    assert!(guard.namespace.held().contains("2001:db8:66::9 timeout 1h"));
+    assert!(guard.namespace.held().contains("2001:db8:66::/64 timeout 1h"));
     let found = incident(&mut wire, "203.0.113.10").await;
     assert_eq!(found["ttl_s"], 3600, "{found}");
 
