@@ -22,8 +22,8 @@ pub use frame::{Frame, LineFramer};
 pub use limits::Limits;
 pub use parse::{ACTIONS, ParseFailure, parse_request};
 pub use reply::{
-    Accepted, Approval, Done, FinishReason, IncidentKind, IncidentLine, Line, Metadata, Phase,
-    Progress, Route, ShellEvent, ShellLine, Source, Status, Step, StepState, TextLine,
+    Accepted, Approval, Done, FinishReason, IncidentKind, IncidentLine, IngestLine, Line, Metadata,
+    Phase, Progress, Route, ShellEvent, ShellLine, Source, Status, Step, StepState, TextLine,
     TokenLogprob, TopLogprob, Usage, Warning,
 };
 pub use request::{

@@ -34,6 +34,8 @@ pub enum Line {
     Warning(Warning),
     /// Something happened that a subscriber wants to know.
     Incident(Box<IncidentLine>),
+    /// Files of a directory that is followed were taken in, or what they said was removed.
+    Ingest(IngestLine),
     /// The end of the request.
     Done(Box<Done>),
 }
@@ -54,6 +56,7 @@ impl Line {
             Self::Route(line) => &line.action_id,
             Self::Warning(line) => &line.action_id,
             Self::Incident(line) => &line.action_id,
+            Self::Ingest(line) => &line.action_id,
             Self::Done(line) => &line.action_id,
         }
     }
@@ -251,6 +254,18 @@ pub struct Warning {
     pub action_id: ActionId,
     /// What happened.
     pub result: String,
+}
+
+/// What a look at a directory that is followed came to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct IngestLine {
+    /// The request.
+    pub action_id: ActionId,
+    /// The same in one line, for people.
+    pub result: String,
+    /// How many files were read, and how many passages added, known already and removed; what was
+    /// left out, and why.
+    pub data: serde_json::Value,
 }
 
 /// An incident, with the eight keys of the old dialect in their order.

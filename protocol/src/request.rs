@@ -487,6 +487,10 @@ pub struct KbParams {
     /// For the user alone, instead of everybody who uses the worker.
     #[serde(skip_serializing_if = "is_false")]
     pub private: bool,
+    /// How many days of a journal are read, counted in UTC and with today; otherwise 2.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 31))]
+    pub days: Option<u32>,
 }
 
 /// How bad something is.

@@ -30,6 +30,12 @@ impl Served {
     /// With these settings, as the file has them.
     #[must_use]
     pub fn with_settings(settings: &str) -> Self {
+        Self::with_environment(settings, &[])
+    }
+
+    /// With these settings, and these variables in its environment.
+    #[must_use]
+    pub fn with_environment(settings: &str, environment: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("run/fazai.sock");
         let config = dir.path().join("fazai.conf");
@@ -42,7 +48,11 @@ impl Served {
         fs::write(&config, settings).unwrap();
         // A file never makes the worker wait, as a pipe does that nobody reads.
         let log = File::create(dir.path().join("log")).unwrap();
-        let process = serve(&socket, &config).stderr(log).spawn().unwrap();
+        let process = serve(&socket, &config)
+            .envs(environment.iter().copied())
+            .stderr(log)
+            .spawn()
+            .unwrap();
         let served = Self {
             process,
             socket,

@@ -209,6 +209,7 @@ pub(crate) fn own_files(settings: &Settings) -> OwnFiles {
         &settings.tools.runs_dir,
         &settings.tools.servers,
         &settings.memory.dir,
+        &settings.memory.episodes.dir,
         &settings.cloud.budget_dir,
         &settings.watch.state_dir,
     ];

@@ -278,6 +278,29 @@ pub struct MemorySettings {
     pub retrieve_timeout_ms: u64,
     /// Whether a run of a plan leaves behind what worked.
     pub learn: bool,
+    /// The record of what was asked and done, day by day.
+    pub episodes: EpisodeSettings,
+}
+
+/// A day's record: what was asked, what was done for it, what came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EpisodeSettings {
+    /// Whether there is one.
+    pub on: bool,
+    /// Where days are kept; empty: beside the memory.
+    pub dir: PathBuf,
+    /// A bucket instead, as `https://HOST[:PORT]/BUCKET[/PREFIX]`.
+    pub s3: Option<String>,
+    /// The bucket's region.
+    pub s3_region: String,
+    /// A file with the id of a key and its secret.
+    pub s3_key_file: Option<PathBuf>,
+    /// How many days are kept.
+    pub days: u32,
+    /// From which size of all days the oldest go, in bytes.
+    pub bytes_high: u64,
+    /// Down to which size.
+    pub bytes_low: u64,
 }
 
 /// What a request gets that does not say otherwise.
@@ -399,6 +422,16 @@ impl Default for Settings {
                 retrieve_tokens_max: 1_024,
                 retrieve_timeout_ms: 500,
                 learn: true,
+                episodes: EpisodeSettings {
+                    on: false,
+                    dir: PathBuf::new(),
+                    s3: None,
+                    s3_region: "us-east-1".to_owned(),
+                    s3_key_file: None,
+                    days: 90,
+                    bytes_high: 256 << 20,
+                    bytes_low: 192 << 20,
+                },
             },
             cloud: CloudSettings {
                 allow: None,

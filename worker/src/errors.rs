@@ -19,6 +19,7 @@ use fazai_watch::enforce::EnforceError;
 
 use crate::acting::ActingFault;
 use crate::cloud::CloudFault;
+use crate::episodes::EpisodeFault;
 use crate::memory::MemoryFault;
 use crate::modules::{BadCall, ModuleFault};
 use crate::places::Full;
@@ -310,6 +311,13 @@ pub(crate) fn from_memory(fault: &MemoryFault) -> WireError {
                 .with_retry_after_ms(*retry_after_ms)
         }
         _ => WireError::new(ErrorCode::MemoryUnavailable, message),
+    }
+}
+
+pub(crate) fn from_episodes(fault: &EpisodeFault) -> WireError {
+    match fault {
+        EpisodeFault::Memory(fault) => from_memory(fault),
+        EpisodeFault::Acting(fault) => from_acting(fault),
     }
 }
 

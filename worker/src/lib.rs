@@ -21,6 +21,7 @@
 mod acting;
 mod cloud;
 pub mod config;
+mod episodes;
 mod errors;
 mod live;
 mod lock;

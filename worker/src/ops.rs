@@ -45,6 +45,7 @@ use tracing::{info, warn};
 
 use crate::Worker;
 use crate::acting::ActingFault;
+use crate::episodes::{Deeds, Draft, Recording};
 use crate::errors;
 use crate::live::User;
 use crate::memory::MemoryFault;
@@ -64,6 +65,8 @@ pub(crate) struct Context {
     /// Somebody cancelled the request, or its client has left.
     pub(crate) stopped: CancellationToken,
     pub(crate) action_id: ActionId,
+    /// What is done for it, for the record.
+    pub(crate) deeds: Deeds,
 }
 
 /// A sign of life is sent after this much silence; old clients give up after 30 s.
@@ -74,6 +77,15 @@ enum RememberFault {
     Memory(MemoryFault),
     /// It could not be recorded.
     Audit(AuditError),
+}
+
+impl RememberFault {
+    fn into_wire(self) -> WireError {
+        match self {
+            Self::Memory(fault) => errors::from_memory(&fault),
+            Self::Audit(fault) => errors::from_acting(&fault.into()),
+        }
+    }
 }
 
 impl From<MemoryFault> for RememberFault {
@@ -97,6 +109,10 @@ impl From<AuditError> for RememberFault {
 /// Does what is asked. Every request passes here, and every one is logged here.
 pub(crate) async fn answer(context: &Context, operation: Operation) -> Done {
     let name = name(&operation);
+    let shared = &context.worker.shared;
+    let draft = Some(&operation).filter(|_| shared.episodes.is_on());
+    let draft =
+        draft.and_then(|operation| Draft::of(name, operation, context.user, &context.deeds));
     let done = match operation {
         Operation::Ask(ask) if ask.params.agent => agent::answer(context, *ask).await,
         Operation::Ask(ask) => ask::answer(context, *ask).await,
@@ -128,7 +144,11 @@ pub(crate) async fn answer(context: &Context, operation: Operation) -> Done {
         Operation::Incidents(call) => incidents::answer(context, &call).await,
         Operation::Blocks(call) => blocks::answer(context, &call.input).await,
     };
-    log(context, name, &done);
+    let millis = u64::try_from(context.received.elapsed().as_millis()).unwrap_or(u64::MAX);
+    log(context, name, millis, &done);
+    if let Some(draft) = draft {
+        Recording::record(shared, draft, &done, millis);
+    }
     done
 }
 
@@ -166,8 +186,7 @@ fn name(operation: &Operation) -> &'static str {
 }
 
 /// One line for each request: who, what, how long, never the text.
-fn log(context: &Context, action: &str, done: &Done) {
-    let millis = u64::try_from(context.received.elapsed().as_millis()).unwrap_or(u64::MAX);
+fn log(context: &Context, action: &str, millis: u64, done: &Done) {
     let id = &context.action_id;
     let user = context.user;
     let usage = done.usage.clone().unwrap_or_default();
@@ -351,10 +370,7 @@ impl Context {
         let shared = Arc::clone(&self.worker.shared);
         let done = tokio::task::spawn_blocking(move || work(&*shared.memory.open(&shared)?)).await;
         let done = done.map_err(|_| panicked("the memory"))?;
-        done.map_err(|fault| match fault {
-            RememberFault::Memory(fault) => errors::from_memory(&fault),
-            RememberFault::Audit(fault) => errors::from_acting(&fault.into()),
-        })
+        done.map_err(RememberFault::into_wire)
     }
 
     /// Does something with the watch on a thread that may wait.

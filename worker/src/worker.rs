@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use crate::acting::Acting;
 use crate::cloud::Clouds;
 use crate::config::Settings;
+use crate::episodes::Recording;
 use crate::errors;
 use crate::live::{LiveRequests, User};
 use crate::memory::Remembering;
@@ -45,11 +46,14 @@ pub(crate) struct Shared {
     pub(crate) tools: Tools,
     pub(crate) runs: Runs,
     pub(crate) memory: Remembering,
+    pub(crate) episodes: Recording,
     pub(crate) uses: Uses,
     pub(crate) cloud: Clouds,
     pub(crate) watching: Watching,
     /// Commands that run, by whose they are.
     pub(crate) commands: Places<User>,
+    /// Places for directories that the memory follows.
+    pub(crate) followed: Places<User>,
     /// Calls of tools, by whose they are.
     pub(crate) tool_calls: Places<User>,
     /// Calls of modules, by the module.
@@ -123,10 +127,12 @@ impl Worker {
             tools: Tools::new(receiver.clone()),
             runs: Runs::new(receiver.clone()),
             memory: Remembering::new(receiver.clone()),
+            episodes: Recording::new(receiver.clone()),
             uses: Uses::new(receiver.clone()),
             cloud: Clouds::new(receiver.clone()),
             watching: Watching::new(receiver.clone()),
             commands: Places::default(),
+            followed: Places::default(),
             tool_calls: Places::default(),
             module_calls: Places::default(),
             registry: Registry::start(receiver, loader),
@@ -194,6 +200,11 @@ impl Worker {
         begun.map_err(|fault| errors::from_watch(&fault))
     }
 
+    /// Begins to bring the record of each day to its store, if there is to be one.
+    pub fn keep_episodes(&self) {
+        Recording::tend(&self.shared);
+    }
+
     /// Signs the end of the audit log, if it was opened: what is cut off before the signed end is
     /// found. To be called now and then; a stop does it too.
     pub async fn sign_audit(&self) {
@@ -245,6 +256,10 @@ impl Worker {
         let _ = tokio::task::spawn_blocking(move || shared.watching.stop()).await;
         // One that hangs inside this process can't be ended; the program's end does that.
         let _ = tokio::time::timeout(CLOSE_TIME * 2, self.with_modules(Modules::stop)).await;
+        let shared = Arc::clone(&self.shared);
+        let closing = tokio::task::spawn_blocking(move || shared.episodes.close(&shared));
+        // A store that is away does not keep the program; what is new is on this machine.
+        let _ = tokio::time::timeout(CLOSE_TIME * 2, closing).await;
         self.sign_audit().await;
         self.shared.memory.close();
         self.shared.registry.stop().await;

@@ -3,14 +3,21 @@
 //! | file | what it owns |
 //! |---|---|
 //! | `walk.rs` | which files of a directory; links and devices stay outside |
+//! | `intake.rs` | one run: what is new is stored, and what no file says any more goes |
+//! | `follow.rs` | a directory that is followed |
+//! | `journal.rs` | a system's journal |
 //! | `read.rs` | from a file's bytes to a document, by its name and its first bytes |
-//! | `markdown.rs`, `man.rs`, `html.rs`, `pdf.rs` | the formats that need more than a line |
+//! | `markdown.rs`, `man.rs`, `html.rs`, `pdf.rs`, `code.rs` | the formats that need more than a line |
 //! | `chunk.rs` | from a document to pieces of the size that a model reads |
 //!
 //! A document is data, whatever it says: nothing here looks for orders in it.
 
 mod chunk;
+mod code;
+mod follow;
 mod html;
+mod intake;
+mod journal;
 mod man;
 mod markdown;
 #[cfg(feature = "pdf")]
@@ -18,24 +25,22 @@ mod pdf;
 mod read;
 mod walk;
 
-use std::collections::{HashMap, HashSet};
 use std::io::Read;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use rayon::prelude::*;
 use serde::Serialize;
 
-use self::read::Document;
+pub use self::follow::{Changes, Following};
+use self::intake::Intake;
+pub use self::journal::Journal;
 pub use self::walk::{Skip, Skipped};
 use crate::embed::Embedder;
 use crate::error::{MemoryError, Result, invalid};
-use crate::knowledge::Entry;
 use crate::memory::Memory;
-use crate::record::{Id, Kind, Namespace, Record, Status};
-use crate::store::Collection;
+use crate::record::Namespace;
 
 /// Counts the tokens of a text, roughly.
 pub type TokenCount = Arc<dyn Fn(&str) -> usize + Send + Sync>;
@@ -112,12 +117,6 @@ fn all_lossy<S: serde::Serializer>(
 
 /// How much of what a model reads is kept for a piece's title.
 const TITLE_TOKENS: usize = 32;
-/// How many files are read before their pieces are stored.
-const FILES_AT_ONCE: usize = 64;
-/// And how many bytes of files.
-const BYTES_AT_ONCE: u64 = 64 << 20;
-/// How many pieces are stored together.
-const RECORDS_AT_ONCE: usize = 512;
 
 impl IngestOptions {
     /// Pieces of 400 tokens, counted as a quarter of their characters; files of up to 32 MiB.
@@ -179,33 +178,8 @@ impl Memory {
     ) -> Result<IngestReport> {
         options.check()?;
         self.make_ready()?;
-        let (files, skipped) = walk::walk(path, options)?;
-        let mut intake = Intake::new(self, options);
-        intake.report.skipped = skipped;
-        let mut done = intake.report.skipped.len();
-        let files_total = files.len() + done;
-        for files in batches(&files) {
-            let read = |file: &walk::Found| read::file(&file.path, options);
-            let documents: Vec<_> = files.par_iter().map(read).collect();
-            for (file, document) in files.iter().zip(documents) {
-                match document {
-                    Ok(document) => intake.add(&file.path, &document)?,
-                    Err(why) => intake.report.skipped.push(Skipped::new(&file.path, why)),
-                }
-                done += 1;
-                let now = Progress {
-                    files_done: done,
-                    files_total,
-                    added: intake.report.added,
-                    path: &file.path,
-                };
-                if progress(now).is_break() {
-                    intake.report.stopped = true;
-                    return intake.finish();
-                }
-            }
-        }
-        intake.finish()
+        let (files, skipped) = walk::walk(path, options, &mut |_| {})?;
+        Intake::new(self, options).all(&files, skipped, progress)
     }
 
     /// Takes in what a reader gives, under a name: its ending says what it is, and it is what the
@@ -222,120 +196,10 @@ impl Memory {
         let path = Path::new(name);
         match read::reader(path, reader, options) {
             Ok(document) => intake.add(path, &document)?,
-            Err(why) => intake.report.skipped.push(Skipped::new(path, why)),
+            Err(why) => intake.leave_out(Skipped::new(path, why)),
         }
         intake.finish()
     }
-}
-
-/// One run: what waits to be stored, and what was found so far.
-struct Intake<'a> {
-    memory: &'a Memory,
-    options: &'a IngestOptions,
-    now: Timestamp,
-    report: IngestReport,
-    /// What each source said before.
-    before: HashMap<String, Vec<Id>>,
-    waiting: Vec<Record>,
-    gone: Vec<Id>,
-}
-
-impl<'a> Intake<'a> {
-    fn new(memory: &'a Memory, options: &'a IngestOptions) -> Self {
-        let before = memory
-            .index(Collection::Knowledge)
-            .documents(&options.namespace);
-        Self {
-            memory,
-            options,
-            now: Timestamp::now(),
-            report: IngestReport::default(),
-            before,
-            waiting: Vec::new(),
-            gone: Vec::new(),
-        }
-    }
-
-    fn add(&mut self, path: &Path, document: &Document) -> Result<()> {
-        self.report.files += 1;
-        if document.lossy {
-            self.report.lossy.push(path.into());
-        }
-        let source = path.to_string_lossy().into_owned();
-        let mut ids = HashSet::new();
-        for chunk in chunk::chunks(document, self.options) {
-            let mut entry = Entry::new(self.options.namespace.clone(), Kind::Document, chunk.text);
-            entry.title = chunk.title;
-            entry.source.clone_from(&source);
-            entry.tags.clone_from(&self.options.tags);
-            entry.distro.clone_from(&self.options.distro);
-            entry.expires = self.options.expires;
-            entry.action = "ingest".into();
-            let record = entry.into_record(self.now)?;
-            // A document that says the same thing twice is believed the first time.
-            if !ids.insert(record.id) {
-                continue;
-            }
-            if self.is_known(record.id) {
-                self.report.known += 1;
-            } else {
-                self.report.added += 1;
-                self.waiting.push(record);
-            }
-        }
-        let before = self.before.remove(&source).unwrap_or_default();
-        self.gone
-            .extend(before.into_iter().filter(|id| !ids.contains(id)));
-        if self.waiting.len() >= RECORDS_AT_ONCE {
-            self.store()?;
-        }
-        Ok(())
-    }
-
-    fn is_known(&self, id: Id) -> bool {
-        let index = self.memory.index(Collection::Knowledge);
-        index.doc(id).is_some_and(|doc| {
-            doc.status == Status::Active && doc.expires.is_none_or(|expires| expires > self.now)
-        })
-    }
-
-    fn store(&mut self) -> Result<()> {
-        let mut waiting = std::mem::take(&mut self.waiting);
-        self.memory.embed(&mut waiting)?;
-        let _writes = self.memory.write();
-        self.memory.insert(Collection::Knowledge, &waiting)
-    }
-
-    /// What is new is stored before what is old goes.
-    fn finish(mut self) -> Result<IngestReport> {
-        self.store()?;
-        let _writes = self.memory.write();
-        self.memory.delete(Collection::Knowledge, &self.gone)?;
-        self.report.removed = self.gone.len();
-        Ok(self.report)
-    }
-}
-
-/// Files that are read together.
-fn batches(files: &[walk::Found]) -> Vec<&[walk::Found]> {
-    let (mut batches, mut rest) = (Vec::new(), files);
-    while !rest.is_empty() {
-        let mut bytes = 0;
-        let fits = |file: &&walk::Found| {
-            bytes += file.bytes;
-            bytes <= BYTES_AT_ONCE
-        };
-        let count = rest
-            .iter()
-            .take(FILES_AT_ONCE)
-            .take_while(fits)
-            .count()
-            .max(1);
-        let (batch, others) = rest.split_at(count);
-        batches.push(batch);
-        rest = others;
-    }
-    batches
 }
 
 fn nothing(path: &Path, why: impl Into<String>) -> MemoryError {

@@ -9,6 +9,7 @@
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test fails by a panic"))]
 
 pub mod embed;
+pub mod episodes;
 pub mod error;
 pub mod filter;
 mod index;
@@ -25,7 +26,7 @@ mod text;
 pub use self::embed::{EmbedError, EmbedKind, Embedder};
 pub use self::error::{MemoryError, Result};
 pub use self::filter::Filter;
-pub use self::ingest::{IngestOptions, IngestReport, Progress};
+pub use self::ingest::{Changes, Following, IngestOptions, IngestReport, Journal, Progress};
 pub use self::knowledge::{Committed, Entry, GcReport};
 pub use self::memory::{Backend, Memory, Options, Stats};
 pub use self::personality::Personality;

@@ -1,7 +1,9 @@
 //! `fazai kb` and `fazai research`: what is remembered.
 
 use clap::{Args, Subcommand};
-use fazai_protocol::{Call, CommitParams, KbCall, KbParams, Line, Operation, ResearchParams};
+use fazai_protocol::{
+    Call, CommitParams, IngestLine, KbCall, KbParams, Line, Operation, ResearchParams,
+};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Worker, output};
@@ -11,6 +13,8 @@ use super::{Worker, output};
 #[command(after_help = "\
 Examples:
   fazai kb add /usr/share/man/man8        files and directories: Markdown, text, man pages, HTML, PDF
+  fazai kb add --watch /srv/wiki          and follow it: what changes is added, what goes is removed
+  fazai kb add --journal ssh.service      what the machine wrote down about itself
   fazai kb note --title \"postfix relay\" \"set relayhost in main.cf, then postfix reload\"
   fazai research \"how do I list block devices?\"
   fazai kb stats")]
@@ -33,10 +37,31 @@ pub(crate) enum Kb {
 
 /// Add files, or all files of a directory
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Left out, each with the reason: links, hidden and temporary files, what is not text, what the policy
+does not let you read.
+
+Examples:
+  fazai kb add /usr/share/man/man8
+  fazai kb add --tag runbook --private ~/notes
+  fazai kb add --watch /srv/wiki          until Ctrl-C; up to 20,000 files in 4,096 directories
+  fazai kb add --journal                  of all units: yesterday and today, for yourself alone
+  fazai kb add --journal nginx.service --days 7")]
 pub(crate) struct Add {
     /// Files and directories
-    #[arg(required = true, value_name = "PATH")]
+    #[arg(required_unless_present = "journal", value_name = "PATH")]
     paths: Vec<std::path::PathBuf>,
+    /// Read the systemd journal instead, of one unit or of all; repeated messages become one, and
+    /// after 30 days they are forgotten
+    #[arg(long, value_name = "UNIT", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["paths", "watch"])]
+    journal: Option<String>,
+    /// How many days of it, with today [default: 2]
+    #[arg(long, value_name = "N", requires = "journal")]
+    days: Option<u32>,
+    /// Follow a directory until Ctrl-C: add what is new or changed, remove what its files no longer
+    /// say
+    #[arg(long)]
+    watch: bool,
     /// A word by which they can be found
     #[arg(long = "tag", value_name = "WORD")]
     tags: Vec<String>,
@@ -144,34 +169,54 @@ pub(super) fn kb(input: impl Into<String>) -> Operation {
 
 impl Add {
     fn run(&self) -> anyhow::Result<()> {
+        if self.watch && self.paths.len() > 1 {
+            anyhow::bail!("--watch follows one directory; start one command for each");
+        }
+        if let Some(unit) = &self.journal {
+            return self.add(format!("journal {unit}").trim());
+        }
+        let verb = if self.watch { "watch" } else { "add" };
         for path in &self.paths {
             // The worker has another directory.
             let path = std::path::absolute(path)?;
-            self.add(&path)?;
+            self.add(&format!("{verb} {}", path.display()))?;
         }
         Ok(())
     }
 
-    fn add(&self, path: &std::path::Path) -> anyhow::Result<()> {
+    fn add(&self, wish: &str) -> anyhow::Result<()> {
         let call = KbCall {
             params: KbParams {
                 tags: self.tags.clone(),
                 private: self.private,
+                days: self.days,
             },
-            ..KbCall::new(format!("add {}", path.display()))
+            ..KbCall::new(wish)
         };
         let style = "{spinner} {pos} of {len} files";
         let bar = ProgressBar::no_length().with_style(ProgressStyle::with_template(style)?);
         let shown = bar.clone();
         let done = self.worker.follow(Operation::Kb(Box::new(call)), |line| {
-            if let Line::Progress(progress) = line {
-                shown.set_length(progress.total.unwrap_or_default().into());
-                shown.set_position(progress.done.unwrap_or_default().into());
+            match line {
+                Line::Progress(progress) => {
+                    shown.set_length(progress.total.unwrap_or_default().into());
+                    shown.set_position(progress.done.unwrap_or_default().into());
+                }
+                Line::Ingest(line) => return shown.suspend(|| self.taken_in(line)),
+                _ => {}
             }
             Ok(false)
         });
         bar.finish_and_clear();
         output::answer(self.json, super::succeeded(done?)?)
+    }
+}
+
+impl Add {
+    /// Shows what a look at a directory that is followed came to.
+    fn taken_in(&self, line: &IngestLine) -> anyhow::Result<bool> {
+        output::print(self.json, &line.result, &line.data)?;
+        Ok(true)
     }
 }
 

@@ -14,6 +14,7 @@ Examples:
   fazai memory export                 beside the memory; it says where
   fazai memory export /root/memory.ndjson
   fazai memory import /root/memory.ndjson
+  fazai memory episodes 2026-06-01 | jq -r '.episodes[] | [.time, .user, .asked] | @tsv'
   fazai memory migrate --to server    from the directory to the server of [memory] server")]
 pub(crate) enum Memory {
     /// Write all that is remembered into a new file, a line of JSON for each record
@@ -24,6 +25,20 @@ pub(crate) enum Memory {
     Embed(Embed),
     /// Copy all records from the directory to the server, or back
     Migrate(Migrate),
+    /// Show which days there is a record of, or what one says; `episodes` in [memory] turns it on
+    Episodes(Episodes),
+}
+
+/// Show which days there is a record of, or what one says
+#[derive(Debug, Args)]
+pub(crate) struct Episodes {
+    /// A day in UTC, such as 2026-06-01; of a long one its end is shown
+    day: Option<String>,
+    /// JSON, also on a terminal
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    worker: Worker,
 }
 
 /// Write all that is remembered into a new file
@@ -92,6 +107,11 @@ impl Memory {
             }
             Self::Import(file) => file.run(),
             Self::Embed(embed) => embed.worker.print(kb("embed"), embed.json),
+            Self::Episodes(episodes) => {
+                let day = episodes.day.as_deref().unwrap_or_default();
+                let wish = format!("episodes {day}");
+                episodes.worker.print(kb(wish.trim()), episodes.json)
+            }
             Self::Migrate(migrate) => {
                 let to = match migrate.to {
                     Place::Server => "server",

@@ -79,6 +79,7 @@ impl Serve {
         let modules = worker.clone();
         tokio::spawn(async move { modules.load_modules().await });
         self.watch(&worker).await;
+        worker.keep_episodes();
         server::announce(&worker.settings().server, &server);
         let accepting = tokio::spawn(server.run(worker.clone()));
         let mut terminate = signal(SignalKind::terminate())?;

@@ -272,6 +272,22 @@ keys! {
             |s, v| s.memory.retrieve_timeout_ms = number(v, 1, 60_000)?, s.memory.retrieve_timeout_ms;
         "learn", "on or off: whether a run of a plan leaves behind what worked and what did not, as far as the policy allows.":
             |s, v| s.memory.learn = on_off(v)?, show_on_off(s.memory.learn);
+        "episodes", "on or off: a day's record of what users asked, what was done for them and what came of it, without what is private and with secrets taken out as for clouds: one file of JSON lines for each day in UTC. `fazai memory episodes` shows it.":
+            |s, v| s.memory.episodes.on = on_off(v)?, show_on_off(s.memory.episodes.on);
+        "episodes_dir", "Where the days are kept; empty: `episodes` in dir.":
+            |s, v| s.memory.episodes.dir = optional_path(v)?, s.memory.episodes.dir.display();
+        "episodes_s3", "A bucket instead, https://HOST[:PORT]/BUCKET[/PREFIX], or http to this machine; each worker needs a prefix of its own. Past the policy, as `send_to_cloud` to `episodes`, unless it is on this machine. Empty: none.":
+            |s, v| s.memory.episodes.s3 = optional(v), s.memory.episodes.s3.as_deref().unwrap_or_default();
+        "episodes_s3_region", "The bucket's region.":
+            |s, v| v.clone_into(&mut s.memory.episodes.s3_region), s.memory.episodes.s3_region;
+        "episodes_s3_key_file", "A file with the id of a key for it, and its secret in a second line.":
+            |s, v| { s.memory.episodes.s3_key_file = file(v)?; s.files.extend(s.memory.episodes.s3_key_file.clone()); }, show_file(s.memory.episodes.s3_key_file.as_ref());
+        "episodes_days", "After how many days they are removed.":
+            |s, v| s.memory.episodes.days = number(v, 1, 36_500)?, s.memory.episodes.days;
+        "episodes_bytes_high", "From which size of all days the oldest are removed.":
+            |s, v| s.memory.episodes.bytes_high = bytes(v)?, s.memory.episodes.bytes_high;
+        "episodes_bytes_low", "Down to which size.":
+            |s, v| s.memory.episodes.bytes_low = bytes(v)?, s.memory.episodes.bytes_low;
     }
     ["cloud"] {
         "allow_cloud", "auto, on or off: whether requests may leave that don't say so themselves; auto: if there is a section [cloud.NAME].":

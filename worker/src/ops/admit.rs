@@ -90,6 +90,19 @@ async fn enter(
     stream: bool,
     asking: fn(&Gate, Request) -> Result<Passage, GateError>,
 ) -> Result<Permit, WireError> {
+    let deed = summary(&action);
+    let permit = pass(context, session, action, stream, asking).await?;
+    context.deeds.did(deed);
+    Ok(permit)
+}
+
+async fn pass(
+    context: &Context,
+    session: Option<String>,
+    action: Action,
+    stream: bool,
+    asking: fn(&Gate, Request) -> Result<Passage, GateError>,
+) -> Result<Permit, WireError> {
     let worker = context.worker.clone();
     let user = context.user;
     let wanted = action.clone();

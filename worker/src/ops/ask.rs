@@ -34,7 +34,7 @@ async fn route(context: &Context, ask: Ask) -> Result<Done, WireError> {
     let mut ask = ValidAsk::new(ask, &context.worker.settings())?;
     // One lease for all ways that the request may go: nobody else gets in between.
     let mut session = session(context, &ask)?;
-    confine(&mut ask, session.as_mut());
+    confine(context, &mut ask, session.as_mut());
     persona::put_on(context, &mut ask, session.as_mut()).await?;
     // Before the local model is touched: it may be better to ask others.
     let way = match elsewhere(context, &ask, &mut session, None).await {
@@ -73,12 +73,13 @@ fn is_upstream(done: &Done) -> bool {
 }
 
 /// What was said in a session before is sent again, and so is as confidential as it was then.
-fn confine(ask: &mut ValidAsk, session: Option<&mut Lease>) {
-    let Some(session) = session else { return };
-    let secrecy = session.add_secrecy(Secrecy {
+fn confine(context: &Context, ask: &mut ValidAsk, session: Option<&mut Lease>) {
+    let secrecy = Secrecy {
         label: ask.label,
         stays: ask.allow_cloud == Some(false),
-    });
+    };
+    let secrecy = session.map_or(secrecy, |session| session.add_secrecy(secrecy));
+    context.deeds.are(secrecy);
     ask.label = secrecy.label;
     if secrecy.stays {
         ask.allow_cloud = Some(false);

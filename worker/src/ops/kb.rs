@@ -1,18 +1,15 @@
 //! `commitKB` and `kb`: what is added to the knowledge, shown, removed and counted.
 
+mod add;
+mod follow;
+mod journal;
 mod keep;
 
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
-use fazai_memory::{Collection, Committed, Entry, Id, IngestOptions, Kind};
-use fazai_protocol::{
-    Call, CommitParams, Done, ErrorCode, KbCall, Line, Phase, Progress, WireError,
-};
-use fazai_tools::{Action, Outcome, Verdict};
+use fazai_memory::{Collection, Committed, Entry, Id, Kind};
+use fazai_protocol::{Call, CommitParams, Done, ErrorCode, KbCall, WireError};
+use fazai_tools::Outcome;
 use serde_json::json;
 
 use super::Context;
@@ -81,9 +78,14 @@ pub(super) async fn answer(context: &Context, call: KbCall) -> Done {
     let words: Vec<&str> = call.input.splitn(2, char::is_whitespace).collect();
     let answer = match words[..] {
         ["stats"] | [""] => stats(context).await,
-        ["add", path] => ingest(context, path, &call).await,
+        ["add", path] => add::files(context, path, &call).await,
+        ["journal"] => journal::read(context, None, &call).await,
+        ["journal", unit] => journal::read(context, Some(unit), &call).await,
+        ["watch", path] => follow::follow(context, path, &call).await,
         ["show", id] => show(context, id).await,
         ["rm", id] => remove(context, id).await,
+        ["episodes"] => keep::episodes(context).await,
+        ["episodes", day] => keep::episode(context, day).await,
         ["gc"] => keep::gc(context).await,
         ["embed"] => keep::embed(context).await,
         ["export"] => keep::export(context, None).await,
@@ -96,7 +98,7 @@ pub(super) async fn answer(context: &Context, call: KbCall) -> Done {
             let message = format!("{head:?} is not understood");
             let error = WireError::new(ErrorCode::InvalidRequest, message);
             Err(error.with_hint(
-                "input is stats, add PATH, show ID, rm ID, gc, embed, export, export PATH, import PATH, \
+                "input is stats, add PATH, watch PATH, journal [UNIT], show ID, rm ID, episodes [DAY], gc, embed, export, export PATH, import PATH, \
                  migrate to server or migrate to directory",
             ))
         }
@@ -149,88 +151,4 @@ fn absolute(path: &str) -> Result<PathBuf, WireError> {
     }
     let message = format!("{} is not absolute", path.display());
     Err(WireError::new(ErrorCode::InvalidParams, message))
-}
-
-/// How often it is said how far it is.
-const TELL_EVERY: Duration = Duration::from_millis(500);
-
-/// Files are read with the rights of the worker, so that only its administrators may name them.
-async fn ingest(context: &Context, path: &str, call: &KbCall) -> Result<Done, WireError> {
-    context.administers(
-        "have files read",
-        "send the text with commitKB, or use sudo",
-    )?;
-    let path = absolute(path)?;
-    let _quota = context.quota()?;
-    let namespace = memory::namespace(context.user, !call.params.private);
-    let namespace = namespace.map_err(|fault| errors::from_memory(&fault.into()))?;
-    let tags = call.params.tags.clone();
-    // What lies below a directory is judged by itself: passwords are not for everybody to find.
-    let (worker, user) = (context.worker.clone(), context.user);
-    let may_read = Arc::new(move |path: &Path| {
-        let read = Action::ReadFile { path: path.into() };
-        let decided = worker.shared.acting.decide(user, &read);
-        decided.is_ok_and(|decision| decision.verdict == Verdict::Allow)
-    });
-    let read = Action::ReadFile { path: path.clone() };
-    let permits = [
-        admit(context, None, read, call.stream).await?,
-        admit(
-            context,
-            None,
-            memory::write(Collection::Knowledge),
-            call.stream,
-        )
-        .await?,
-    ];
-    let files = Arc::new([AtomicU32::new(0), AtomicU32::new(0)]);
-    let (told, stopped) = (Arc::clone(&files), context.stopped.clone());
-    let work = context.remember(move |memory| {
-        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-        let options = IngestOptions {
-            tags,
-            may_read,
-            ..memory.ingest_options(namespace)
-        };
-        let report = memory.ingest(&path, &options, &mut |progress| {
-            told[0].store(count(progress.files_done), Ordering::Relaxed);
-            told[1].store(count(progress.files_total), Ordering::Relaxed);
-            if stopped.is_cancelled() {
-                return ControlFlow::Break(());
-            }
-            ControlFlow::Continue(())
-        });
-        for permit in permits {
-            permit.finish(Outcome::of(&report))?;
-        }
-        Ok(report?)
-    });
-    tokio::pin!(work);
-    let mut tick = tokio::time::interval(TELL_EVERY);
-    let report = loop {
-        tokio::select! {
-            done = &mut work => break done?,
-            _ = tick.tick(), if call.stream => {
-                let line = Progress {
-                    action_id: context.action_id.clone(),
-                    phase: Phase::Running,
-                    queue_position: None,
-                    done: Some(files[0].load(Ordering::Relaxed)),
-                    total: Some(files[1].load(Ordering::Relaxed)),
-                };
-                context.outgoing.send(Line::Progress(line)).await;
-            }
-        }
-    };
-    if report.stopped {
-        return Err(context.stop_error());
-    }
-    let text = format!(
-        "{} files: {} passages added, {} known already, {} files left out",
-        report.files,
-        report.added,
-        report.known,
-        report.skipped.len()
-    );
-    Ok(context.done_with(text, json!(report)))
 }

@@ -91,7 +91,7 @@ async fn begin(context: &Context, call: ShellCall) -> Result<Done, WireError> {
 
 /// A place for a command that may run. The others may have been taken while somebody thought about
 /// it, and a yes is worth a short wait.
-async fn place(context: &Context, most: usize) -> Result<Place<User>, WireError> {
+pub(super) async fn place(context: &Context, most: usize) -> Result<Place<User>, WireError> {
     let until = Instant::now() + PLACE_WITHIN;
     loop {
         let place = context.worker.shared.commands.enter(context.user, most);

@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{Peer, Stream};
 use crate::Worker;
+use crate::episodes::Deeds;
 use crate::lock::lock;
 use crate::ops::{self, Context, failed};
 use crate::outgoing::{self, Outgoing};
@@ -191,6 +192,7 @@ impl Connection {
             received,
             stopped: stopped.clone(),
             action_id,
+            deeds: Deeds::default(),
         };
         let in_flight = self.in_flight.clone();
         self.requests.spawn(async move {

@@ -2,7 +2,7 @@
 //! a paragraph where that alone is too long.
 
 use super::IngestOptions;
-use super::read::Document;
+use super::read::{Document, Section};
 use crate::record::TEXT_BYTES_MAX;
 
 /// A piece, with the document's title and its own heading above it.
@@ -38,7 +38,7 @@ pub(super) fn chunks(document: &Document, options: &IngestOptions) -> Vec<Chunk>
         chunks: Vec::new(),
     };
     for section in &document.sections {
-        chunker.begin_section(&section.heading);
+        chunker.begin_section(section);
         for paragraph in paragraphs(&section.text) {
             chunker.paragraph(&paragraph);
         }
@@ -49,13 +49,14 @@ pub(super) fn chunks(document: &Document, options: &IngestOptions) -> Vec<Chunk>
 
 impl Chunker<'_> {
     /// A section begins a piece, unless what is there is hardly one yet.
-    fn begin_section(&mut self, heading: &str) {
+    fn begin_section(&mut self, section: &Section) {
+        let heading = &section.heading;
         if self.tokens >= self.options.chunk_tokens / 4 {
             self.end_piece(false);
         }
         if self.text.is_empty() {
             heading.clone_into(&mut self.heading);
-        } else if !heading.is_empty() {
+        } else if !heading.is_empty() && !begins_a_line(&section.text, heading) {
             self.push(heading);
         }
     }
@@ -135,12 +136,24 @@ impl Chunker<'_> {
             let at = at.or_else(|| window.rfind(char::is_whitespace).filter(late));
             let (part, others) = rest.split_at(at.unwrap_or(window.len()));
             parts.push(part.trim_end());
-            rest = others.trim_start();
+            // How far in the next line is says something in a program.
+            let line = others.trim_start_matches(['\n', '\r']);
+            rest = if line.len() < others.len() {
+                line
+            } else {
+                others.trim_start()
+            };
         }
         parts.push(rest);
         parts.retain(|part| !part.trim().is_empty());
         parts
     }
+}
+
+/// A function's heading is its own first line.
+fn begins_a_line(text: &str, heading: &str) -> bool {
+    text.lines()
+        .any(|line| line.trim_start().starts_with(heading))
 }
 
 /// What is apart by empty lines.
@@ -165,7 +178,6 @@ fn paragraphs(text: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::read::Section;
     use super::*;
     use crate::record::Namespace;
 

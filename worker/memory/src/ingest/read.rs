@@ -10,7 +10,7 @@ use flate2::read::MultiGzDecoder;
 use rustix::fs::OFlags;
 
 use super::walk::{self, Skip, broken};
-use super::{IngestOptions, html, man, markdown};
+use super::{IngestOptions, code, html, man, markdown};
 
 /// A text with its structure.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub(super) struct Section {
     pub(super) text: String,
 }
 
+/// How many bytes of a program are a token, rather less than more.
+const BYTES_OF_TOKEN: usize = 3;
 /// How much of a file says whether it is text.
 const SNIFF_BYTES: usize = 8 << 10;
 
@@ -82,14 +84,14 @@ pub(super) fn reader(
         ),
         None => (name, bytes),
     };
-    let document = parse(&name, &bytes)?;
+    let document = parse(&name, &bytes, options)?;
     match document.is_empty() {
         true => Err(Skip::Empty),
         false => Ok(document),
     }
 }
 
-fn parse(name: &str, bytes: &[u8]) -> Result<Document, Skip> {
+fn parse(name: &str, bytes: &[u8], options: &IngestOptions) -> Result<Document, Skip> {
     let ending = name
         .rsplit_once('.')
         .map(|(_, ending)| ending.to_ascii_lowercase());
@@ -107,6 +109,10 @@ fn parse(name: &str, bytes: &[u8]) -> Result<Document, Skip> {
         "html" | "htm" | "xhtml" => html::document(name, bytes)?,
         section if section.starts_with(|c: char| c.is_ascii_digit()) && man::is_man(&text) => {
             man::document(name, &text)
+        }
+        ending if code::is_code(ending, &text) => {
+            let text = text.replace('\r', "");
+            code::document(name, &text, options.chunk_tokens * BYTES_OF_TOKEN)
         }
         _ => Document::plain(name.to_owned(), text.replace('\r', "")),
     };

@@ -1,8 +1,8 @@
 //! Which files of a directory are read. Links are not followed, and what is not a file is not
 //! opened: so a cycle ends, and a pipe keeps nobody waiting.
 
-use std::fs::{self, FileType};
-use std::os::unix::fs::FileTypeExt;
+use std::fs::{self, FileType, Metadata};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -43,6 +43,9 @@ pub enum Skip {
     /// Its name begins with a dot.
     #[error("it is hidden")]
     Hidden,
+    /// An editor or a download has it for a while.
+    #[error("its name is one of a temporary file or a backup")]
+    Temporary,
     /// It is deeper than the options allow.
     #[error("it is more than {max} directories deep")]
     TooDeep {
@@ -63,6 +66,26 @@ pub enum Skip {
     },
 }
 
+impl Skip {
+    /// Whether what the file said before does not hold any more. What can't be looked at may still
+    /// say it.
+    pub(super) fn is_an_end(&self) -> bool {
+        match self {
+            Self::TooLarge { .. }
+            | Self::Empty
+            | Self::Link
+            | Self::Denied
+            | Self::NotAFile { .. }
+            | Self::Binary => true,
+            Self::Hidden
+            | Self::Temporary
+            | Self::TooDeep { .. }
+            | Self::TooMany { .. }
+            | Self::Broken { .. } => false,
+        }
+    }
+}
+
 /// Something that was not read, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Skipped {
@@ -80,14 +103,39 @@ fn lossy<S: serde::Serializer>(path: &Path, serializer: S) -> std::result::Resul
 }
 
 /// A file to read.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Found {
     pub(super) path: PathBuf,
     pub(super) bytes: u64,
+    pub(super) stamp: Stamp,
+}
+
+/// Tells whether a file was written since. Nobody can set the time of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stamp {
+    device: u64,
+    inode: u64,
+    bytes: u64,
+    /// In nanoseconds since 1970.
+    pub(super) changed_ns: i128,
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            bytes: metadata.len(),
+            changed_ns: i128::from(metadata.ctime()) * 1_000_000_000
+                + i128::from(metadata.ctime_nsec()),
+        }
+    }
 }
 
 struct Walk<'a> {
     options: &'a IngestOptions,
+    /// Is told of each directory before it is read.
+    entering: &'a mut dyn FnMut(&Path),
     files: Vec<Found>,
     skipped: Vec<Skipped>,
     full: bool,
@@ -103,10 +151,15 @@ impl Skipped {
 }
 
 /// The files under a path, in order. The path itself may be a link: somebody named it.
-pub(super) fn walk(path: &Path, options: &IngestOptions) -> Result<(Vec<Found>, Vec<Skipped>)> {
+pub(super) fn walk(
+    path: &Path,
+    options: &IngestOptions,
+    entering: &mut dyn FnMut(&Path),
+) -> Result<(Vec<Found>, Vec<Skipped>)> {
     let root = fs::canonicalize(path).map_err(|error| nothing(path, error.to_string()))?;
     let mut walk = Walk {
         options,
+        entering,
         files: Vec::new(),
         skipped: Vec::new(),
         full: false,
@@ -132,6 +185,9 @@ impl Walk<'_> {
         if kind.is_dir() {
             return self.directory(path, depth);
         }
+        if depth > 0 && is_temporary(&name.to_string_lossy()) {
+            return Err(Skip::Temporary);
+        }
         let bytes = metadata.len();
         check(kind, bytes, self.options)?;
         if !(self.options.may_read)(path) {
@@ -140,6 +196,7 @@ impl Walk<'_> {
         self.files.push(Found {
             path: path.into(),
             bytes,
+            stamp: Stamp::of(&metadata),
         });
         Ok(())
     }
@@ -149,6 +206,7 @@ impl Walk<'_> {
         if depth >= max {
             return Err(Skip::TooDeep { max });
         }
+        (self.entering)(path);
         let mut paths = Vec::new();
         for entry in fs::read_dir(path).map_err(broken)? {
             paths.push(entry.map_err(broken)?.path());
@@ -172,6 +230,24 @@ impl Walk<'_> {
         }
         Ok(())
     }
+}
+
+/// What editors, package managers and downloads leave beside a file, or have instead of it for a
+/// while.
+fn is_temporary(name: &str) -> bool {
+    const ENDINGS: [&str; 8] = [
+        ".tmp",
+        ".temp",
+        ".swp",
+        ".swx",
+        ".bak",
+        ".part",
+        ".crdownload",
+        ".dpkg-new",
+    ];
+    name.ends_with('~')
+        || (name.starts_with('#') && name.ends_with('#'))
+        || ENDINGS.iter().any(|ending| name.ends_with(ending))
 }
 
 /// Refuses what is not a file of a good size.

@@ -5,17 +5,26 @@ use std::fs::{File, OpenOptions};
 use std::io::{BufReader, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::Arc;
 
+use fazai_memory::episodes::{EpisodeDay, Episodes};
 use fazai_memory::portable::Vectors;
 use fazai_memory::{Collection, Memory, MemoryError};
-use fazai_protocol::{Done, WireError};
+use fazai_protocol::{Done, ErrorCode, WireError};
 use fazai_tools::{Action, Outcome};
-use serde_json::json;
+use jiff::civil::Date;
+use serde_json::{Value, json};
 
 use super::super::Context;
 use super::super::admit::admit;
 use super::absolute;
+use crate::episodes::EpisodeFault;
+use crate::errors;
 use crate::memory::{self, MemoryFault};
+use crate::worker::Shared;
+
+/// How much of a day is told, from its end.
+const DAY_TOLD_BYTES_MAX: usize = 1 << 20;
 
 /// Removes what is over, and what was of least use if there is too much.
 pub(super) async fn gc(context: &Context) -> Result<Done, WireError> {
@@ -28,11 +37,74 @@ pub(super) async fn gc(context: &Context) -> Result<Done, WireError> {
         move |memory| Ok(memory.gc(high, low)?),
     )
     .await?;
-    let text = format!(
+    let mut text = format!(
         "{} were over, {} of least use removed, {} bytes are left",
         report.expired, report.evicted, report.bytes
     );
-    Ok(context.done_with(text, json!(report)))
+    let mut data = json!(report);
+    let recorded = record(context, |shared| shared.episodes.gc(shared)).await?;
+    if let Some(days) = recorded {
+        text += &format!(
+            "; of the episodes {} days were over, {} were too many, {} bytes are left",
+            days.expired, days.evicted, days.bytes
+        );
+        data["episodes"] = json!(days);
+    }
+    Ok(context.done_with(text, data))
+}
+
+/// Does something with the record of days, on a thread that may wait.
+async fn record<T: Send + 'static>(
+    context: &Context,
+    work: impl FnOnce(&Shared) -> Result<T, EpisodeFault> + Send + 'static,
+) -> Result<T, WireError> {
+    let shared = Arc::clone(&context.worker.shared);
+    let done = tokio::task::spawn_blocking(move || work(&shared)).await;
+    let done = done.map_err(|_| super::super::panicked("the record of days"))?;
+    done.map_err(|fault| errors::from_episodes(&fault))
+}
+
+/// Which days there is a record of. It says what all users asked.
+pub(super) async fn episodes(context: &Context) -> Result<Done, WireError> {
+    check(context)?;
+    let days = record(context, |shared| shared.episodes.with(Episodes::days)).await?;
+    let line = |day: &EpisodeDay| format!("{}  {} bytes\n", day.day, day.bytes);
+    let text: String = days.iter().map(line).collect();
+    Ok(context.done_with(text, json!({ "days": days })))
+}
+
+/// The last lines of a day.
+pub(super) async fn episode(context: &Context, day: &str) -> Result<Done, WireError> {
+    check(context)?;
+    let day = day.trim();
+    let date: Date = day.parse().map_err(|_| {
+        let head = &day[..day.floor_char_boundary(64)];
+        let message = format!("{head:?} is no day; one is written 2026-06-01");
+        WireError::new(ErrorCode::InvalidParams, message)
+    })?;
+    let text = record(context, move |shared| {
+        shared.episodes.with(|kept| kept.read(date))
+    })
+    .await?;
+    let text = text.ok_or_else(|| {
+        let message = format!("there is no record of {date}");
+        WireError::new(ErrorCode::MemoryNotFound, message)
+            .with_hint("`fazai memory episodes` shows which days there are")
+    })?;
+    let from = text.ceil_char_boundary(text.len().saturating_sub(DAY_TOLD_BYTES_MAX));
+    // From the beginning of a line on.
+    let from = match from {
+        0 => 0,
+        from => text[from..]
+            .find('\n')
+            .map_or(text.len(), |end| from + end + 1),
+    };
+    let lines = text[from..].lines();
+    let lines: Vec<Value> = lines
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect();
+    let data = json!({ "day": date, "cut": from > 0, "episodes": lines });
+    Ok(context.done_with(&text[from..], data))
 }
 
 /// Vectors for the records that have none: what was added without an embedding model.

@@ -1,0 +1,194 @@
+//! One run: what is read is stored, and what no file says any more is removed.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use jiff::Timestamp;
+use rayon::prelude::*;
+
+use super::read::{self, Document};
+use super::walk::{Found, Skipped};
+use super::{IngestOptions, IngestReport, Progress, chunk};
+use crate::error::Result;
+use crate::knowledge::Entry;
+use crate::memory::Memory;
+use crate::record::{Id, Kind, Record, Status};
+use crate::store::Collection;
+
+/// How many files are read before their pieces are stored.
+const FILES_AT_ONCE: usize = 64;
+/// And how many bytes of files.
+const BYTES_AT_ONCE: u64 = 64 << 20;
+/// How many pieces are stored together.
+const RECORDS_AT_ONCE: usize = 512;
+
+/// One run: what waits to be stored, and what was found so far.
+pub(super) struct Intake<'a> {
+    memory: &'a Memory,
+    options: &'a IngestOptions,
+    now: Timestamp,
+    report: IngestReport,
+    /// What each source said before.
+    before: HashMap<String, Vec<Id>>,
+    waiting: Vec<Record>,
+    gone: Vec<Id>,
+}
+
+impl<'a> Intake<'a> {
+    pub(super) fn new(memory: &'a Memory, options: &'a IngestOptions) -> Self {
+        let before = memory
+            .index(Collection::Knowledge)
+            .documents(&options.namespace);
+        Self {
+            memory,
+            options,
+            now: Timestamp::now(),
+            report: IngestReport::default(),
+            before,
+            waiting: Vec::new(),
+            gone: Vec::new(),
+        }
+    }
+
+    pub(super) fn add(&mut self, path: &Path, document: &Document) -> Result<()> {
+        self.report.files += 1;
+        if document.lossy {
+            self.report.lossy.push(path.into());
+        }
+        let source = path.to_string_lossy().into_owned();
+        let mut ids = HashSet::new();
+        for chunk in chunk::chunks(document, self.options) {
+            let mut entry = Entry::new(self.options.namespace.clone(), Kind::Document, chunk.text);
+            entry.title = chunk.title;
+            entry.source.clone_from(&source);
+            entry.tags.clone_from(&self.options.tags);
+            entry.distro.clone_from(&self.options.distro);
+            entry.expires = self.options.expires;
+            entry.action = "ingest".into();
+            let record = entry.into_record(self.now)?;
+            // A document that says the same thing twice is believed the first time.
+            if !ids.insert(record.id) {
+                continue;
+            }
+            if self.is_known(record.id) {
+                self.report.known += 1;
+            } else {
+                self.report.added += 1;
+                self.waiting.push(record);
+            }
+        }
+        let before = self.before.remove(&source).unwrap_or_default();
+        self.gone
+            .extend(before.into_iter().filter(|id| !ids.contains(id)));
+        if self.waiting.len() >= RECORDS_AT_ONCE {
+            self.store()?;
+        }
+        Ok(())
+    }
+
+    /// Reads files and takes them in, until `progress` breaks.
+    pub(super) fn all(
+        mut self,
+        files: &[Found],
+        skipped: Vec<Skipped>,
+        progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
+    ) -> Result<IngestReport> {
+        let (mut done, options) = (skipped.len(), self.options);
+        let files_total = files.len() + done;
+        skipped
+            .into_iter()
+            .for_each(|skipped| self.leave_out(skipped));
+        for files in batches(files) {
+            let read = |file: &Found| read::file(&file.path, options);
+            let documents: Vec<_> = files.par_iter().map(read).collect();
+            for (file, document) in files.iter().zip(documents) {
+                match document {
+                    Ok(document) => self.add(&file.path, &document)?,
+                    Err(why) => self.leave_out(Skipped::new(&file.path, why)),
+                }
+                done += 1;
+                let now = Progress {
+                    files_done: done,
+                    files_total,
+                    added: self.report.added,
+                    path: &file.path,
+                };
+                if progress(now).is_break() {
+                    return self.stopped();
+                }
+            }
+        }
+        self.finish()
+    }
+
+    /// Says why something was not read. What it said before goes, if it can't say that any more.
+    pub(super) fn leave_out(&mut self, skipped: Skipped) {
+        if skipped.why.is_an_end() {
+            self.forget(&skipped.path.to_string_lossy());
+        }
+        self.report.skipped.push(skipped);
+    }
+
+    /// Removes all that a source said.
+    pub(super) fn forget(&mut self, source: &str) {
+        self.gone
+            .extend(self.before.remove(source).unwrap_or_default());
+    }
+
+    fn is_known(&self, id: Id) -> bool {
+        let index = self.memory.index(Collection::Knowledge);
+        index.doc(id).is_some_and(|doc| {
+            doc.status == Status::Active && doc.expires.is_none_or(|expires| expires > self.now)
+        })
+    }
+
+    fn store(&mut self) -> Result<()> {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        self.memory.embed(&mut waiting)?;
+        let _writes = self.memory.write();
+        self.memory.insert(Collection::Knowledge, &waiting)
+    }
+
+    /// How many pieces were new so far.
+    pub(super) fn added(&self) -> usize {
+        self.report.added
+    }
+
+    /// Ends before everything was read.
+    pub(super) fn stopped(mut self) -> Result<IngestReport> {
+        self.report.stopped = true;
+        self.finish()
+    }
+
+    /// What is new is stored before what is old goes.
+    pub(super) fn finish(mut self) -> Result<IngestReport> {
+        self.store()?;
+        let _writes = self.memory.write();
+        self.memory.delete(Collection::Knowledge, &self.gone)?;
+        self.report.removed = self.gone.len();
+        Ok(self.report)
+    }
+}
+
+/// Files that are read together.
+fn batches(files: &[Found]) -> Vec<&[Found]> {
+    let (mut batches, mut rest) = (Vec::new(), files);
+    while !rest.is_empty() {
+        let mut bytes = 0;
+        let fits = |file: &&Found| {
+            bytes += file.bytes;
+            bytes <= BYTES_AT_ONCE
+        };
+        let count = rest
+            .iter()
+            .take(FILES_AT_ONCE)
+            .take_while(fits)
+            .count()
+            .max(1);
+        let (batch, others) = rest.split_at(count);
+        batches.push(batch);
+        rest = others;
+    }
+    batches
+}

@@ -1,0 +1,172 @@
+//! `kb add`: files are read, cut and remembered.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use fazai_memory::{
+    Collection, IngestOptions, IngestReport, Memory, MemoryError, Namespace, Progress as Told,
+};
+use fazai_protocol::{Done, KbCall, Line, Phase, Progress, WireError};
+use fazai_tools::{Action, Outcome, Permit, Verdict};
+use serde_json::json;
+
+use super::super::admit::admit;
+use super::super::{Context, RememberFault};
+use super::absolute;
+use crate::errors;
+use crate::memory;
+
+/// How often it is said how far it is.
+const TELL_EVERY: Duration = Duration::from_millis(500);
+
+/// How far it is, and whether anybody still wants it.
+pub(super) struct Telling {
+    done: AtomicU32,
+    total: AtomicU32,
+}
+
+/// Files are read with the rights of the worker, so that only its administrators may name them.
+pub(super) async fn files(context: &Context, path: &str, call: &KbCall) -> Result<Done, WireError> {
+    may_name_files(context)?;
+    let path = absolute(path)?;
+    let _quota = context.quota()?;
+    let wishes = Wishes::new(context, call)?;
+    let permits = permits(context, &path, call.stream).await?;
+    let report = told(context, call.stream, move |memory, progress| {
+        let report = memory.ingest(&path, &wishes.options(memory), progress);
+        finished(permits, report)
+    });
+    let report = report.await?;
+    if report.stopped {
+        return Err(context.stop_error());
+    }
+    Ok(context.done_with(summary(&report), json!(report)))
+}
+
+pub(super) fn may_name_files(context: &Context) -> Result<(), WireError> {
+    context.administers(
+        "have files read",
+        "send the text with commitKB, or use sudo",
+    )
+}
+
+/// Whose it is to be, and what of it may be read.
+#[derive(Clone)]
+pub(super) struct Wishes {
+    namespace: Namespace,
+    tags: Vec<String>,
+    may_read: Arc<dyn Fn(&Path) -> bool + Send + Sync>,
+}
+
+impl Wishes {
+    pub(super) fn new(context: &Context, call: &KbCall) -> Result<Self, WireError> {
+        let namespace = memory::namespace(context.user, !call.params.private);
+        // What lies below a directory is judged by itself: passwords are not for everybody to find.
+        let (worker, user) = (context.worker.clone(), context.user);
+        let may_read = Arc::new(move |path: &Path| {
+            let read = Action::ReadFile { path: path.into() };
+            let decided = worker.shared.acting.decide(user, &read);
+            decided.is_ok_and(|decision| decision.verdict == Verdict::Allow)
+        });
+        Ok(Self {
+            namespace: namespace.map_err(|fault| errors::from_memory(&fault.into()))?,
+            tags: call.params.tags.clone(),
+            may_read,
+        })
+    }
+
+    pub(super) fn options(&self, memory: &Memory) -> IngestOptions {
+        IngestOptions {
+            tags: self.tags.clone(),
+            may_read: self.may_read.clone(),
+            ..memory.ingest_options(self.namespace.clone())
+        }
+    }
+}
+
+/// To read below a path, and to remember what is there.
+pub(super) async fn permits(
+    context: &Context,
+    path: &Path,
+    stream: bool,
+) -> Result<[Permit; 2], WireError> {
+    let read = Action::ReadFile { path: path.into() };
+    let write = memory::write(Collection::Knowledge);
+    Ok([
+        admit(context, None, read, stream).await?,
+        admit(context, None, write, stream).await?,
+    ])
+}
+
+/// Records what became of it.
+pub(super) fn finished(
+    permits: impl IntoIterator<Item = Permit>,
+    report: Result<IngestReport, MemoryError>,
+) -> Result<IngestReport, RememberFault> {
+    for permit in permits {
+        permit.finish(Outcome::of(&report))?;
+    }
+    Ok(report?)
+}
+
+/// Does something with the memory, saying how far it is; it is told to stop where nobody wants it
+/// any more.
+pub(super) async fn told<T: Send + 'static>(
+    context: &Context,
+    stream: bool,
+    work: impl FnOnce(&Memory, &mut dyn FnMut(Told<'_>) -> ControlFlow<()>) -> Result<T, RememberFault>
+    + Send
+    + 'static,
+) -> Result<T, WireError> {
+    let telling = Arc::new(Telling {
+        done: AtomicU32::new(0),
+        total: AtomicU32::new(0),
+    });
+    let (files, stopped) = (Arc::clone(&telling), context.stopped.clone());
+    let work = context.remember(move |memory| {
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        work(memory, &mut |progress| {
+            files
+                .done
+                .store(count(progress.files_done), Ordering::Relaxed);
+            files
+                .total
+                .store(count(progress.files_total), Ordering::Relaxed);
+            if stopped.is_cancelled() {
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        })
+    });
+    tokio::pin!(work);
+    let mut tick = tokio::time::interval(TELL_EVERY);
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            _ = tick.tick(), if stream => {
+                let line = Progress {
+                    action_id: context.action_id.clone(),
+                    phase: Phase::Running,
+                    queue_position: None,
+                    done: Some(telling.done.load(Ordering::Relaxed)),
+                    total: Some(telling.total.load(Ordering::Relaxed)),
+                };
+                context.outgoing.send(Line::Progress(line)).await;
+            }
+        }
+    }
+}
+
+pub(super) fn summary(report: &IngestReport) -> String {
+    format!(
+        "{} files: {} passages added, {} known already, {} removed, {} files left out",
+        report.files,
+        report.added,
+        report.known,
+        report.removed,
+        report.skipped.len()
+    )
+}

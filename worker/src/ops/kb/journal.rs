@@ -1,0 +1,195 @@
+//! `kb journal`: what the machine wrote down about itself, as knowledge.
+
+use std::ops::ControlFlow;
+
+use fazai_memory::{Collection, IngestOptions, Journal};
+use fazai_protocol::{Done, ErrorCode, KbCall, WireError};
+use fazai_sandbox::Stop;
+use fazai_tools::{Action, Exec, How, Piece, RunError, Source, Why, run};
+use jiff::{Timestamp, tz::TimeZone};
+use serde_json::json;
+
+use super::super::Context;
+use super::super::admit::admit;
+use super::super::shell::{how, launcher, place};
+use super::add::{Wishes, finished, summary, told};
+use crate::errors;
+use crate::memory;
+
+/// How many messages are read, the newest ones.
+const MESSAGES_MAX: usize = 100_000;
+/// How much journalctl may write, in bytes.
+const BYTES_MAX: u64 = 128 << 20;
+/// A longer line is no message.
+const LINE_BYTES_MAX: usize = 256 << 10;
+/// What journalctl says of why there is nothing, in bytes.
+const COMPLAINT_BYTES_MAX: usize = 512;
+/// How many days are read, and at most; with today.
+const DAYS: u32 = 2;
+const DAYS_MAX: u32 = 31;
+/// By which all of it can be found.
+const TAG: &str = "journal";
+
+/// What journalctl says.
+#[derive(Default)]
+struct Reading {
+    journal: Journal,
+    line: String,
+    complaint: String,
+}
+
+/// The journal is read as the worker, and it is for the user alone: it names who did what.
+pub(super) async fn read(
+    context: &Context,
+    unit: Option<&str>,
+    call: &KbCall,
+) -> Result<Done, WireError> {
+    context.administers("have the journal read", "use sudo")?;
+    let argv = argv(unit, call.params.days.unwrap_or(DAYS))?;
+    let _quota = context.quota()?;
+    let private = KbCall {
+        params: fazai_protocol::KbParams {
+            private: true,
+            ..call.params.clone()
+        },
+        ..call.clone()
+    };
+    let wishes = Wishes::new(context, &private)?;
+    let most = context.worker.settings().policy.commands_max;
+    let action = Action::Exec(Exec::plain(argv, "/"));
+    let command = admit(context, None, action, call.stream).await?;
+    let write = memory::write(Collection::Knowledge);
+    let write = admit(context, None, write, call.stream).await?;
+    let place = place(context, most).await?;
+    let way = How {
+        output_bytes_max: BYTES_MAX,
+        merge_stderr: false,
+        ..how(context, launcher(context)?, &command)
+    };
+    let stop = Stop::new().map_err(|fault| errors::out_of_descriptors(&fault))?;
+    let stopping = stop.clone();
+    let mut running = tokio::task::spawn_blocking(move || {
+        let _place = place;
+        let mut reading = Reading::default();
+        let ended = run(command, &way, Some(&stopping), &mut |piece| {
+            reading.hear(&piece);
+            ControlFlow::Continue(())
+        });
+        (ended, reading)
+    });
+    let joined = tokio::select! {
+        joined = &mut running => joined,
+        () = context.told_to_stop() => {
+            stop.stop();
+            running.await
+        }
+    };
+    let (ended, mut reading) = joined.map_err(|_| super::super::panicked("the journal"))?;
+    let ended = ended.map_err(|fault| match fault {
+        RunError::NotFound { .. } => {
+            let message = "there is no journalctl here, so that no journal can be read";
+            WireError::new(ErrorCode::ToolUnavailable, message).with_hint(
+                "without systemd the logs are files: `fazai kb add --private /var/log/syslog`",
+            )
+        }
+        fault => errors::from_run(&fault),
+    })?;
+    if ended.why == Why::Stopped {
+        return Err(context.stop_error());
+    }
+    if reading.journal.messages == 0 {
+        return Err(nothing(&reading.complaint, unit));
+    }
+    if ended.cut || ended.why != Why::Finished || reading.journal.messages >= MESSAGES_MAX {
+        reading.journal.drop_oldest_day();
+        let text = format!(
+            "there is more than is read at once ({MESSAGES_MAX} messages); of several days the \
+             oldest was left out: name a unit, or fewer days"
+        );
+        context.warn(call.stream, text).await;
+    }
+    let journal = reading.journal;
+    let (messages, unread) = (journal.messages, journal.unread);
+    let report = told(context, call.stream, move |memory, progress| {
+        let mut options: IngestOptions = wishes.options(memory);
+        if !options.tags.iter().any(|tag| tag == TAG) {
+            options.tags.push(TAG.to_owned());
+        }
+        finished([write], memory.ingest_journal(&journal, &options, progress))
+    });
+    let report = report.await?;
+    if report.stopped {
+        return Err(context.stop_error());
+    }
+    let text = format!(
+        "{messages} messages; units and days as {}",
+        summary(&report)
+    );
+    let mut data = json!(report);
+    data["messages"] = json!(messages);
+    data["unread"] = json!(unread);
+    Ok(context.done_with(text, data))
+}
+
+/// Whole days in UTC, so that a second run finds the same ones.
+fn argv(unit: Option<&str>, days: u32) -> Result<Vec<String>, WireError> {
+    if !(1..=DAYS_MAX).contains(&days) {
+        let message = format!("params.days is {days}; it goes from 1 to {DAYS_MAX}");
+        return Err(WireError::new(ErrorCode::InvalidParams, message));
+    }
+    let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
+    let since = today.checked_sub(jiff::Span::new().days(i64::from(days) - 1));
+    let since = since.and_then(|day| day.to_zoned(TimeZone::UTC));
+    let since = since.map_or(0, |day| day.timestamp().as_second());
+    let mut argv = vec![
+        "journalctl".to_owned(),
+        "--no-pager".to_owned(),
+        "--quiet".to_owned(),
+        "--output=json".to_owned(),
+        format!("--since=@{since}"),
+        format!("--lines={MESSAGES_MAX}"),
+    ];
+    if let Some(unit) = unit {
+        let fits = |c: char| c.is_ascii_alphanumeric() || "@_.:\\-*".contains(c);
+        if unit.is_empty() || unit.len() > 256 || unit.starts_with('-') || !unit.chars().all(fits) {
+            let head = &unit[..unit.floor_char_boundary(64)];
+            let message = format!("{head:?} is no name of a unit");
+            return Err(WireError::new(ErrorCode::InvalidParams, message)
+                .with_hint("such as ssh.service; `systemctl list-units` has them"));
+        }
+        argv.push(format!("--unit={unit}"));
+    }
+    Ok(argv)
+}
+
+impl Reading {
+    fn hear(&mut self, piece: &Piece) {
+        if piece.from != Source::Stdout {
+            let room = COMPLAINT_BYTES_MAX.saturating_sub(self.complaint.len());
+            let text = &piece.text[..piece.text.floor_char_boundary(room)];
+            self.complaint.push_str(text);
+            return;
+        }
+        if self.line.len() <= LINE_BYTES_MAX {
+            self.line.push_str(&piece.text);
+        }
+        if piece.ends_line {
+            if !self.line.is_empty() {
+                self.journal.line(&self.line);
+            }
+            self.line.clear();
+        }
+    }
+}
+
+/// Why there was nothing to read.
+fn nothing(complaint: &str, unit: Option<&str>) -> WireError {
+    let of = unit.map(|unit| format!(" of {unit}")).unwrap_or_default();
+    let said = match complaint.trim() {
+        "" => String::new(),
+        said => format!(": {said}"),
+    };
+    let message = format!("the journal has no messages{of} in these days{said}");
+    WireError::new(ErrorCode::InvalidParams, message)
+        .with_hint("`journalctl --list-boots` shows what is kept; the worker must be root or in the group systemd-journal")
+}
