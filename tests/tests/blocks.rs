@@ -8,8 +8,9 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use fazai_tests::incidents::guessing;
 use fazai_tests::served::{fazai, path, wait_for};
 use fazai_tests::{Wire, program, stdout};
 use serde_json::{Value, json};
@@ -140,16 +141,6 @@ impl Drop for Guard {
             self.kill();
         }
     }
-}
-
-fn guessing(ip: &str) -> String {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let line = json!({
-        "__REALTIME_TIMESTAMP": now.unwrap().as_micros().to_string(),
-        "SYSLOG_IDENTIFIER": "sshd", "_HOSTNAME": format!("host-{ip}"), "PRIORITY": "6",
-        "MESSAGE": format!("Failed password for deploy from {ip} port 4022 ssh2"),
-    });
-    vec![line.to_string(); 40].join("\n")
 }
 
 async fn call(wire: &mut Wire, action: &str, input: &str) -> Value {

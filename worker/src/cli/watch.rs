@@ -185,6 +185,7 @@ impl Arguments {
             unix_datagram: self.unix_datagram.clone(),
             syslog_tcp: self.syslog_tcp.clone(),
             syslog_udp: self.syslog_udp.clone(),
+            metrics: None,
             state_dir: self.state.clone(),
             start: if self.from_end {
                 Start::End

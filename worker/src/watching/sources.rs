@@ -10,7 +10,7 @@ use fazai_watch::action::Rules;
 use fazai_watch::detect::Thresholds;
 use fazai_watch::format::Parser;
 use fazai_watch::format::mapping::Mapping;
-use fazai_watch::input::{Follow, Input, Listen, ListenError, Start};
+use fazai_watch::input::{Follow, Input, Listen, ListenError, Metrics, Start};
 use fazai_watch::signature::Signatures;
 use fazai_watch::time::Clock;
 use fazai_watch::watch::{LINE_BYTES_MAX, SOURCES_MAX};
@@ -28,6 +28,8 @@ pub struct Sources {
     pub syslog_tcp: Vec<SocketAddr>,
     /// Addresses for syslog by UDP.
     pub syslog_udp: Vec<SocketAddr>,
+    /// Measurements of the machine whose `/proc` this is.
+    pub metrics: Option<PathBuf>,
     /// Where the positions in files are kept across restarts.
     pub state_dir: Option<PathBuf>,
     /// Where new files begin.
@@ -67,6 +69,7 @@ impl Sources {
         let addresses = [&self.syslog_tcp, &self.syslog_udp];
         paths.iter().all(|paths| paths.is_empty())
             && addresses.iter().all(|addresses| addresses.is_empty())
+            && self.metrics.is_none()
     }
 
     /// Opens all of them; each can fail by itself.
@@ -98,7 +101,12 @@ impl Sources {
             let opened = Listen::udp(*address, LINE_BYTES_MAX);
             listen(address.to_string(), opened)
         });
+        let metrics = self.metrics.iter().map(|proc| {
+            let input = Metrics::new(proc);
+            Ok(source(&format!("metrics of {}", proc.display()), input))
+        });
         let all = files.chain(unix).chain(datagram).chain(tcp).chain(udp);
+        let all = all.chain(metrics);
         let too_many = |(at, opened)| {
             // One number is left for lines that clients bring.
             if at + 1 >= usize::from(SOURCES_MAX) {
