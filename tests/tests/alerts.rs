@@ -217,7 +217,7 @@ async fn what_the_policy_does_not_allow_is_not_done() {
 
 /// One way waits for a server that is not there, one for a server that says nothing; the third
 /// and the judgement go on.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn nobody_waits_for_servers_that_are_away_or_slow() {
     let home = tempfile::tempdir().unwrap();
     let (silent, address) = local();
@@ -264,7 +264,7 @@ async fn nobody_waits_for_servers_that_are_away_or_slow() {
     drop(held);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn an_answer_without_an_end_is_left() {
     let home = tempfile::tempdir().unwrap();
     let (listener, address) = local();

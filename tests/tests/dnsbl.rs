@@ -79,7 +79,7 @@ fn answer(question: &[u8]) -> Vec<u8> {
     let name = question[12..end].to_ascii_lowercase();
     let data: Option<Vec<u8>> = match kind {
         1 if name == b"\x014\x013\x012\x011\x03bad\x04test" => Some(vec![127, 0, 0, 2]),
-        16 => Some(b"\x09it guesses".to_vec()),
+        16 => Some(b"\x0ait guesses".to_vec()),
         _ => None,
     };
     // 3: there is no such name.

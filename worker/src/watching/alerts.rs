@@ -229,9 +229,6 @@ impl Way {
 
     async fn run(self: Arc<Self>, shared: Weak<Shared>, closing: CancellationToken) {
         while let Some(records) = self.next(&closing).await {
-            let Some(shared) = shared.upgrade() else {
-                break;
-            };
             let count = records.len() as u64;
             let delivered = self.deliver(&shared, &records, &closing).await;
             let counts = &self.counts;
@@ -267,13 +264,14 @@ impl Way {
     /// Tries until it succeeds, or there is no sense in it; none: the end came first.
     async fn deliver(
         &self,
-        shared: &Arc<Shared>,
+        shared: &Weak<Shared>,
         records: &[Arc<Record>],
         closing: &CancellationToken,
     ) -> Option<bool> {
         let mut pause = PAUSE;
         for _ in 0..self.to.tries_max() {
-            let failure = match self.to.deliver(shared, records).await {
+            // Between tries nothing keeps the worker from its end.
+            let failure = match self.to.deliver(&shared.upgrade()?, records).await {
                 Ok(()) => {
                     if lock(&self.trouble).take().is_some() {
                         info!(way = self.name, "alerts are delivered again");
