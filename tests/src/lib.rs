@@ -6,6 +6,7 @@
     reason = "a test fails by a panic"
 )]
 
+pub mod incidents;
 pub mod served;
 
 use std::path::{Path, PathBuf};

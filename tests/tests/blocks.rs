@@ -8,8 +8,9 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use fazai_tests::incidents::guessing;
 use fazai_tests::served::{fazai, path, wait_for};
 use fazai_tests::{Wire, program, stdout};
 use serde_json::{Value, json};
@@ -142,16 +143,6 @@ impl Drop for Guard {
     }
 }
 
-fn guessing(ip: &str) -> String {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let line = json!({
-        "__REALTIME_TIMESTAMP": now.unwrap().as_micros().to_string(),
-        "SYSLOG_IDENTIFIER": "sshd", "_HOSTNAME": format!("host-{ip}"), "PRIORITY": "6",
-        "MESSAGE": format!("Failed password for deploy from {ip} port 4022 ssh2"),
-    });
-    vec![line.to_string(); 40].join("\n")
-}
-
 async fn call(wire: &mut Wire, action: &str, input: &str) -> Value {
     let request = json!({ "action": action, "action_id": "x", "input": input });
     wire.call(&request.to_string()).await
@@ -239,7 +230,12 @@ async fn a_block_passes_the_gate_and_reaches_the_kernel() {
     assert!(!guard.namespace.held().contains("198.51.100.0"));
     let confirmed = call(&mut wire, "blocks", "confirm guessing").await;
     assert_eq!(confirmed["data"]["blocks"], 1, "{confirmed}");
-    assert!(guard.namespace.held().contains("2001:db8:66::/64 timeout 1h"));
+    assert!(
+        guard
+            .namespace
+            .held()
+            .contains("2001:db8:66::/64 timeout 1h")
+    );
     let found = incident(&mut wire, "203.0.113.10").await;
     assert_eq!(found["ttl_s"], 3600, "{found}");
 

@@ -6,10 +6,11 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use fazai::config::Settings;
 use fazai_models::backend::scripted::Script;
+use fazai_tests::incidents::{failed, guessing};
 use fazai_tests::{OLD_KEYS, TestWorker, Wire, root, stdout};
 use serde_json::{Value, json};
 
@@ -30,22 +31,6 @@ async fn worker(home: &Path, change: impl FnOnce(&mut Settings)) -> TestWorker {
         change(settings);
     })
     .await
-}
-
-/// A line of the journal: somebody failed to log in just now.
-fn failed(ip: &str, user: &str) -> String {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    json!({
-        "__REALTIME_TIMESTAMP": now.unwrap().as_micros().to_string(),
-        "SYSLOG_IDENTIFIER": "sshd", "_HOSTNAME": format!("host-{ip}"), "PRIORITY": "6",
-        "MESSAGE": format!("Failed password for {user} from {ip} port 4022 ssh2"),
-    })
-    .to_string()
-}
-
-/// Enough of them for a block.
-fn guessing(ip: &str) -> String {
-    vec![failed(ip, "deploy"); 40].join("\n")
 }
 
 /// An alert of a sensor.

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use fazai_sandbox::Launcher;
 use fazai_tools::{
     Action, ApprovalError, Approvals, Approvers, AuditError, AuditLog, AuditOptions, Caller,
-    Decision, Gate, GateError, GroupLimits, Groups, OwnFiles, Passage, Permit, Policy, Request,
-    real_path,
+    Confinement, Decision, Gate, GateError, GroupLimits, Groups, How, OwnFiles, Passage, Permit,
+    Policy, Request, real_path,
 };
 use tokio::sync::watch;
 use tracing::{error, info};
@@ -16,6 +17,10 @@ use crate::config::{Cgroup, PolicySettings, Settings};
 use crate::live::User;
 use crate::lock::lock;
 use crate::policy::{self, PolicyFault};
+use crate::process::command_launcher;
+
+/// From SIGTERM to SIGKILL.
+const TERM_GRACE: Duration = Duration::from_secs(2);
 
 /// Why nothing can be done.
 #[derive(Debug, thiserror::Error)]
@@ -94,9 +99,26 @@ impl Acting {
         Ok(opened)
     }
 
-    /// Where commands get control groups.
-    pub(crate) fn groups(&self) -> Option<Arc<Groups>> {
-        self.groups.as_ref().ok().cloned()
+    /// How the keeper of a command is started, if it can be.
+    pub(crate) fn launcher(&self) -> Option<Launcher> {
+        command_launcher(self.settings().modules.program.as_deref())
+    }
+
+    /// In what way a program runs that has this permit.
+    pub(crate) fn how(&self, launcher: Launcher, permit: &Permit) -> How {
+        let settings = self.settings();
+        let own = own_files(&settings);
+        let settings = &settings.policy;
+        How {
+            launcher,
+            confinement: Confinement::of(permit, own),
+            groups: self.groups.as_ref().ok().cloned(),
+            timeout: Duration::from_millis(settings.command_timeout_ms),
+            term_grace: TERM_GRACE,
+            output_bytes_max: settings.output_bytes_max,
+            stdin: None,
+            merge_stderr: true,
+        }
     }
 
     /// Whether they get any, for people.

@@ -3,6 +3,7 @@
 //! Every key is one row of [`keys::KEYS`]: its name, its help, how it is read and shown. A file's
 //! faults are reported all at once, each with its line.
 
+mod alerts;
 mod cloud;
 mod file;
 mod keys;
@@ -18,10 +19,11 @@ use fazai_models::load::{BackendKind, GpuLayers, LlamaOptions};
 use fazai_models::store::Store;
 use fazai_protocol::{Limits, Secret};
 
+pub use self::alerts::{AlertSettings, Security, SmtpServer, SyslogPlace};
 pub use self::cloud::{CloudSettings, ProviderSection};
 pub use self::file::{Fault, Faults};
 pub use self::keys::example;
-pub use self::watch::{Enforce, WatchSettings};
+pub use self::watch::{DnsblSettings, Enforce, WatchSettings};
 
 /// Where the settings are, if no other file is named.
 pub const DEFAULT_PATH: &str = "/etc/fazai/fazai.conf";

@@ -10,14 +10,20 @@
 //! | `store.rs` | incidents on the disk, and what people said of them |
 //! | `feed.rs` | the latest judgements, for subscribers |
 //! | `blocks.rs`, `wall.rs` | blocks past the gate; the firewall |
+//! | `passing.rs` | the gate before whatever leaves the worker |
+//! | `dnsbl.rs` | lists of bad addresses |
+//! | `alerts.rs`, `alerts/` | who is told outside of the worker |
 //!
 //! Nothing is opened before it is needed: a worker without `[watch]` that is never sent an event
 //! has neither thread nor file of it.
 
+mod alerts;
 pub(crate) mod blocks;
+mod dnsbl;
 pub(crate) mod feed;
 mod judge;
 mod model;
+mod passing;
 mod read;
 pub(crate) mod record;
 mod sources;
@@ -28,18 +34,21 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use fazai_tools::AuditError;
 use fazai_watch::action::Rules;
 use fazai_watch::enforce::EnforceError;
+use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tracing::{error, info};
 
+use self::alerts::Alerts;
 use self::blocks::Blocks;
+use self::dnsbl::Dnsbl;
 use self::feed::Feed;
 pub(crate) use self::judge::Given;
 use self::judge::{Batch, Judging};
@@ -116,6 +125,8 @@ pub(crate) struct Pipeline {
     pub(crate) places: Arc<Semaphore>,
     signals: Arc<Signals>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Asks lists of addresses.
+    lists: tokio::task::JoinHandle<()>,
 }
 
 /// What is known, on the disk and for subscribers, and what is blocked.
@@ -123,6 +134,8 @@ pub(crate) struct Kept {
     store: Mutex<Store>,
     pub(crate) feed: Feed,
     pub(crate) blocks: Blocks,
+    alerts: Alerts,
+    dnsbl: Dnsbl,
 }
 
 impl Kept {
@@ -130,19 +143,35 @@ impl Kept {
         lock(&self.store)
     }
 
-    /// Keeps new judgements, then tells them.
+    /// Keeps new judgements, then tells them, here and outside.
     fn publish(&self, records: &mut [Record]) -> Vec<Arc<Record>> {
         if records.is_empty() {
             return Vec::new();
         }
+        let added = self.keep(&mut self.store(), records);
+        self.alerts.offer(&added);
+        self.dnsbl.ask(&added);
+        added
+    }
+
+    /// Tells an incident again, since more is known of its actor.
+    fn tell_again(&self, id: u64) {
         let mut store = self.store();
+        let Some(record) = store.get(id).filter(|record| record.listed.is_empty()) else {
+            return;
+        };
+        let mut record = Record::clone(&record);
+        self.dnsbl.add_to(&mut record);
+        self.keep(&mut store, &mut [record]);
+    }
+
+    fn keep(&self, store: &mut Store, records: &mut [Record]) -> Vec<Arc<Record>> {
         let (added, written) = store.add(records);
         if let Err(fault) = written {
             error!(%fault, "incidents can't be written down; they are told all the same");
         }
-        // Numbers must not overtake each other.
+        // The store is still held: numbers must not overtake each other.
         self.feed.push(added.iter().cloned());
-        drop(store);
         for record in &added {
             info!(id = record.id, seq = record.seq, "{}", record.line());
         }
@@ -167,6 +196,17 @@ impl Watching {
             return Ok(Arc::clone(pipeline));
         }
         self.start(shared, &mut running, Vec::new())
+    }
+
+    /// Whom it tells and asks, and what waits for that; null if nothing runs.
+    pub(crate) fn state(&self) -> Value {
+        // Whoever begins or ends it holds this for seconds.
+        let running = self.running.try_lock().ok();
+        let running = running.as_ref().and_then(|running| running.as_ref());
+        running.map_or(Value::Null, |pipeline| {
+            let kept = &pipeline.kept;
+            json!({ "alerts": kept.alerts.state(), "dnsbl": kept.dnsbl.state() })
+        })
     }
 
     /// Begins anew, with the sources of the settings.
@@ -229,17 +269,28 @@ impl Pipeline {
         let ledger = settings.state_dir.join(LEDGER);
         let blocks = Blocks::open(&ledger, settings, &rules)?;
         let (id, seq) = store.last();
+        let (weak, runtime) = (Arc::downgrade(shared), Handle::current());
+        let (dnsbl, asked_of_lists) = Dnsbl::new(&settings.dnsbl);
         let kept = Arc::new(Kept {
             feed: Feed::new(store.latest(), seq),
             store: Mutex::new(store),
             blocks,
+            alerts: Alerts::start(&settings.alerts, &weak, &runtime),
+            dnsbl,
         });
+        let lists = dnsbl::run(
+            asked_of_lists,
+            settings.dnsbl.clone(),
+            Arc::downgrade(&kept),
+            Weak::clone(&weak),
+        );
+        let lists = runtime.spawn(lists);
         let signals = Arc::<Signals>::default();
         let (batches, found) = mpsc::channel(FOUND_MAX);
         let (asked, asking) = mpsc::channel(ASKED_MAX);
         let judging = Judging {
-            shared: Arc::downgrade(shared),
-            runtime: Handle::current(),
+            shared: weak,
+            runtime,
             found,
             asked: asking,
             rules: rules.clone(),
@@ -270,6 +321,7 @@ impl Pipeline {
             places: Arc::new(Semaphore::new(ASKED_MAX)),
             signals,
             threads: Mutex::new(threads),
+            lists,
         })
     }
 
@@ -306,6 +358,7 @@ impl Pipeline {
     }
 
     fn end(&self) {
+        self.lists.abort();
         self.signals.stop.store(true, Ordering::Release);
         let mut threads = std::mem::take(&mut *lock(&self.threads));
         // The judge ends when the reader has; it came first.
@@ -320,11 +373,13 @@ impl Pipeline {
             }
             let _ = thread.join();
         }
+        self.kept.alerts.end();
     }
 }
 
 impl Drop for Pipeline {
     fn drop(&mut self) {
+        self.lists.abort();
         self.signals.stop.store(true, Ordering::Release);
     }
 }

@@ -40,7 +40,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::blacklist_check::blacklisted;
 use self::define::define;
+pub use self::dns::name_server;
+pub use self::net::is_public;
 use crate::host::Host;
 use crate::tool::{Broken, Tool};
 use crate::toolbox::Source;

@@ -25,7 +25,7 @@ mod schema;
 mod tool;
 mod toolbox;
 
-pub use self::builtin::{BuiltIn, Settings};
+pub use self::builtin::{BuiltIn, Settings, blacklisted, is_public, name_server};
 pub use self::diff::diff;
 pub use self::error::ToolError;
 pub use self::files::{Files, FilesOptions};

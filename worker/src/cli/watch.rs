@@ -187,6 +187,7 @@ impl Arguments {
             syslog_udp: self.syslog_udp.clone(),
             // Nothing is done here that it would need trust for.
             trust_syslog: true,
+            metrics: None,
             state_dir: self.state.clone(),
             start: if self.from_end {
                 Start::End

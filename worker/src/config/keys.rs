@@ -14,7 +14,7 @@ use fazai_tools::READY_PROFILES;
 use tracing_subscriber::filter::EnvFilter;
 
 use super::{Cgroup, LogFormat, ModuleIsolation, ModuleTrust, Settings};
-use super::{cloud, watch};
+use super::{alerts, cloud, watch};
 
 /// Takes a value from the file; on failure says what would be right.
 type Read = fn(&mut Settings, &str) -> Result<(), String>;
@@ -343,7 +343,7 @@ keys! {
         "documentation_key_file", "A file with the key for that; empty: none.":
             |s, v| { s.cloud.documentation_key_file = file(v)?; s.files.extend(s.cloud.documentation_key_file.clone()); }, show_file(s.cloud.documentation_key_file.as_ref());
         "gpu_probe", "A command that fails while others have the GPU, so that requests leave; empty: none.":
-            |s, v| s.cloud.gpu_probe = cloud::words(v)?, shlex::try_join(s.cloud.gpu_probe.iter().map(String::as_str)).unwrap_or_default();
+            |s, v| s.cloud.gpu_probe = cloud::words(v)?, show_words(&s.cloud.gpu_probe);
         "low_memory_bytes", "With less memory free than this, requests leave; 0: never for that.":
             |s, v| s.cloud.low_memory_bytes = bytes(v)?, s.cloud.low_memory_bytes;
     }
@@ -360,6 +360,8 @@ keys! {
             |s, v| s.watch.syslog_tcp = watch::local(v)?, watch::show(&s.watch.syslog_tcp);
         "trust_syslog", "on or off: whether what comes by UDP and TCP can have somebody blocked. Every user of this machine can send there, and every program that can be made to.":
             |s, v| s.watch.trust_syslog = on_off(v)?, show_on_off(s.watch.trust_syslog);
+        "metrics", "on or off: whether processors, memory, load and file systems of this machine are watched; or a directory in the place of /proc. The thresholds are those of `thresholds`.":
+            |s, v| s.watch.metrics = watch::metrics(v)?, watch::show_metrics(s.watch.metrics.as_ref());
         "state_dir", "Where positions in files, incidents and blocks are kept.":
             |s, v| s.watch.state_dir = path(v)?, s.watch.state_dir.display();
         "rules", "A TOML file of rules for actions; empty: the built-in ones (worker/watch/src/rules.toml).":
@@ -370,7 +372,7 @@ keys! {
             |s, v| s.watch.thresholds = file(v)?, show_file(s.watch.thresholds.as_ref());
         "mapping", "A TOML file that says where JSON of other tools has its fields; empty: by the usual names.":
             |s, v| s.watch.mapping = file(v)?, show_file(s.watch.mapping.as_ref());
-        "enforce", "off (dry run: it is said what would be blocked), nft (the firewall of the kernel), or deny_file PATH (a file of `deny ADDRESS;` lines for nginx); the policy has to allow each block (block_address).":
+        "enforce", "off (dry run: it is said what would be blocked), nft (the firewall of the kernel), or deny_file FORM PATH (a file that others read: nginx, apache, or list with one address a line, as for ModSecurity), or crowdsec (decisions by cscli); the policy has to allow each block (block_address).":
             |s, v| s.watch.enforce = watch::enforce(v)?, watch::show_enforce(&s.watch.enforce);
         "allow", "Addresses and networks that are never blocked, with commas, beside private ones, this machine's own, its gateways, DNS servers and SSH peers.":
             |s, v| s.watch.allow = watch::nets(v)?, watch::show(&s.watch.allow);
@@ -378,6 +380,30 @@ keys! {
             |s, v| s.watch.min_severity = watch::severity(v)?, s.watch.min_severity;
         "model", "on or off: whether a model ranks and explains incidents, beside the rules.":
             |s, v| s.watch.model = on_off(v)?, show_on_off(s.watch.model);
+        "dnsbl", "Lists of bad addresses (zones of DNS, with commas, such as zen.spamhaus.org) that are asked about public addresses in incidents: who is listed comes first.":
+            |s, v| s.watch.dnsbl.lists = watch::lists(v)?, watch::show(&s.watch.dnsbl.lists);
+        "dnsbl_server", "Whom they are asked of; many lists answer no public resolver. Empty: the first that /etc/resolv.conf names.":
+            |s, v| s.watch.dnsbl.server = watch::name_server(v)?, s.watch.dnsbl.server.map(|server| server.to_string()).unwrap_or_default();
+        "alert_min_severity", "The least severity of incidents that are told outside of the worker, by the keys below. Each way has to be allowed by the policy: network, write_file or call_tool.":
+            |s, v| s.watch.alerts.min_severity = watch::severity(v)?, s.watch.alerts.min_severity;
+        "webhook", "Where each judged incident is posted as JSON: https, or http on this machine; empty: nowhere.":
+            |s, v| s.watch.alerts.webhook = alerts::webhook(v)?, alerts::show_webhook(s.watch.alerts.webhook.as_ref());
+        "webhook_token_file", "A file that holds the bearer token for it.":
+            |s, v| s.watch.alerts.webhook_token = secret_file(v, &mut s.files)?, "";
+        "alert_command", "A program that reads each judged incident as JSON, with its arguments, without a shell; the policy knows it as the tool alert_command.":
+            |s, v| s.watch.alerts.command = cloud::words(v)?, show_words(&s.watch.alerts.command);
+        "alert_tool", "A tool that is called with each judged incident as its parameter `incident`.":
+            |s, v| s.watch.alerts.tool = tool(v)?, show_option(s.watch.alerts.tool.as_ref());
+        "alert_syslog", "A syslog that is told (RFC 5424): a socket such as /dev/log, or ADDRESS:PORT by UDP.":
+            |s, v| s.watch.alerts.syslog = alerts::syslog(v)?, alerts::show_syslog(s.watch.alerts.syslog.as_ref());
+        "alert_email", "Who gets an e-mail, with commas; what comes at once comes in one.":
+            |s, v| s.watch.alerts.email = alerts::mailboxes(v)?, watch::show(&s.watch.alerts.email);
+        "alert_email_from", "Its sender.":
+            |s, v| s.watch.alerts.email_from = optional(v).map(|text| alerts::mailbox(&text)).transpose()?, s.watch.alerts.email_from.as_ref().map(ToString::to_string).unwrap_or_default();
+        "smtp", "The server that takes it: smtp://USER@HOST:PORT (STARTTLS; plain on this machine) or smtps://...":
+            |s, v| s.watch.alerts.smtp = alerts::smtp(v)?, alerts::show_smtp(s.watch.alerts.smtp.as_ref());
+        "smtp_password_file", "A file that holds the password of that account.":
+            |s, v| s.watch.alerts.smtp_password = secret_file(v, &mut s.files)?, "";
     }
     ["defaults"] {
         "max_tokens", "Most tokens to write.":
@@ -483,7 +509,12 @@ pub(super) fn check(settings: &Settings) -> impl Iterator<Item = String> + use<>
         )
     });
     let cloud = settings.cloud.settings().err();
-    unguarded.into_iter().chain(without_llama).chain(cloud)
+    let alerts = settings.watch.alerts.fault();
+    unguarded
+        .into_iter()
+        .chain(without_llama)
+        .chain(cloud)
+        .chain(alerts)
 }
 
 /// Whether every address that the name stands for is on this machine.
@@ -515,6 +546,29 @@ fn token_file(path: &str) -> Result<Secret, String> {
         "" => Err("the file is empty".into()),
         token => Ok(Secret(token.to_owned())),
     }
+}
+
+/// A file with a secret, or none; the file becomes one of the worker's own.
+fn secret_file(text: &str, files: &mut Vec<PathBuf>) -> Result<Option<Secret>, String> {
+    let Some(path) = file(text)? else {
+        return Ok(None);
+    };
+    let secret = token_file(text)?;
+    files.push(path);
+    Ok(Some(secret))
+}
+
+/// The name of a tool, or none.
+fn tool(text: &str) -> Result<Option<String>, String> {
+    if text.is_empty() || fazai_toolbox::is_name(text) {
+        Ok(optional(text))
+    } else {
+        Err("the name of a tool is needed; `fazai tools list` shows them".to_owned())
+    }
+}
+
+fn show_words(words: &[String]) -> String {
+    shlex::try_join(words.iter().map(String::as_str)).unwrap_or_default()
 }
 
 fn mode(text: &str) -> Result<u32, String> {

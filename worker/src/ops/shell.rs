@@ -8,21 +8,16 @@ use fazai_protocol::{
     Done, ErrorCode, Line, Metadata, ShellCall, ShellEvent, ShellLine, Source, Status, WireError,
 };
 use fazai_sandbox::{Launcher, Stop};
-use fazai_tools::{Action, Confinement, Ended, Exec, How, Input, Permit, RunError, Why, run};
+use fazai_tools::{Action, Ended, Exec, How, Input, Permit, RunError, Why, run};
 use serde_json::json;
 
 use super::Context;
 use super::admit::{admit, touched};
 use super::pieces::pieces;
 use super::work::{Hear, Work};
-use crate::acting;
 use crate::errors;
 use crate::live::User;
 use crate::places::Place;
-use crate::process::command_launcher;
-
-/// From SIGTERM to SIGKILL.
-const TERM_GRACE: Duration = Duration::from_secs(2);
 
 /// How long a command that may run waits for its place, and how often it looks.
 const PLACE_WITHIN: Duration = Duration::from_secs(10);
@@ -109,25 +104,13 @@ pub(super) async fn place(context: &Context, most: usize) -> Result<Place<User>,
 
 /// How the keeper of a command is started.
 pub(super) fn launcher(context: &Context) -> Result<Launcher, WireError> {
-    let program = context.worker.settings().modules.program.clone();
-    command_launcher(program.as_deref()).ok_or_else(errors::not_prepared)
+    let launcher = context.worker.shared.acting.launcher();
+    launcher.ok_or_else(errors::not_prepared)
 }
 
 /// In what way a program runs that has this permit.
 pub(super) fn how(context: &Context, launcher: Launcher, permit: &Permit) -> How {
-    let settings = context.worker.settings();
-    let own = acting::own_files(&settings);
-    let settings = &settings.policy;
-    How {
-        launcher,
-        confinement: Confinement::of(permit, own),
-        groups: context.worker.shared.acting.groups(),
-        timeout: Duration::from_millis(settings.command_timeout_ms),
-        term_grace: TERM_GRACE,
-        output_bytes_max: settings.output_bytes_max,
-        stdin: None,
-        merge_stderr: true,
-    }
+    context.worker.shared.acting.how(launcher, permit)
 }
 
 /// What is judged is what runs: a single plain command is started without a shell.

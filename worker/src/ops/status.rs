@@ -26,6 +26,7 @@ pub(super) async fn answer(context: &Context) -> Done {
         "requests_failed": counters.failures.load(Ordering::Relaxed),
         "control_groups": worker.shared.acting.groups_state(),
         "own_view": worker.shared.acting.own_view_state(),
+        "watch": worker.shared.watching.state(),
         "sessions": worker.shared.sessions.count(),
         "draining": worker.shared.draining.is_cancelled(),
     });

@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use fazai_tools::{Action, Outcome, Permit};
 use fazai_watch::action::{self, Proposal, Rules};
+use fazai_watch::enforce::crowdsec::CrowdSec;
 use fazai_watch::enforce::nft::Nft;
 use fazai_watch::enforce::{
     AllowList, Block, Done, EnforceError, Enforcer, Limits, Reconciled, Sessions,
@@ -55,7 +56,8 @@ impl Blocks {
         let wall = match &settings.enforce {
             Enforce::Off => Wall::Nothing,
             Enforce::Nft => Wall::Nft(Nft::new(Program, rules.rates())),
-            Enforce::DenyFile(path) => Wall::File(DenyFile::new(path.clone())),
+            Enforce::CrowdSec => Wall::CrowdSec(CrowdSec::new(Program)),
+            Enforce::DenyFile(reader, path) => Wall::File(DenyFile::new(*reader, path.clone())),
         };
         let limits = Limits {
             dry_run: settings.enforce == Enforce::Off,
@@ -116,7 +118,7 @@ impl Blocks {
     pub(super) fn tick(&self) {
         let now = Timestamp::now();
         let mut state = self.lock(now);
-        if matches!(self.mode, Enforce::DenyFile(_))
+        if matches!(self.mode, Enforce::DenyFile(..))
             && let Err(fault) = state.enforcer.reconcile(now)
         {
             error!(%fault, "the deny file is not as the ledger says");

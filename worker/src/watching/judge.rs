@@ -204,6 +204,7 @@ impl Judging {
         if record.like.is_some() {
             record.rank = (record.rank - 1.0).max(0.0);
         }
+        self.kept.dnsbl.add_to(&mut record);
         if proposal.action.net().is_some() {
             record.did = self.act(given, &record, &proposal);
         }

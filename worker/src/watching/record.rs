@@ -39,6 +39,9 @@ pub(crate) struct Record {
     /// The one like it that a person called a false positive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) like: Option<u64>,
+    /// The lists that know its actor.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) listed: Vec<Value>,
     pub(crate) incident: Value,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) answer: Option<Value>,
@@ -137,6 +140,7 @@ impl Record {
             by_model,
             trusted,
             like: None,
+            listed: Vec::new(),
             incident: json!(incident),
             answer: verdict.answer.as_ref().map(|answer| json!(answer)),
             closed: None,

@@ -11,7 +11,7 @@ use fazai_watch::action::Rules;
 use fazai_watch::detect::Thresholds;
 use fazai_watch::format::Parser;
 use fazai_watch::format::mapping::Mapping;
-use fazai_watch::input::{Follow, Input, Listen, ListenError, Start};
+use fazai_watch::input::{Follow, Input, Listen, ListenError, Metrics, Start};
 use fazai_watch::signature::Signatures;
 use fazai_watch::time::Clock;
 use fazai_watch::watch::{LINE_BYTES_MAX, SOURCES_MAX};
@@ -31,6 +31,8 @@ pub struct Sources {
     pub syslog_udp: Vec<SocketAddr>,
     /// Whether lines that come by TCP and UDP may make somebody an attacker.
     pub trust_syslog: bool,
+    /// Measurements of the machine whose `/proc` this is.
+    pub metrics: Option<PathBuf>,
     /// Where the positions in files are kept across restarts.
     pub state_dir: Option<PathBuf>,
     /// Where new files begin.
@@ -72,6 +74,7 @@ impl Sources {
         let addresses = [&self.syslog_tcp, &self.syslog_udp];
         paths.iter().all(|paths| paths.is_empty())
             && addresses.iter().all(|addresses| addresses.is_empty())
+            && self.metrics.is_none()
     }
 
     /// Opens all of them; each can fail by itself.
@@ -103,11 +106,15 @@ impl Sources {
             let opened = Listen::udp(*address, LINE_BYTES_MAX);
             listen(address.to_string(), opened)
         });
-        let all = files.chain(unix).chain(datagram);
-        let all = all.map(|opened| (opened, true));
+        let metrics = self.metrics.iter().map(|proc| {
+            let input = Metrics::new(proc);
+            Ok(source(&format!("metrics of {}", proc.display()), input))
+        });
+        let own = files.chain(unix).chain(datagram).chain(metrics);
+        let own = own.map(|opened| (opened, true));
         // Any user of the machine can send to a port of it, and so can a server that is made to.
         let ports = tcp.chain(udp).map(|opened| (opened, self.trust_syslog));
-        let all = all.chain(ports).map(|(opened, trusted)| {
+        let all = own.chain(ports).map(|(opened, trusted)| {
             let opened: Result<Source, SourceFault> = opened;
             opened.map(|source| Source { trusted, ..source })
         });

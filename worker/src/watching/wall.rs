@@ -1,4 +1,5 @@
-//! What drops packets or requests: the firewall of the kernel, or a file that a web server reads.
+//! What drops packets or requests: the firewall of the kernel, CrowdSec, or a file that a server
+//! reads.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use fazai_watch::action::Kind;
+use fazai_watch::enforce::crowdsec::CrowdSec;
 use fazai_watch::enforce::deny::{Reader, render};
 use fazai_watch::enforce::nft::{Nft, Ran, Run};
 use fazai_watch::enforce::{Block, BlockId, Change, Firewall, FirewallError, Held, Measure};
@@ -18,10 +20,10 @@ use ipnet::IpNet;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 /// A firewall that does not answer within this time is no help.
-const NFT_TIME: Duration = Duration::from_secs(10);
+const ANSWER_TIME: Duration = Duration::from_secs(10);
 
-/// The longest answer; thousands of blocks are some hundred KiB.
-const OUTPUT_BYTES_MAX: u64 = 16 << 20;
+/// Five thousand blocks are a megabyte; nothing has a reason to say more.
+const ANSWER_BYTES_MAX: u64 = 8 << 20;
 
 /// How often it is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
@@ -31,6 +33,7 @@ pub(super) enum Wall {
     /// Nothing: it is only said what would be done.
     Nothing,
     Nft(Nft<Program>),
+    CrowdSec(CrowdSec<Program>),
     File(DenyFile),
 }
 
@@ -39,6 +42,7 @@ impl Firewall for Wall {
         match self {
             Self::Nothing => Ok(()),
             Self::Nft(nft) => nft.apply(changes),
+            Self::CrowdSec(crowdsec) => crowdsec.apply(changes),
             Self::File(file) => file.apply(changes),
         }
     }
@@ -47,12 +51,13 @@ impl Firewall for Wall {
         match self {
             Self::Nothing => Ok(Vec::new()),
             Self::Nft(nft) => nft.held(),
+            Self::CrowdSec(crowdsec) => crowdsec.held(),
             Self::File(file) => file.held(),
         }
     }
 }
 
-/// Starts `nft`, without a shell and without the worker's environment.
+/// Starts `nft` or `cscli`, without a shell and without the worker's environment.
 pub(super) struct Program;
 
 impl Run for Program {
@@ -77,11 +82,16 @@ impl Run for Program {
             let complaint = scope.spawn(|| text(complaint));
             let ok = wait(&mut child)?;
             let said = |text: thread::Result<String>| text.unwrap_or_default();
-            Ok(Ran {
+            let ran = Ran {
                 ok,
                 stdout: said(output.join()),
                 stderr: said(complaint.join()),
-            })
+            };
+            // Half of a list is none.
+            if ran.stdout.len() as u64 >= ANSWER_BYTES_MAX {
+                return Err(io::Error::other("it says more than anybody reads"));
+            }
+            Ok(ran)
         })
     }
 }
@@ -89,22 +99,25 @@ impl Run for Program {
 fn text(from: Option<impl Read>) -> String {
     let mut bytes = Vec::new();
     if let Some(from) = from {
-        let _ = from.take(OUTPUT_BYTES_MAX).read_to_end(&mut bytes);
+        // What says more finds nobody who reads it.
+        let _ = from.take(ANSWER_BYTES_MAX).read_to_end(&mut bytes);
     }
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Whether it ended well; one that does not end is ended.
 fn wait(child: &mut Child) -> io::Result<bool> {
-    let until = Instant::now() + NFT_TIME;
+    let until = Instant::now() + ANSWER_TIME;
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(status.success());
         }
         if Instant::now() >= until {
-            // What it has begun would keep its output open.
-            let group = Pid::from_child(child);
-            kill_process_group(group, Signal::KILL)?;
+            // What it started holds its output open.
+            let group = Pid::from_raw(child.id().cast_signed());
+            if let Some(group) = group {
+                let _ = kill_process_group(group, Signal::KILL);
+            }
             child.wait()?;
             return Err(io::ErrorKind::TimedOut.into());
         }
@@ -112,10 +125,11 @@ fn wait(child: &mut Child) -> io::Result<bool> {
     }
 }
 
-/// A file of `deny` lines. Nothing ends in it by itself: see [`Enforcer::reconcile`].
+/// A file of addresses. Nothing ends in it by itself: see [`Enforcer::reconcile`].
 ///
 /// [`Enforcer::reconcile`]: fazai_watch::enforce::Enforcer::reconcile
 pub(super) struct DenyFile {
+    reader: Reader,
     path: PathBuf,
     nets: BTreeMap<IpNet, Timestamp>,
     /// Whether the file is what is known here.
@@ -123,8 +137,9 @@ pub(super) struct DenyFile {
 }
 
 impl DenyFile {
-    pub(super) fn new(path: PathBuf) -> Self {
+    pub(super) fn new(reader: Reader, path: PathBuf) -> Self {
         Self {
+            reader,
             path,
             nets: BTreeMap::new(),
             written: false,
@@ -140,7 +155,7 @@ impl DenyFile {
             .collect();
         let new = self.path.with_extension("fazai-new");
         let mut file = fs::File::create(&new)?;
-        file.write_all(render(Reader::Nginx, &blocks).as_bytes())?;
+        file.write_all(render(self.reader, &blocks).as_bytes())?;
         file.sync_all()?;
         fs::rename(&new, &self.path)?;
         self.written = true;
@@ -213,7 +228,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("deny.conf");
         fs::write(&path, "deny 192.0.2.1;\n").expect("writable");
-        let mut file = DenyFile::new(path.clone());
+        let mut file = DenyFile::new(Reader::Nginx, path.clone());
         let text = || fs::read_to_string(&path).expect("readable");
         // What was there before is of nobody.
         assert!(file.held().expect("held").is_empty());
@@ -233,6 +248,19 @@ mod tests {
         file.apply(&[Change::Remove { measure, net }])
             .expect("written");
         assert!(!text().contains("203.0.113.7"));
+        for (reader, line) in [
+            (Reader::Apache, "Require not ip 203.0.113.7/32"),
+            (Reader::List, "203.0.113.7/32"),
+        ] {
+            let mut file = DenyFile::new(reader, path.clone());
+            file.apply(&[put(Measure::Block)]).expect("written");
+            let written = text();
+            let lines: Vec<&str> = written
+                .lines()
+                .filter(|line| !line.starts_with('#'))
+                .collect();
+            assert_eq!(lines, [line]);
+        }
     }
 
     #[test]
@@ -243,9 +271,14 @@ mod tests {
         assert!(ran.ok && ran.stdout.len() == 1 << 20);
         let failed = Program.run(&["false"], "").expect("it runs");
         assert!(!failed.ok);
-        let began = Instant::now();
-        let fault = Program.run(&["sleep", "60"], "").expect_err("it hangs");
-        assert_eq!(fault.kind(), io::ErrorKind::TimedOut);
-        assert!(began.elapsed() < NFT_TIME * 2);
+        // What it started is ended with it.
+        let fault = Program.run(&["sh", "-c", "sleep 600; true"], "");
+        let kind = fault.map(drop).map_err(|fault| fault.kind());
+        assert_eq!(kind, Err(io::ErrorKind::TimedOut));
+        // What never stops talking is not listened to for ever.
+        for script in ["yes; true", "yes"] {
+            let ran = Program.run(&["sh", "-c", script], "");
+            assert!(ran.is_err(), "{script}");
+        }
     }
 }

@@ -8,6 +8,7 @@
 mod beacon;
 mod content;
 mod logins;
+mod metrics;
 mod scans;
 pub(crate) mod table;
 mod traffic;
@@ -52,6 +53,24 @@ pub struct Thresholds {
     pub beacons: u32,
     /// Bytes that a connection may send out.
     pub upload_bytes: u64,
+    /// How busy processors may be, in percent; for this and the next ones 0 stands for never.
+    pub cpu_percent: u32,
+    /// By how many points that may rise in five to ten minutes.
+    pub cpu_rise: u32,
+    /// How much of the memory may be taken, in percent.
+    pub memory_percent: u32,
+    /// By how many points that may rise.
+    pub memory_rise: u32,
+    /// How full a file system may be, in percent.
+    pub disk_percent: u32,
+    /// By how many points that may rise.
+    pub disk_rise: u32,
+    /// The load: 100 is a process for each processor.
+    pub load_percent: u32,
+    /// By how many points that may rise.
+    pub load_rise: u32,
+    /// Processors and load may be over their thresholds for so many seconds.
+    pub sustained_s: u32,
 }
 
 impl Default for Thresholds {
@@ -68,6 +87,15 @@ impl Default for Thresholds {
             connections_to_host: 20_000,
             beacons: 12,
             upload_bytes: 100_000_000,
+            cpu_percent: 95,
+            cpu_rise: 0,
+            memory_percent: 95,
+            memory_rise: 30,
+            disk_percent: 90,
+            disk_rise: 10,
+            load_percent: 400,
+            load_rise: 800,
+            sustained_s: 300,
         }
     }
 }
@@ -126,6 +154,7 @@ pub(crate) struct Detectors {
     alerts: traffic::Alerts,
     unknown: unknown::Unknown,
     destinations: traffic::Destinations,
+    metrics: metrics::Metrics,
 }
 
 /// What is remembered of a source.
@@ -154,6 +183,7 @@ impl Detectors {
             alerts: traffic::Alerts::default(),
             unknown: unknown::Unknown::default(),
             destinations: traffic::Destinations::default(),
+            metrics: metrics::Metrics::default(),
             thresholds,
             signatures,
         }
@@ -177,6 +207,12 @@ impl Detectors {
             Kind::Http => self.http(event, now, found),
             Kind::Flow | Kind::Drop => self.flow(event, now, found),
             Kind::Dns | Kind::Tls | Kind::File | Kind::Ssh => content::look(event, found),
+            Kind::Metric => {
+                if let Some(metric) = event.metric {
+                    self.metrics
+                        .look(event, metric, now, &self.thresholds, found);
+                }
+            }
             Kind::Kernel | Kind::Log | Kind::Other | Kind::Anomaly => {
                 self.unknown.look(event, now, found);
             }

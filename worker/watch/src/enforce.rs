@@ -5,6 +5,7 @@
 //! [`Enforcer::reconcile`] makes the firewall what the ledger says.
 
 mod allow;
+pub mod crowdsec;
 pub mod deny;
 mod ledger;
 pub mod nft;

@@ -167,6 +167,8 @@ pub enum Kind {
     Kernel,
     /// A daemon says something.
     Log,
+    /// How busy or how full a machine is.
+    Metric,
     /// Anything else.
     #[default]
     Other,
@@ -221,6 +223,42 @@ pub struct Http<'a> {
     pub status: u16,
 }
 
+/// What is measured of a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Measured {
+    /// How busy its processors are.
+    Cpu,
+    /// How much of its memory is taken.
+    Memory,
+    /// How full a file system is.
+    Disk,
+    /// Processes that want to run, for each processor.
+    Load,
+}
+
+impl Measured {
+    /// Its name for people.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Memory => "memory",
+            Self::Disk => "disk",
+            Self::Load => "load",
+        }
+    }
+}
+
+/// A measurement.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Metric {
+    /// Of what.
+    pub what: Measured,
+    /// In percent of what there is.
+    pub percent: f64,
+}
+
 /// One event. What no field stands for is in [`original`](Self::original), and
 /// [`to_ecs`](Self::to_ecs) keeps it.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -267,6 +305,8 @@ pub struct Event<'a> {
     pub name: Cow<'a, str>,
     /// The name of a file.
     pub file: Cow<'a, str>,
+    /// What was measured.
+    pub metric: Option<Metric>,
     /// The text for people.
     pub message: Cow<'a, str>,
     /// The whole line.
@@ -353,6 +393,9 @@ impl Event<'_> {
         let mut own = Map::new();
         own.insert("stopped".into(), json!(self.stopped));
         own.insert("answered".into(), json!(self.answered));
+        if let Some(metric) = self.metric {
+            own.insert("metric".into(), json!(metric));
+        }
         if let Some(flow) = self.flow_id {
             own.insert("flow_id".into(), json!(flow));
         }

@@ -8,10 +8,12 @@ mod journal;
 mod legacy;
 pub mod mapping;
 mod message;
+mod metrics;
 mod syslog;
 mod text;
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use self::mapping::Mapping;
 use crate::event::{Event, Kind};
@@ -31,6 +33,8 @@ pub enum Format {
     CrowdSec,
     /// The network alerts of older clients: `source_ip`, `threat_type`, `risk_level`.
     Legacy,
+    /// Measurements of a machine with Metricbeat's names.
+    Metrics,
     /// Any other object of JSON.
     Json,
     /// Access lines of nginx and Apache, common or combined.
@@ -52,6 +56,7 @@ impl Format {
             Self::Journal => "journal",
             Self::CrowdSec => "crowdsec",
             Self::Legacy => "legacy",
+            Self::Metrics => "metrics",
             Self::Json => "json",
             Self::Access => "access",
             Self::Syslog => "syslog",
@@ -67,6 +72,7 @@ impl Format {
             Self::Journal => journal::KNOWN,
             Self::CrowdSec => crowdsec::KNOWN,
             Self::Legacy => legacy::KNOWN,
+            Self::Metrics => metrics::KNOWN,
             _ => &[],
         }
     }
@@ -159,6 +165,7 @@ impl Parser {
             Format::Journal => journal::read(line),
             Format::CrowdSec => crowdsec::read(line, &self.clock),
             Format::Legacy => legacy::read(line, &self.clock),
+            Format::Metrics => metrics::read(line, &self.clock),
             Format::Json => self.mapping.read(line, &self.clock),
             Format::Access => access::read(line, &self.clock),
             Format::Syslog => syslog::read(line, &self.clock),
@@ -174,6 +181,7 @@ const JSON: &[Format] = &[
     Format::Journal,
     Format::CrowdSec,
     Format::Legacy,
+    Format::Metrics,
     Format::Json,
 ];
 const TEXT: &[Format] = &[Format::Access, Format::Syslog, Format::Text];
@@ -182,6 +190,28 @@ impl Format {
     fn is_json(self) -> bool {
         JSON.contains(&self)
     }
+}
+
+/// The objects of a line that is a list of them: of JSON, or what CrowdSec's API streams, of which
+/// `deleted` is over and needs nobody.
+pub(crate) fn several(line: &str) -> Option<Vec<&RawValue>> {
+    #[derive(Deserialize)]
+    struct Stream<'a> {
+        #[serde(borrow)]
+        new: Option<Vec<&'a RawValue>>,
+        #[serde(rename = "deleted", borrow)]
+        _deleted: Option<&'a RawValue>,
+    }
+    let line = line.trim_ascii();
+    if line.starts_with("[{") {
+        return serde_json::from_str(line).ok();
+    }
+    // Others look at each of a million lines no longer than that.
+    if line.starts_with("{\"new\":") || line.starts_with("{\"deleted\":") {
+        let stream: Stream<'_> = serde_json::from_str(line).ok()?;
+        return Some(stream.new.unwrap_or_default());
+    }
+    None
 }
 
 fn whole<'a>(mut event: Event<'a>, format: Format, line: &'a str) -> Event<'a> {

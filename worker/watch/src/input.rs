@@ -4,12 +4,14 @@
 mod follow;
 mod lines;
 mod listen;
+mod metrics;
 
 use std::io;
 
 pub use self::follow::{Follow, Start};
 pub use self::lines::Lines;
 pub use self::listen::{Listen, ListenError};
+pub use self::metrics::Metrics;
 
 /// Something that lines come from.
 pub trait Input {

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::detect::{Detectors, Thresholds};
 use crate::event::Severity;
-use crate::format::Parser;
+use crate::format::{self, Parser};
 use crate::incident::{Incident, IncidentId, Incidents, Place, Taken};
 use crate::signature::Signatures;
 use crate::time::{Clock, SECOND, Timestamp};
@@ -116,6 +116,17 @@ impl Watch {
     }
 
     fn text(&mut self, place: Place, line: &str) {
+        match format::several(line) {
+            Some(parts) => {
+                for part in parts {
+                    self.event(place, part.get());
+                }
+            }
+            None => self.event(place, line),
+        }
+    }
+
+    fn event(&mut self, place: Place, line: &str) {
         let parser = usize::from(place.source).min(self.parsers.len() - 1);
         let Ok(event) = self.parsers[parser].parse(line) else {
             self.stats.unreadable += 1;

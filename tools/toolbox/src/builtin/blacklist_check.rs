@@ -1,6 +1,6 @@
 //! `blacklist_check`: whether an address is on the lists of those that send unwanted mail.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use fazai_tools::{Action, Right};
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::Settings;
 use super::define::{Call, Define};
-use super::dns::{Resolver, TIME_MAX, asking, name, server, value_of};
+use super::dns::{Resolver, TIME_MAX, asking, name, name_server, value_of};
 use super::net::{is_public, wait};
 use crate::error::ToolError;
 
@@ -36,49 +36,59 @@ impl Define for BlacklistCheck {
     const RIGHTS: &'static [Right] = &[Right::Network];
 
     fn wants(&self, told: Told, _: Action) -> Result<Vec<Action>, ToolError> {
-        told.reversed()?;
-        Ok(vec![asking(server(&self.0)?)])
+        reversed(told.ip)?;
+        Ok(vec![asking(name_server(self.0.dns)?)])
     }
 
     fn call(&self, told: Told, call: &Call) -> Result<Value, ToolError> {
-        let reversed = told.reversed()?;
-        let server = server(&self.0)?;
+        reversed(told.ip)?;
+        let server = name_server(self.0.dns)?;
         let lists = call.act(asking(server), || {
-            wait(call.host, TIME_MAX, async {
-                let resolver = Resolver::new(server)?;
-                let mut lists = Vec::new();
-                for list in self.0.blacklists.iter().take(LISTS_MAX) {
-                    lists.push(ask(&resolver, &reversed, list).await);
-                }
-                Ok(lists)
-            })
+            let asked = blacklisted(server, told.ip, &self.0.blacklists);
+            wait(call.host, TIME_MAX, asked)
         })?;
         let listed = lists.iter().filter(|list| list["listed"] == true).count();
         Ok(json!({ "ip": told.ip, "listed_count": listed, "lists": lists }))
     }
 }
 
-impl Told {
-    /// The address as lists have it: its parts, the last first.
-    fn reversed(&self) -> Result<String, ToolError> {
-        if !is_public(self.ip) {
-            return Err(ToolError::BadParams(format!(
-                "{} is no public address; no list knows it",
-                self.ip
-            )));
-        }
-        let parts: Vec<String> = match self.ip {
-            IpAddr::V4(address) => address.octets().iter().rev().map(u8::to_string).collect(),
-            IpAddr::V6(address) => {
-                let nibbles = address.octets().into_iter().rev();
-                nibbles
-                    .flat_map(|byte| [byte & 15, byte >> 4])
-                    .map(|nibble| format!("{nibble:x}"))
-                    .collect()
-            }
-        };
-        Ok(parts.join("."))
+/// What lists of bad addresses say of a public one, asked of this name server; each as the tool
+/// tells it.
+///
+/// # Errors
+/// The address is not public. That a list gives no answer is said in its place.
+pub async fn blacklisted(
+    server: SocketAddr,
+    ip: IpAddr,
+    lists: &[String],
+) -> Result<Vec<Value>, ToolError> {
+    let reversed = reversed(ip)?;
+    let resolver = Resolver::new(server)?;
+    let mut said = Vec::new();
+    for list in lists.iter().take(LISTS_MAX) {
+        said.push(ask(&resolver, &reversed, list).await);
     }
+    Ok(said)
+}
+
+/// The address as lists have it: its parts, the last first.
+fn reversed(ip: IpAddr) -> Result<String, ToolError> {
+    if !is_public(ip) {
+        return Err(ToolError::BadParams(format!(
+            "{ip} is no public address; no list knows it"
+        )));
+    }
+    let parts: Vec<String> = match ip {
+        IpAddr::V4(address) => address.octets().iter().rev().map(u8::to_string).collect(),
+        IpAddr::V6(address) => {
+            let nibbles = address.octets().into_iter().rev();
+            nibbles
+                .flat_map(|byte| [byte & 15, byte >> 4])
+                .map(|nibble| format!("{nibble:x}"))
+                .collect()
+        }
+    };
+    Ok(parts.join("."))
 }
 
 /// What one list says; that it can't be asked is said of it, and the others are asked all the same.
@@ -122,13 +132,7 @@ mod tests {
 
     #[test]
     fn addresses_are_asked_for_backwards() {
-        let reversed = |ip: &str| {
-            Told {
-                ip: ip.parse().expect("an address"),
-            }
-            .reversed()
-            .ok()
-        };
+        let reversed = |ip: &str| reversed(ip.parse().expect("an address")).ok();
         assert_eq!(reversed("1.2.3.4").as_deref(), Some("4.3.2.1"));
         let long = reversed("2606:4700::1111").expect("public");
         assert!(

@@ -10,7 +10,6 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use hickory_resolver::{TokioResolver, system_conf};
 
-use super::Settings;
 use crate::error::ToolError;
 
 /// For how long one answer is waited for.
@@ -19,9 +18,12 @@ const ANSWER_TIME_MAX: Duration = Duration::from_secs(3);
 /// For how long all of them are.
 pub(super) const TIME_MAX: Duration = Duration::from_secs(20);
 
-/// Whom names are asked of.
-pub(super) fn server(settings: &Settings) -> Result<SocketAddr, ToolError> {
-    if let Some(server) = settings.dns {
+/// Whom names are asked of: this one, or the first that `/etc/resolv.conf` names.
+///
+/// # Errors
+/// It names none.
+pub fn name_server(wanted: Option<SocketAddr>) -> Result<SocketAddr, ToolError> {
+    if let Some(server) = wanted {
         return Ok(server);
     }
     let unavailable = |problem: String| {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::Settings;
 use super::define::{Call, Define, limited};
-use super::dns::{Resolver, TIME_MAX, asking, name, server, value_of};
+use super::dns::{Resolver, TIME_MAX, asking, name, name_server, value_of};
 use super::net::wait;
 use crate::error::ToolError;
 
@@ -53,12 +53,12 @@ impl Define for DnsLookup {
 
     fn wants(&self, told: Told, _: Action) -> Result<Vec<Action>, ToolError> {
         told.asked()?;
-        Ok(vec![asking(server(&self.0)?)])
+        Ok(vec![asking(name_server(self.0.dns)?)])
     }
 
     fn call(&self, told: Told, call: &Call) -> Result<Value, ToolError> {
         let asked = told.asked()?;
-        let server = server(&self.0)?;
+        let server = name_server(self.0.dns)?;
         let found = call.act(asking(server), || {
             wait(call.host, TIME_MAX, async {
                 Resolver::new(server)?.ask(asked, told.kind.record()).await

@@ -45,7 +45,8 @@ pub(super) fn wait<T>(
 
 /// Whether an address is one of the public internet, and not of this machine, its neighbours, its
 /// provider's services, or a way around to one of these.
-pub(super) fn is_public(address: IpAddr) -> bool {
+#[must_use]
+pub fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
         IpAddr::V6(address) => is_public_v6(address),

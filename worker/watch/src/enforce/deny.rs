@@ -13,7 +13,22 @@ pub enum Reader {
     /// `Require not ip 192.0.2.1`, for an `Include` within `<RequireAll>`.
     Apache,
     /// One network on a line, for ModSecurity's `@ipMatchFromFile`.
-    ModSecurity,
+    List,
+}
+
+impl Reader {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Nginx, Self::Apache, Self::List];
+
+    /// Its name in settings.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nginx => "nginx",
+            Self::Apache => "apache",
+            Self::List => "list",
+        }
+    }
 }
 
 /// The whole file, for these blocks.
@@ -27,7 +42,7 @@ pub fn render<'b>(reader: Reader, blocks: impl IntoIterator<Item = &'b Block>) -
         let _ = match reader {
             Reader::Nginx => writeln!(text, "deny {};", block.net),
             Reader::Apache => writeln!(text, "Require not ip {}", block.net),
-            Reader::ModSecurity => writeln!(text, "{}", block.net),
+            Reader::List => writeln!(text, "{}", block.net),
         };
     }
     text

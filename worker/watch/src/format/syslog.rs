@@ -14,7 +14,11 @@ pub(super) fn read<'a>(line: &'a str, clock: &Clock) -> Option<Event<'a>> {
         severity: priority.map(|number| Severity::of_syslog(number % 8)),
         ..Event::default()
     };
-    if priority.is_some()
+    if let Some((number, text)) = kmsg(line) {
+        event.severity = Some(Severity::of_syslog(number % 8));
+        event.process = if number / 8 == 0 { "kernel" } else { "" }.into();
+        event.message = text.into();
+    } else if priority.is_some()
         && let Some(rest) = rest.strip_prefix("1 ")
     {
         rfc5424(&mut event, rest, clock)?;
@@ -55,6 +59,19 @@ fn priority(line: &str) -> (Option<u8>, &str) {
         Some((Ok(number), rest)) if number < 192 => (Some(number), rest),
         _ => (None, line),
     }
+}
+
+/// `6,339,5140900,-;text`, as `/dev/kmsg` has it: priority, number, microseconds since the start of
+/// the machine, flags. Facility 0 is the kernel's own.
+fn kmsg(line: &str) -> Option<(u8, &str)> {
+    let (head, text) = line.split_once(';')?;
+    let mut fields = head.split(',');
+    let priority = fields.next()?.parse().ok()?;
+    let number = |field: Option<&str>| field?.parse::<u64>().ok();
+    number(fields.next())?;
+    number(fields.next())?;
+    fields.next()?;
+    Some((priority, text))
 }
 
 /// `TIME HOST PROGRAM PID MSGID [DATA] TEXT`

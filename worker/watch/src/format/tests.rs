@@ -414,3 +414,19 @@ fn addresses_in_names_make_nobody_an_attacker() {
         );
     }
 }
+
+#[test]
+fn the_kernel_by_its_own_device() {
+    let line = "3,339,5140900,-;EXT4-fs error (device sda1): ext4_find_entry:1455: inode #2";
+    check(
+        line,
+        "syslog Kernel critical hardware - -> - user= stopped=false",
+    );
+    let event = parser().parse(line).unwrap();
+    assert_eq!(event.process, "kernel");
+    assert!(event.message.starts_with("EXT4-fs error"));
+    // Written to it by a program; and what only looks like it.
+    let own = "30,340,5140901,-;systemd[1]: Started x.";
+    assert_eq!(parser().parse(own).unwrap().process, "");
+    assert_eq!(parser().parse("3,339;x").unwrap().format, Format::Text);
+}

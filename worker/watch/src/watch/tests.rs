@@ -380,3 +380,74 @@ fn names_of_rules_are_short_and_of_one_line() {
         );
     }
 }
+
+#[test]
+fn a_list_of_decisions_is_as_many_events() {
+    let decision = |ip: &str| {
+        format!(
+            r#"{{"duration":"3h","id":1,"origin":"crowdsec","scenario":"crowdsecurity/ssh-bf","scope":"Ip","type":"ban","value":"{ip}"}}"#
+        )
+    };
+    let (one, two) = (decision("203.0.113.1"), decision("203.0.113.2"));
+    let expected = [
+        "low bruteforce 203.0.113.1 crowdsecurity/ssh-bf",
+        "low bruteforce 203.0.113.2 crowdsecurity/ssh-bf",
+    ];
+    check([format!("[{one},{two}]")], &expected);
+    let three = decision("203.0.113.3");
+    check(
+        [format!(r#"{{"new":[{one},{two}],"deleted":[{three}]}}"#)],
+        &expected,
+    );
+    check(
+        [format!(r#"{{"deleted":null,"new":[{one},{two}]}}"#)],
+        &expected,
+    );
+    // Nothing new is no fault, and half a list is one.
+    let mut watch = watch();
+    feed(&mut watch, [r#"{"deleted":null,"new":null}"#.to_owned()]);
+    assert_eq!(watch.stats().unreadable, 0);
+    feed(
+        &mut watch,
+        [format!("[{one},{{"), format!(r#"{{"new":[{one}"#)],
+    );
+    assert_eq!(watch.stats().unreadable, 1);
+    assert_eq!(watch.take_incidents(Severity::Low).len(), 0);
+}
+
+#[test]
+fn a_machine_that_is_full_is_an_incident() {
+    let line = |what: &str, value: &str| {
+        format!(
+            r#"{{"@timestamp":"2026-01-05T12:00:00.000Z","event":{{"dataset":"system.{what}"}},"host":{{"name":"db1"}},"system":{{"{what}":{value}}}}}"#
+        )
+    };
+    check(
+        [line(
+            "filesystem",
+            r#"{"mount_point":"/var","device_name":"/dev/sda1","used":{"pct":0.931,"bytes":5}}"#,
+        )],
+        &["medium resource - disk /var over 90 %"],
+    );
+    check(
+        [line("memory", r#"{"actual":{"used":{"pct":0.99}}}"#)],
+        &["high resource - memory over 95 %"],
+    );
+    check([line("load", r#"{"1":2,"norm":{"1":0.5}}"#)], &[]);
+    // Nonsense is no measurement, and nobody's disk is fuller than full.
+    let mut watch = watch();
+    feed(
+        &mut watch,
+        [
+            line("memory", r#"{"actual":{"used":{"pct":-1}}}"#),
+            line("memory", r#"{"actual":{"used":{"pct":1e300}}}"#),
+            line("memory", r#"{"actual":{"used":{"pct":"much"}}}"#),
+        ],
+    );
+    assert!(
+        watch
+            .take_incidents(Severity::Low)
+            .iter()
+            .all(|found| found.severity < Severity::Low)
+    );
+}

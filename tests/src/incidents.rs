@@ -1,0 +1,32 @@
+//! Lines that become incidents.
+
+use std::time::{Duration, SystemTime};
+
+use serde_json::json;
+
+/// A line of the journal: somebody failed to log in just now.
+#[must_use]
+pub fn failed(ip: &str, user: &str) -> String {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    json!({
+        "__REALTIME_TIMESTAMP": now.unwrap().as_micros().to_string(),
+        "SYSLOG_IDENTIFIER": "sshd", "_HOSTNAME": format!("host-{ip}"), "PRIORITY": "6",
+        "MESSAGE": format!("Failed password for {user} from {ip} port 4022 ssh2"),
+    })
+    .to_string()
+}
+
+/// Enough of them for a block.
+#[must_use]
+pub fn guessing(ip: &str) -> String {
+    vec![failed(ip, "deploy"); 40].join("\n")
+}
+
+/// Until it is so, while others on this thread go on.
+pub async fn until(mut condition: impl AsyncFnMut() -> bool) {
+    let end = tokio::time::Instant::now() + crate::PATIENCE;
+    while !condition().await {
+        assert!(tokio::time::Instant::now() < end, "it never came");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
