@@ -180,7 +180,7 @@ fn with_journalctl(home: &Path, script: Option<&str>) -> Served {
         Some(_) => format!("{}:/usr/bin:/bin", bin.display()),
         None => bin.display().to_string(),
     };
-    Served::with_environment(&settings, &[("PATH", &path)])
+    Served::with_environment(&settings, &[("PATH", path.as_str())])
 }
 
 const SCRIPT: &str = r#"

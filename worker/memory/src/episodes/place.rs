@@ -238,7 +238,7 @@ impl S3Options {
         if bucket.is_empty() {
             return Err(wrong("names no bucket"));
         }
-        let prefix = Path::parse(parts.next().unwrap_or_default());
+        let prefix = Path::from_url_path(parts.next().unwrap_or_default());
         Ok(Address {
             endpoint: url.origin().ascii_serialization(),
             host,
