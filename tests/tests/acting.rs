@@ -202,6 +202,32 @@ async fn what_is_asked_for_waits_for_somebody_who_may() {
     assert!(approved);
 }
 
+/// Else it could say yes to its own questions, and root would have asked root.
+#[tokio::test]
+async fn a_command_can_not_ask_the_worker_that_runs_it() {
+    let acting = Acting::start("elevated");
+    let socket = path(&acting.served.socket).to_owned();
+    let ping = r#"{"action":"ping","action_id":"p"}"#;
+    let command = format!("echo '{ping}' | nc -N -U {socket}");
+    let (mut wire, mut other) = (acting.wire().await, acting.wire().await);
+    wire.send(&shell("a", &command)).await;
+    let question = wire.next().await.unwrap();
+    assert_eq!(question["action"], "approval", "{question}");
+    let answer = json!({
+        "action": "approve", "action_id": "x", "input": question["id"],
+        "params": { "decision": "once" },
+    });
+    other.call(&answer.to_string()).await;
+    let done = wire.done("a").await;
+    let said = done["result"].as_str().unwrap_or_default();
+    assert!(
+        said.contains("forbidden") && !said.contains("pong"),
+        "{done}"
+    );
+    // Everybody else is served as before.
+    assert_eq!(other.call(ping).await["error"], Value::Null);
+}
+
 #[tokio::test]
 async fn silence_means_no_and_a_client_that_leaves_takes_its_question_back() {
     let acting = Acting::with("profile = elevated\napproval_timeout_ms = 1000");

@@ -107,12 +107,13 @@ fn tokens(pattern: &str) -> Vec<Token> {
         out.push(match c {
             '*' => Token::Star,
             '?' => Token::Any,
-            '[' if chars.clone().any(|c| c == ']') => {
-                // The first letter of a class may itself be a bracket.
-                chars.next();
-                let _ = chars.by_ref().take_while(|c| *c != ']').count();
-                Token::Any
-            }
+            '[' => match class_length(chars.clone()) {
+                Some(length) => {
+                    chars.nth(length - 1);
+                    Token::Any
+                }
+                None => Token::Char('['),
+            },
             '{' if chars.clone().any(|c| c == '}') => {
                 let _ = chars.by_ref().take_while(|c| *c != '}').count();
                 Token::Star
@@ -121,6 +122,28 @@ fn tokens(pattern: &str) -> Vec<Token> {
         });
     }
     out
+}
+
+/// How many characters of a class follow its `[`, the last `]` included; none: it is no class.
+fn class_length(mut chars: impl Iterator<Item = char>) -> Option<usize> {
+    let (mut length, mut first) = (0, true);
+    // Of what stands between `[:` and `:]` no bracket ends the class.
+    let mut named = None;
+    let mut before = '\0';
+    loop {
+        let c = chars.next()?;
+        length += 1;
+        match (named, c) {
+            (Some(kind), ']') if before == kind && length > 3 => named = None,
+            (Some(_), _) => {}
+            (None, ']') if !first => return Some(length),
+            (None, ':' | '=' | '.') if before == '[' && length > 1 => named = Some(c),
+            (None, _) => {}
+        }
+        // The first letter of a class may itself be a bracket, also behind `!`.
+        first = first && length == 1 && matches!(c, '!' | '^');
+        before = c;
+    }
 }
 
 /// What may stand for nothing is passed over.

@@ -33,6 +33,54 @@ pub fn child_process() {
     PREPARED.store(true, Ordering::Relaxed);
 }
 
+/// More processes above one are nobody's shell.
+const ANCESTORS_MAX: usize = 256;
+
+/// Whether a client is a command or a module of this worker, or was started by one: it stands below
+/// a keeper, whose children can't leave it. One that is gone already may have been, too.
+pub(crate) fn is_ours(client: Option<i32>) -> bool {
+    // One of another namespace of processes has no number here, and what is ours has one.
+    let Some(mut pid) = client.filter(|pid| *pid > 0) else {
+        return false;
+    };
+    let own = std::process::id().cast_signed();
+    for _ in 0..ANCESTORS_MAX {
+        let Some(parent) = parent(pid) else {
+            return true;
+        };
+        if parent == own {
+            return keeps(pid);
+        }
+        if parent <= 1 {
+            return false;
+        }
+        pid = parent;
+    }
+    true
+}
+
+/// The second field behind the name, which may have anything in it.
+fn parent(pid: i32) -> Option<i32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// Whether a child of this process keeps a command or a module, by what it was started as.
+fn keeps(child: i32) -> bool {
+    let words = std::fs::read(format!("/proc/{child}/cmdline")).unwrap_or_default();
+    let mut words = words.split(|byte| *byte == 0);
+    let program = words.next().unwrap_or_default();
+    let role = words.next().unwrap_or_default();
+    let helpers = ["fazai-keeper", "fazai-modhost", "fazai-toolbox-keeper"];
+    [MODULE, COMMAND]
+        .iter()
+        .any(|known| role == known.as_bytes())
+        || helpers
+            .iter()
+            .any(|name| program.ends_with(name.as_bytes()))
+}
+
 /// How the process of a module is started: from `program`, which has to be a `fazai`, or from this
 /// one; none if this one did not call [`child_process`].
 #[must_use]

@@ -19,6 +19,7 @@ use tracing::{debug, info, warn};
 use crate::Worker;
 use crate::config::ServerSettings;
 use crate::live::User;
+use crate::process;
 
 pub(crate) use self::connection::serve;
 pub use self::socket::SocketError;
@@ -172,10 +173,18 @@ async fn pause(fault: &io::Error) {
 }
 
 fn admit_unix(worker: &Worker, stream: UnixStream) {
-    let uid = match stream.peer_cred() {
-        Ok(peer) => peer.uid(),
+    let (uid, pid) = match stream.peer_cred() {
+        Ok(peer) => (peer.uid(), peer.pid()),
         Err(fault) => return warn!(%fault, "a client without credentials"),
     };
+    if process::is_ours(pid) {
+        warn!(uid, pid, "refused: a command or a module of this worker");
+        let why = "what the worker runs can't ask the worker, and answer its own questions";
+        let error = WireError::new(ErrorCode::Forbidden, why)
+            .with_hint("call tools and modules by the policy instead");
+        worker.shared.tasks.spawn(connection::refuse(stream, error));
+        return;
+    }
     if !may_connect(&worker.settings().server, uid) {
         warn!(uid, "refused: not in allow_uids");
         let error = WireError::new(ErrorCode::Forbidden, format!("user {uid} may not connect"))

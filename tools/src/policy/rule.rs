@@ -190,11 +190,16 @@ impl Rule {
             Some(text) => patterns.contain(text),
             None => !sure,
         };
-        let first = args.iter().find(|arg| !arg.text().starts_with('-'));
+        let is_option = |arg: &&Word| arg.text().starts_with('-');
+        let first = args.iter().find(|arg| !is_option(arg));
+        // An option may take the next word, and then another one is the verb.
+        let mut before = args.iter().take_while(is_option);
+        let clear = !sure || self.first.is_none() || before.all(stands_alone);
         self.programs
             .as_ref()
             .is_none_or(|programs| programs.contain(command.name()))
             && (!self.about_itself || only_asks_about_itself(command))
+            && clear
             && self.first.as_ref().is_none_or(|patterns| match first {
                 Some(first) => matches(patterns, first),
                 None => patterns.contain(""),
@@ -381,4 +386,41 @@ impl Patterns {
     fn contain(&self, text: &str) -> bool {
         self.set.is_match(text)
     }
+}
+
+/// Options that take no further word, of all programs that have a verb.
+const FLAGS: &[&str] = &[
+    "-y",
+    "-q",
+    "-qq",
+    "-a",
+    "-v",
+    "--yes",
+    "--assume-yes",
+    "--quiet",
+    "--all",
+    "--full",
+    "--no-pager",
+    "--no-legend",
+    "--plain",
+    "--system",
+    "--user",
+    "--failed",
+    "--version",
+    "--help",
+    "--no-install-recommends",
+    "--non-interactive",
+    "--assumeyes",
+    "--no-cache",
+    "--installed",
+    "--upgradable",
+    "--dry-run",
+    "--simulate",
+    "-s",
+];
+
+fn stands_alone(option: &Word) -> bool {
+    option
+        .literal()
+        .is_some_and(|text| FLAGS.contains(&text) || text.starts_with("--") && text.contains('='))
 }

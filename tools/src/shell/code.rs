@@ -423,6 +423,9 @@ const OPTIONS: &[(&str, &[&str])] = &[
         ],
     ),
     ("aptitude", &["-o", "changelog"]),
+    ("apt-cache", &["-o", "-c", "--o", "--con"]),
+    ("apt-mark", &["-o", "-c", "--o", "--con"]),
+    ("apt-config", &["-o", "-c", "--o", "--con"]),
     ("bzip2", &["--use-compress"]),
     (
         "curl",
@@ -524,6 +527,10 @@ const OPTIONS: &[(&str, &[&str])] = &[
     (
         "git",
         &[
+            "remote-ext",
+            "remote-fd",
+            "merge-index",
+            "filter-branch",
             "-c",
             "-C",
             "--exec-path",
@@ -733,7 +740,6 @@ const VARIABLES: &[&str] = &[
     "COLUMNS",
     "LINES",
     "NO_COLOR",
-    "DEBIAN_FRONTEND",
     "SYSTEMD_COLORS",
     "RUST_LOG",
     "RUST_BACKTRACE",
@@ -746,6 +752,16 @@ const VARIABLES_OBEYED: &[&str] = &["path", "cdpath", "fpath", "histchars", "mod
 pub(super) fn is_variable(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// Whether giving the variable this value can't make a program run something else; none: nobody knows
+/// the value.
+pub(crate) fn harmless_assignment(name: &str, value: Option<&str>) -> bool {
+    match name {
+        // debconf evaluates what it does not know.
+        "DEBIAN_FRONTEND" => matches!(value, Some("noninteractive" | "readline" | "teletype")),
+        _ => harmless_variable(name),
+    }
 }
 
 /// Whether setting the variable can't make a program run something else.
@@ -794,6 +810,9 @@ pub(super) fn reason(command: &Command) -> Option<&'static str> {
     }
     if SETTING_BUILTINS.contains(&program) && sets_what_is_obeyed(command) {
         return Some("a variable that programs may obey");
+    }
+    if program == "set" && command.args.iter().any(takes_words_as_variables) {
+        return Some("a mode in which words are variables for the program that follows");
     }
     if name == "ps" && shows_environments(command) {
         return Some("the environment of other processes, where secrets are");
@@ -896,7 +915,10 @@ fn names_a_variable(command: &Command) -> bool {
                 args.iter().any(|arg| arg.text() == "-v")
                     || args.first().is_some_and(unknown) && args.len() <= 3
             }
-            _ => args.iter().any(unknown),
+            // What the shell knows by that name may itself have a subscript in it.
+            _ => args
+                .iter()
+                .any(|arg| unknown(arg) || arg.text().contains('[')),
         }
 }
 
@@ -980,6 +1002,15 @@ fn imports(word: &Word) -> bool {
     })
 }
 
+/// `set -k`, alone or with other letters, or by its name.
+fn takes_words_as_variables(word: &Word) -> bool {
+    match word.literal() {
+        Some("keyword") => true,
+        Some(text) => text.strip_prefix('-').is_some_and(|it| it.contains('k')),
+        None => word.may_be_option(),
+    }
+}
+
 fn subscript(word: &Word) -> bool {
     let text = word.text();
     text.contains('[') && text.len() > 1 && text.contains(['$', '`', '('])
@@ -1035,11 +1066,13 @@ fn sed_is_plain(command: &Command) -> bool {
             return !scripts.is_empty() && !arg.may_be_option();
         };
         match text {
-            "-n" | "-E" | "-r" | "-i" | "-s" | "-u" | "-ne" | "-nE" | "-nr" | "-Ei" => {}
-            "-e" => match args.next().and_then(Word::literal) {
-                Some(script) => scripts.push(script),
-                None => return false,
-            },
+            "-n" | "-E" | "-r" | "-i" | "-s" | "-u" | "-nE" | "-nr" | "-Ei" => {}
+            "-e" | "-ne" | "-Ee" | "-re" | "-nEe" | "-nre" => {
+                match args.next().and_then(Word::literal) {
+                    Some(script) => scripts.push(script),
+                    None => return false,
+                }
+            }
             _ if text.starts_with("-i.") => {}
             _ if text.starts_with('-') => return false,
             _ if scripts.is_empty() => scripts.push(text),

@@ -53,30 +53,12 @@ fn special(command: &mut Command, stdin: Option<&str>) -> Option<Vec<Inner>> {
         }
         "find" => find(command),
         "xargs" => xargs(command),
-        "watch" => joined(
-            command,
-            &Options {
-                flags: "bcdegptwxC",
-                values: "n",
-                long_flags: &[
-                    "beep",
-                    "color",
-                    "differences",
-                    "errexit",
-                    "chgexit",
-                    "no-title",
-                    "exec",
-                ],
-                long_values: &["interval"],
-                ..NONE
-            },
-            "",
-        ),
+        "watch" => watch(command),
         "eval" => joined(command, &NONE, "a text that the shell evaluates"),
         "trap" => first_text(command, "a text that the shell evaluates later"),
         "su" | "runuser" => su(command),
         "script" | "sg" | "flock" | "capsh" if has_option(&command.args, 'c') => {
-            after_c(&command.args)
+            after_c(&command.args, &[])
         }
         "ssh" | "rsh" | "mosh" | "slogin" => ssh(command),
         "parallel" | "tmux" | "screen" | "expect" | "strace" | "ltrace" | "entr" => {
@@ -348,10 +330,11 @@ fn tail(command: &Command, reason: &'static str) -> Vec<Inner> {
 
 fn dangerous_assignments(args: &[Word]) -> Vec<Inner> {
     let names = args.iter().filter(|arg| is_assignment(arg));
-    let mut names = names
-        .filter_map(|arg| arg.text().split_once('='))
-        .map(|(name, _)| name);
-    match names.all(code::harmless_variable) {
+    let mut set = names.filter_map(|arg| {
+        let (name, value) = arg.text().split_once('=')?;
+        Some((name, arg.literal().map(|_| value)))
+    });
+    match set.all(|(name, value)| code::harmless_assignment(name, value)) {
         true => Vec::new(),
         false => vec![Inner::Opaque("a variable that programs may obey")],
     }
@@ -521,9 +504,13 @@ fn find(command: &mut Command) -> Vec<Inner> {
     while let Some(arg) = args.next() {
         match arg.text() {
             "-exec" | "-execdir" | "-ok" | "-okdir" => {
-                let words = args
-                    .by_ref()
-                    .take_while(|arg| !matches!(arg.text(), ";" | "+"));
+                // A `+` ends it behind `{}` alone; elsewhere it is a word like others.
+                let mut behind_all = false;
+                let words = args.by_ref().take_while(|arg| {
+                    let ends = arg.text() == ";" || behind_all && arg.text() == "+";
+                    behind_all = arg.text() == "{}";
+                    !ends
+                });
                 let words: Vec<Word> = words.flat_map(|word| found_files(word, &roots)).collect();
                 found.push(Inner::Argv(words));
             }
@@ -605,7 +592,7 @@ fn shell(args: &[Word], stdin: Option<&str>) -> Vec<Inner> {
         return Vec::new();
     }
     if has_option(args, 'c') {
-        return after_c(args);
+        return after_c(args, &[]);
     }
     let script = args.iter().any(|arg| !arg.text().starts_with(['-', '+']));
     let mut found: Vec<Inner> = stdin
@@ -619,8 +606,9 @@ fn shell(args: &[Word], stdin: Option<&str>) -> Vec<Inner> {
     found
 }
 
-/// The text after an option cluster with `c`, as `sh -c` and `su -c` take it.
-fn after_c(args: &[Word]) -> Vec<Inner> {
+/// The text after an option cluster with `c`, as `sh -c` and `su -c` take it. Other words before it
+/// are files that a shell runs; `names` are those that are none.
+fn after_c(args: &[Word], names: &[&str]) -> Vec<Inner> {
     let Some(at) = args.iter().position(|arg| is_cluster_with(arg, 'c')) else {
         return vec![Inner::Opaque("a shell whose text is not known")];
     };
@@ -631,7 +619,7 @@ fn after_c(args: &[Word]) -> Vec<Inner> {
     let mut found = Vec::new();
     let options_before = args[..at]
         .iter()
-        .all(|arg| matches!(arg.text(), "-e" | "-u" | "-x" | "-l" | "-" | "root"));
+        .all(|arg| matches!(arg.text(), "-e" | "-u" | "-x" | "-l") || names.contains(&arg.text()));
     if !options_before || args[at].text().len() > 4 {
         found.push(Inner::Opaque("options of a shell that may run other files"));
     }
@@ -679,7 +667,7 @@ fn su(command: &mut Command) -> Vec<Inner> {
         return vec![Inner::Text(text.into())];
     }
     if has_option(&command.args, 'c') || command.args.iter().any(|arg| arg.text() == "--command") {
-        return after_c(&command.args);
+        return after_c(&command.args, &["-", "root"]);
     }
     let options = Options {
         flags: "lm",
@@ -728,6 +716,36 @@ fn joined(command: &mut Command, options: &Options, reason: &'static str) -> Vec
         _ => found.push(Inner::Opaque("a text that only the shell finds out")),
     }
     found
+}
+
+/// It runs a text, or with `-x` its words as they are.
+fn watch(command: &mut Command) -> Vec<Inner> {
+    let options = Options {
+        flags: "bcdegptwxC",
+        values: "n",
+        long_flags: &[
+            "beep",
+            "color",
+            "differences",
+            "errexit",
+            "chgexit",
+            "no-title",
+            "exec",
+        ],
+        long_values: &["interval"],
+        ..NONE
+    };
+    let end = options.end(&command.args).unwrap_or_default();
+    let own = &command.args[..end];
+    let long = |arg: &Word| {
+        arg.text()
+            .strip_prefix("--")
+            .is_some_and(|it| "exec".starts_with(it))
+    };
+    if has_option(own, 'x') || own.iter().any(long) {
+        return unwrap(command, &options);
+    }
+    joined(command, &options, "")
 }
 
 fn first_text(command: &Command, reason: &'static str) -> Vec<Inner> {

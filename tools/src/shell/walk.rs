@@ -347,7 +347,16 @@ impl Walk {
 
     fn assignment(&mut self, assignment: &Assignment) -> Walked {
         match &assignment.name {
-            AssignmentName::VariableName(name) => self.variable(name),
+            AssignmentName::VariableName(name) => {
+                if let AssignmentValue::Scalar(word) = &assignment.value {
+                    let value = self.word(word)?;
+                    if !code::harmless_assignment(name, value.literal()) {
+                        self.opaque("a variable that programs may obey", name);
+                    }
+                    return Ok(());
+                }
+                self.variable(name);
+            }
             AssignmentName::ArrayElementName(name, _) => {
                 self.opaque("a subscript that the shell evaluates", name);
             }
