@@ -135,10 +135,9 @@ fn class_length(mut chars: impl Iterator<Item = char>) -> Option<usize> {
         length += 1;
         match (named, c) {
             (Some(kind), ']') if before == kind && length > 3 => named = None,
-            (Some(_), _) => {}
             (None, ']') if !first => return Some(length),
             (None, ':' | '=' | '.') if before == '[' && length > 1 => named = Some(c),
-            (None, _) => {}
+            _ => {}
         }
         // The first letter of a class may itself be a bracket, also behind `!`.
         first = first && length == 1 && matches!(c, '!' | '^');

@@ -117,7 +117,7 @@ impl Episodes {
             let why = format!("has {bytes} bytes; the limit is {LINE_BYTES_MAX}");
             return Err(invalid("episode", why));
         }
-        lock(&self.spool).append(day(time), line + "\n")
+        lock(&self.spool).append(day(time), &(line + "\n"))
     }
 
     /// Whether there is anything that is not in the store yet.

@@ -203,7 +203,7 @@ mod tests {
             params: AskParams::default(),
             ..Ask::new("why does 10.0.0.7 not answer?")
         };
-        Draft::of("ask", &Operation::Ask(Box::new(ask)), User::Uid(7), deeds).unwrap()
+        Draft::of("ask", &Operation::Ask(Box::new(ask)), User::Uid(7), deeds).expect("a draft")
     }
 
     fn came() -> Came {
@@ -253,10 +253,12 @@ mod tests {
             deeds.did(format!("run {number} {}", "\"\u{1}".repeat(9000)));
         }
         let scrub = |text: &str| text.replace("10.0.0.7", "[IP_1]");
-        let line = draft(&deeds).episode(&came(), false, &scrub).unwrap();
+        let line = draft(&deeds)
+            .episode(&came(), false, &scrub)
+            .expect("an episode");
         assert_eq!((line.did.len(), line.did_more), (DEEDS_MAX, 76));
         assert_eq!(line.asked, "why does [IP_1] not answer?");
-        let line = serde_json::to_string(&line).unwrap();
+        let line = serde_json::to_string(&line).expect("JSON");
         assert!(
             line.len() <= fazai_memory::episodes::LINE_BYTES_MAX,
             "{}",

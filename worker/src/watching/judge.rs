@@ -181,7 +181,7 @@ impl Judging {
                         seq: before.seq,
                         closed: before.closed.clone(),
                         ..record
-                    }))
+                    }));
                 }
                 _ => new.push(record),
             }

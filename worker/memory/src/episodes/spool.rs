@@ -98,7 +98,7 @@ impl Spool {
     }
 
     /// Adds a line. `false` if the day is full.
-    pub(super) fn append(&mut self, date: Date, line: String) -> Result<bool> {
+    pub(super) fn append(&mut self, date: Date, line: &str) -> Result<bool> {
         let path = self.path(date);
         if self.open.as_ref().is_none_or(|(open, ..)| *open != date) {
             let file = OpenOptions::new()
