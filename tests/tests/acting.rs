@@ -208,7 +208,9 @@ async fn a_command_can_not_ask_the_worker_that_runs_it() {
     let acting = Acting::start("elevated");
     let socket = path(&acting.served.socket).to_owned();
     let ping = r#"{"action":"ping","action_id":"p"}"#;
-    let command = format!("echo '{ping}' | nc -N -U {socket}");
+    let script = acting.home.path().join("probe.sh");
+    fs::write(&script, format!("echo '{ping}' | nc -N -U {socket}\n")).unwrap();
+    let command = format!("sh {}", path(&script));
     let (mut wire, mut other) = (acting.wire().await, acting.wire().await);
     wire.send(&shell("a", &command)).await;
     let question = wire.next().await.unwrap();

@@ -381,6 +381,17 @@ mod s3 {
                             objects.remove(path);
                             ("204 No Content", Vec::new())
                         }
+                        "POST" if query == "delete" => {
+                            let text = String::from_utf8(body).unwrap();
+                            let keys = text.split("<Key>").skip(1);
+                            let mut gone = String::new();
+                            for key in keys.filter_map(|part| part.split("</Key>").next()) {
+                                objects.remove(&format!("/logs/{}", key.replace(' ', "%20")));
+                                gone += &format!("<Deleted><Key>{key}</Key></Deleted>");
+                            }
+                            let answer = format!("<DeleteResult>{gone}</DeleteResult>");
+                            ("200 OK", answer.into_bytes())
+                        }
                         "GET" if query.contains("list-type=2") => {
                             ("200 OK", list(&objects).into_bytes())
                         }

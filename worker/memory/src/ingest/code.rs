@@ -107,7 +107,10 @@ impl Cutter {
 
 /// Cuts lines where something begins that is as far out as the outermost of them.
 fn units<'t>(lines: &'t [&'t str]) -> Vec<Unit<'t>> {
-    let words = lines.iter().filter(|line| !line.is_empty());
+    // What only ends the block around these lines is no measure of them.
+    let words = lines
+        .iter()
+        .filter(|line| !line.is_empty() && !goes_on(line.trim_start()));
     let base = words.map(|line| indent(line)).min().unwrap_or_default();
     // Where something begins, and the line that says what.
     let mut begins: Vec<(usize, usize)> = Vec::new();
@@ -138,6 +141,9 @@ fn units<'t>(lines: &'t [&'t str]) -> Vec<Unit<'t>> {
     if let Some(at) = leader {
         begins.push((at, at));
     }
+    if begins.is_empty() {
+        return vec![unit(lines, 0, base)];
+    }
     let ends = begins.iter().skip(1).map(|(start, _)| *start);
     let ends: Vec<usize> = ends.chain([lines.len()]).collect();
     let mut units = Vec::new();
@@ -152,10 +158,11 @@ fn units<'t>(lines: &'t [&'t str]) -> Vec<Unit<'t>> {
 
 fn unit<'t>(lines: &'t [&'t str], head: usize, base: usize) -> Unit<'t> {
     let further = |line: &&str| !line.is_empty() && indent(line) > base;
+    let begins = lines.get(head).copied().unwrap_or_default().trim_start();
     Unit {
         lines,
         head,
-        has_body: lines[head..].iter().any(further) && !is_comment(lines[head].trim_start()),
+        has_body: lines.iter().skip(head).any(further) && !is_comment(begins),
     }
 }
 
@@ -287,7 +294,7 @@ impl Sorter {
     fn what_is_too_long_is_cut_at_its_methods() {
         let document = check(
             RUST,
-            120,
+            135,
             &[
                 "",
                 "pub fn sort(items: &mut [u8])",
