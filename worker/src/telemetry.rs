@@ -55,7 +55,8 @@ impl LogHandle {
 
 fn filter(settings: &LogSettings) -> anyhow::Result<EnvFilter> {
     let level = &settings.level;
-    // The client of MCP servers logs what they send, which may be anything.
-    EnvFilter::try_new(format!("rmcp=warn,{level}"))
+    // The client of MCP servers logs what they send, which may be anything. That a certificate is
+    // not believed is told by whoever wanted the connection.
+    EnvFilter::try_new(format!("rmcp=warn,rustls_platform_verifier=off,{level}"))
         .map_err(|fault| anyhow::anyhow!("log level {level:?}: {fault}"))
 }

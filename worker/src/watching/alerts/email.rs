@@ -176,7 +176,11 @@ fn failure(fault: &Error) -> Failure {
     let mut text = fault.to_string();
     let mut cause = std::error::Error::source(fault);
     while let Some(fault) = cause {
-        text = format!("{text}: {fault}");
+        let why = fault.to_string();
+        // Some say what their cause says.
+        if !text.contains(&why) {
+            text = format!("{text}: {why}");
+        }
         cause = fault.source();
     }
     if fault.is_permanent() || fault.is_client() {
