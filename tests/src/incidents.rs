@@ -2,7 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use serde_json::json;
+use serde_json::{Value, json};
+
+use crate::Wire;
 
 /// A line of the journal: somebody failed to log in just now.
 #[must_use]
@@ -20,6 +22,20 @@ pub fn failed(ip: &str, user: &str) -> String {
 #[must_use]
 pub fn guessing(ip: &str) -> String {
     vec![failed(ip, "deploy"); 40].join("\n")
+}
+
+/// The incident that many failed logins from there are.
+pub async fn incident(wire: &mut Wire, ip: &str) -> Value {
+    incident_within(wire, ip, json!({})).await
+}
+
+/// The same with these params.
+pub async fn incident_within(wire: &mut Wire, ip: &str, params: Value) -> Value {
+    let request =
+        json!({ "action": "event", "action_id": "x", "input": guessing(ip), "params": params });
+    let done = wire.call(&request.to_string()).await;
+    assert!(done["error"].is_null(), "{done}");
+    done["data"]["incidents"][0].clone()
 }
 
 /// Until it is so, while others on this thread go on.

@@ -15,7 +15,7 @@ use std::time::Duration;
 use fazai::config::{AlertSettings, Security, SmtpServer, SyslogPlace};
 use fazai_models::backend::scripted::Script;
 use fazai_protocol::Secret;
-use fazai_tests::incidents::{guessing, until};
+use fazai_tests::incidents::{incident, until};
 use fazai_tests::served::{fazai, path};
 use fazai_tests::{PATIENCE, TestWorker, Wire, program, stdout};
 use serde_json::{Value, json};
@@ -55,14 +55,6 @@ async fn worker(home: &Path, policy: &str, change: impl FnOnce(&mut AlertSetting
         change(&mut settings.watch.alerts);
     })
     .await
-}
-
-/// An incident of this address, and how it was answered.
-async fn incident(wire: &mut Wire, ip: &str) -> Value {
-    let request = json!({ "action": "event", "action_id": "x", "input": guessing(ip) });
-    let done = wire.call(&request.to_string()).await;
-    assert!(done["error"].is_null(), "{done}");
-    done["data"]["incidents"][0].clone()
 }
 
 /// How a way stands.

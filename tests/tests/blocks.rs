@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use fazai_tests::incidents::guessing;
+use fazai_tests::incidents::{guessing, incident};
 use fazai_tests::served::{fazai, path, wait_for};
 use fazai_tests::{Wire, program, stdout};
 use serde_json::{Value, json};
@@ -146,13 +146,6 @@ impl Drop for Guard {
 async fn call(wire: &mut Wire, action: &str, input: &str) -> Value {
     let request = json!({ "action": action, "action_id": "x", "input": input });
     wire.call(&request.to_string()).await
-}
-
-/// The incident that many failed logins from there are.
-async fn incident(wire: &mut Wire, ip: &str) -> Value {
-    let done = call(wire, "event", &guessing(ip)).await;
-    assert!(done["error"].is_null(), "{done}");
-    done["data"]["incidents"][0].clone()
 }
 
 #[tokio::test]

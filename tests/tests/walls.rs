@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::Child;
 
 use fazai_tests::Wire;
-use fazai_tests::incidents::{guessing, until};
+use fazai_tests::incidents::{incident_within, until};
 use fazai_tests::served::{fazai, path, serve, wait_for};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -106,21 +106,11 @@ async fn call(wire: &mut Wire, action: &str, input: &str) -> Value {
     wire.call(&request.to_string()).await
 }
 
-/// Waited for as long as the program may take that blocks.
-async fn incident(wire: &mut Wire, ip: &str) -> Value {
-    let params = json!({ "wait_ms": 60_000 });
-    let request =
-        json!({ "action": "event", "action_id": "x", "input": guessing(ip), "params": params });
-    let done = wire.call(&request.to_string()).await;
-    assert!(done["error"].is_null(), "{done}");
-    done["data"]["incidents"][0].clone()
-}
-
 #[tokio::test]
 async fn crowdsec_is_told_by_words_and_asked_at_the_start() {
     let mut guard = Guard::make("crowdsec");
     let mut wire = guard.wire().await;
-    let found = incident(&mut wire, "203.0.113.9").await;
+    let found = incident_within(&mut wire, "203.0.113.9", json!({ "wait_ms": 60_000 })).await;
     assert_eq!(found["action"], "block_ip", "{found}");
     assert_eq!(
         (&found["dry_run"], &found["ttl_s"]),
@@ -147,7 +137,7 @@ async fn crowdsec_is_told_by_words_and_asked_at_the_start() {
         ("203.0.113.11", "bin/hangs", "timed out"),
     ] {
         fs::write(guard.at(file), "").unwrap();
-        let found = incident(&mut wire, ip).await;
+        let found = incident_within(&mut wire, ip, json!({ "wait_ms": 60_000 })).await;
         assert_eq!(found["action"], "alert", "{found}");
         assert!(found["instead"].as_str().unwrap().contains(why), "{found}");
         fs::remove_file(guard.at(file)).unwrap();
@@ -192,7 +182,7 @@ async fn a_file_has_the_form_of_who_reads_it() {
             lines.map(str::to_owned).collect::<Vec<String>>()
         };
         let mut wire = guard.wire().await;
-        let found = incident(&mut wire, "203.0.113.9").await;
+        let found = incident_within(&mut wire, "203.0.113.9", json!({ "wait_ms": 60_000 })).await;
         assert_eq!(found["action"], "block_ip", "{found}");
         assert_eq!(lines(), [line]);
         let done = call(&mut wire, "blocks", "remove 203.0.113.9").await;

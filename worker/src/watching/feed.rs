@@ -88,18 +88,11 @@ impl Feed {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
+    use super::super::record::example;
     use super::*;
 
     fn record(seq: u64) -> Arc<Record> {
-        let record = json!({
-            "id": seq, "seq": seq, "time": "", "severity": "low", "category": "auth",
-            "confidence": null, "action": "alert", "target": null, "ttl_s": 0, "rule": "tell",
-            "dry_run": false, "evidence": [], "reason": "", "actor": null, "subject": "",
-            "rank": 1.0, "review": false, "by_model": false, "trusted": true, "incident": {},
-        });
-        Arc::new(serde_json::from_value(record).expect("a record"))
+        Arc::new(example(seq, None))
     }
 
     #[test]

@@ -223,6 +223,18 @@ impl Record {
     }
 }
 
+/// A record for tests.
+#[cfg(test)]
+pub(super) fn example(id: u64, actor: Option<&str>) -> Record {
+    let record = json!({
+        "id": id, "seq": id, "time": "", "severity": "low", "category": "auth",
+        "confidence": null, "action": "alert", "target": null, "ttl_s": 0, "rule": "tell",
+        "dry_run": false, "evidence": [], "reason": "", "actor": actor, "subject": "",
+        "rank": 1.0, "review": false, "by_model": false, "trusted": true, "incident": {},
+    });
+    serde_json::from_value(record).expect("a record")
+}
+
 fn by_rules(incident: &Incident) -> String {
     let rules = incident.rules.iter().take(3);
     let rules = rules.map(|rule| format!("{} ({})", rule.rule, rule.count));

@@ -223,18 +223,14 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
+    use super::super::record::example;
     use super::*;
 
     fn record(id: u64, actor: &str) -> Record {
-        let record = json!({
-            "id": id, "seq": 0, "time": "", "severity": "low", "category": "auth",
-            "confidence": null, "action": "alert", "target": null, "ttl_s": 0, "rule": "tell",
-            "dry_run": false, "evidence": [], "reason": "", "actor": actor, "subject": "",
-            "rank": 1.0, "review": false, "by_model": false, "trusted": true, "incident": {},
-        });
-        serde_json::from_value(record).expect("a record")
+        Record {
+            seq: 0,
+            ..example(id, Some(actor))
+        }
     }
 
     fn closed(false_positive: bool) -> Closed {

@@ -109,20 +109,20 @@ fn line(record: &Record) -> String {
 mod tests {
     use fazai_watch::format::{Format, Parser};
     use fazai_watch::time::Clock;
-    use serde_json::json;
+    use fazai_watch::{Category, Severity};
 
     use super::*;
+    use crate::watching::record::example;
 
     #[test]
     fn a_line_is_what_a_reader_of_the_rfc_takes() {
-        let record = json!({
-            "id": 7, "seq": 9, "time": "2026-11-03T04:12:07.123Z", "severity": "high",
-            "category": "bruteforce", "confidence": null, "action": "alert", "target": null,
-            "ttl_s": 0, "rule": "tell", "dry_run": false, "evidence": [], "reason": "",
-            "actor": null, "subject": "x".repeat(5_000), "rank": 3.0, "review": false,
-            "by_model": false, "trusted": true, "incident": {},
-        });
-        let mut record: Record = serde_json::from_value(record).expect("a record");
+        let mut record = Record {
+            time: "2026-11-03T04:12:07.123Z".to_owned(),
+            severity: Severity::High,
+            category: Category::Bruteforce,
+            subject: "x".repeat(5_000),
+            ..example(7, None)
+        };
         let long = line(&record);
         assert!(long.len() <= BYTES_MAX && long.starts_with("<83>1 2026-11-03T04:12:07.123Z "));
         record.subject = "sshd on host".to_owned();

@@ -1,15 +1,8 @@
+use super::super::record::example;
 use super::*;
 
 fn records(count: u64) -> Vec<Arc<Record>> {
-    let record = |seq: u64| {
-        let record = json!({
-            "id": seq, "seq": seq, "time": "", "severity": "low", "category": "auth",
-            "confidence": null, "action": "alert", "target": null, "ttl_s": 0, "rule": "tell",
-            "dry_run": false, "evidence": [], "reason": "", "actor": null, "subject": "",
-            "rank": 1.0, "review": false, "by_model": false, "trusted": true, "incident": {},
-        });
-        Arc::new(serde_json::from_value(record).expect("a record"))
-    };
+    let record = |id| Arc::new(example(id, None));
     (1..=count).map(record).collect()
 }
 
