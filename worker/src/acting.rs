@@ -1,5 +1,6 @@
 //! What is done on the machine: the policy in force, and the gate before every side effect.
 
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -7,8 +8,8 @@ use std::time::Duration;
 use fazai_sandbox::Launcher;
 use fazai_tools::{
     Action, ApprovalError, Approvals, Approvers, AuditError, AuditLog, AuditOptions, Caller,
-    Confinement, Decision, Gate, GateError, GroupLimits, Groups, How, OwnFiles, Passage, Permit,
-    Policy, Request, real_path,
+    Confinement, Decision, Gate, GateError, GroupLimits, Groups, How, Outcome, OwnFiles, Passage,
+    Permit, Policy, Request, real_path,
 };
 use tokio::sync::watch;
 use tracing::{error, info};
@@ -175,6 +176,19 @@ impl Acting {
     pub(crate) fn permit_own(&self, action: Action) -> Result<Permit, ActingFault> {
         let own = User::Uid(rustix::process::getuid().as_raw());
         self.permit_without_asking(own, action)
+    }
+
+    /// Does something of the worker's own accord, and records how it ended. What fails is in the
+    /// inner result.
+    pub(crate) fn do_own<T, E: Display>(
+        &self,
+        action: Action,
+        work: impl FnOnce() -> Result<T, E>,
+    ) -> Result<Result<T, E>, ActingFault> {
+        let permit = self.permit_own(action)?;
+        let done = work();
+        permit.finish(Outcome::of(&done))?;
+        Ok(done)
     }
 
     /// Reads the policy again. One with a mistake is refused whole, and the old one stays.

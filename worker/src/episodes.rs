@@ -8,13 +8,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
+#[cfg(feature = "s3")]
+use fazai_cloud::KeySource;
 use fazai_cloud::Label;
 use fazai_cloud::redact::{Counts, Redactor, Rules};
+use fazai_memory::MemoryError;
 #[cfg(feature = "s3")]
 use fazai_memory::episodes::S3Options;
 use fazai_memory::episodes::{EpisodeGc, EpisodeOptions, EpisodePlace, Episodes};
 use fazai_protocol::Done;
-use fazai_tools::Outcome;
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -25,6 +27,7 @@ use crate::cloud;
 use crate::config::{EpisodeSettings, Settings};
 use crate::lock::lock;
 use crate::memory::MemoryFault;
+use crate::trouble::Trouble;
 use crate::worker::Shared;
 
 /// How often what is new goes to the store.
@@ -41,8 +44,7 @@ pub(crate) struct Recording {
     settings: watch::Receiver<Arc<Settings>>,
     opened: Mutex<Option<Arc<Opened>>>,
     tended: AtomicBool,
-    /// It was said already that nothing is recorded.
-    failing: AtomicBool,
+    trouble: Trouble,
 }
 
 struct Opened {
@@ -62,15 +64,9 @@ pub(crate) enum EpisodeFault {
     Acting(#[from] ActingFault),
 }
 
-impl From<fazai_memory::MemoryError> for EpisodeFault {
-    fn from(fault: fazai_memory::MemoryError) -> Self {
+impl From<MemoryError> for EpisodeFault {
+    fn from(fault: MemoryError) -> Self {
         Self::Memory(fault.into())
-    }
-}
-
-impl From<fazai_tools::AuditError> for EpisodeFault {
-    fn from(fault: fazai_tools::AuditError) -> Self {
-        Self::Acting(fault.into())
     }
 }
 
@@ -80,7 +76,7 @@ impl Recording {
             settings,
             opened: Mutex::default(),
             tended: AtomicBool::new(false),
-            failing: AtomicBool::new(false),
+            trouble: Trouble::default(),
         }
     }
 
@@ -135,7 +131,9 @@ impl Recording {
                 }
             });
             match wrote {
-                Ok(true) => recording.failing.store(false, Ordering::Relaxed),
+                Ok(true) => {
+                    recording.trouble.is_over();
+                }
                 Ok(false) => recording.complain("the day has as much as one may have"),
                 Err(fault) => recording.complain(&fault.to_string()),
             }
@@ -144,7 +142,7 @@ impl Recording {
 
     /// Says once that something is not recorded; requests go on.
     fn complain(&self, why: &str) {
-        if !self.failing.swap(true, Ordering::Relaxed) {
+        if self.trouble.is_news(why) {
             warn!(why, "episodes are not recorded");
         }
     }
@@ -193,18 +191,14 @@ impl Recording {
         let Some(open) = self.open()? else {
             return Ok(None);
         };
-        let permit = open.permit(Some(shared))?;
-        let done = open.episodes.gc(Timestamp::now());
-        if let Some(permit) = permit {
-            permit.finish(Outcome::of(&done))?;
-        }
-        Ok(Some(done?))
+        let gc = || open.episodes.gc(Timestamp::now());
+        Ok(Some(open.past_gate(shared, gc)?))
     }
 
     /// Does something with the record. Blocks.
     pub(crate) fn with<T>(
         &self,
-        work: impl FnOnce(&Episodes) -> Result<T, fazai_memory::MemoryError>,
+        work: impl FnOnce(&Episodes) -> Result<T, MemoryError>,
     ) -> Result<T, EpisodeFault> {
         match self.open()? {
             Some(open) => Ok(work(&open.episodes)?),
@@ -230,25 +224,26 @@ impl Recording {
 
 impl Opened {
     /// What goes to another machine passes the gate, with the worker's own rights.
-    fn permit(&self, shared: Option<&Shared>) -> Result<Option<fazai_tools::Permit>, EpisodeFault> {
-        let (Some(_), Some(shared)) = (&self.remote, shared) else {
-            return Ok(None);
-        };
+    fn past_gate<T>(
+        &self,
+        shared: &Shared,
+        work: impl FnOnce() -> Result<T, MemoryError>,
+    ) -> Result<T, EpisodeFault> {
+        if self.remote.is_none() {
+            return Ok(work()?);
+        }
         let action = cloud::send(NAME, Label::Internal, &Counts::new());
-        Ok(Some(shared.acting.permit_own(action)?))
+        Ok(shared.acting.do_own(action, work)??)
     }
 
     /// Without the gate only to this machine.
     fn flush(&self, shared: Option<&Shared>) -> Result<(), EpisodeFault> {
-        if self.remote.is_some() && shared.is_none() {
-            return Ok(());
+        let flush = || self.episodes.flush(Timestamp::now());
+        match shared {
+            Some(shared) => drop(self.past_gate(shared, flush)?),
+            None if self.remote.is_none() => drop(flush()?),
+            None => {}
         }
-        let permit = self.permit(shared)?;
-        let done = self.episodes.flush(Timestamp::now());
-        if let Some(permit) = permit {
-            permit.finish(Outcome::of(&done))?;
-        }
-        done?;
         Ok(())
     }
 }
@@ -291,10 +286,9 @@ fn bucket(url: &str, wanted: &EpisodeSettings) -> Result<EpisodePlace, MemoryFau
     let Some(path) = &wanted.s3_key_file else {
         return Err(wrong("is not set".to_owned()));
     };
-    let text = std::fs::read_to_string(path);
-    let text = text.map_err(|fault| wrong(format!("{}: {fault}", path.display())))?;
-    let mut words = text.split_whitespace();
-    let (Some(key_id), Some(secret), None) = (words.next(), words.next(), words.next()) else {
+    let keys = KeySource::File(path.clone()).read();
+    let keys = keys.map_err(|fault| wrong(fault.to_string()))?;
+    let [key_id, secret] = keys.as_slice() else {
         return Err(wrong(
             "has the id of a key and its secret, each in a line".to_owned(),
         ));
@@ -302,8 +296,8 @@ fn bucket(url: &str, wanted: &EpisodeSettings) -> Result<EpisodePlace, MemoryFau
     let options = S3Options {
         url: url.to_owned(),
         region: wanted.s3_region.clone(),
-        key_id: key_id.to_owned(),
-        secret: secret.to_owned(),
+        key_id: key_id.expose().to_owned(),
+        secret: secret.expose().to_owned(),
     };
     options.check()?;
     Ok(EpisodePlace::S3(options))

@@ -39,6 +39,7 @@ pub mod server;
 pub mod sessions;
 pub mod telemetry;
 mod toolbox;
+mod trouble;
 mod uses;
 pub mod watching;
 mod worker;

@@ -5,6 +5,8 @@ mod remote;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+#[cfg(feature = "qdrant")]
+use fazai_cloud::KeySource;
 #[cfg(feature = "candle")]
 use fazai_memory::embed::{Bert, BertOptions};
 use fazai_memory::store::Store;
@@ -132,11 +134,13 @@ fn server(address: &str, settings: &MemorySettings) -> Result<Backend, MemoryFau
     let mut options = fazai_memory::store::server::ServerOptions::new(host, port);
     options.tls = settings.server_tls;
     if let Some(path) = &settings.server_key_file {
-        let read = std::fs::read_to_string(path);
-        let key = read.map_err(|fault| {
-            MemoryFault::Settings(format!("server_key_file {}: {fault}", path.display()))
-        })?;
-        options.api_key = Some(key.trim().to_owned());
+        let wrong = |fault: String| MemoryFault::Settings(format!("server_key_file: {fault}"));
+        let keys = KeySource::File(path.clone()).read();
+        let keys = keys.map_err(|fault| wrong(fault.to_string()))?;
+        let [key] = keys.as_slice() else {
+            return Err(wrong(format!("{} has {} keys", path.display(), keys.len())));
+        };
+        options.api_key = Some(key.expose().to_owned());
     }
     Ok(Backend::Server(options))
 }

@@ -110,9 +110,7 @@ impl From<AuditError> for RememberFault {
 pub(crate) async fn answer(context: &Context, operation: Operation) -> Done {
     let name = name(&operation);
     let shared = &context.worker.shared;
-    let draft = Some(&operation).filter(|_| shared.episodes.is_on());
-    let draft =
-        draft.and_then(|operation| Draft::of(name, operation, context.user, &context.deeds));
+    let draft = Draft::of(name, &operation, context.user, &context.deeds);
     let done = match operation {
         Operation::Ask(ask) if ask.params.agent => agent::answer(context, *ask).await,
         Operation::Ask(ask) => ask::answer(context, *ask).await,

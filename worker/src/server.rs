@@ -30,6 +30,8 @@ pub(crate) struct Peer {
     pub(crate) user: User,
     /// Whether `hello` with the right token has to come first.
     pub(crate) needs_token: bool,
+    /// Whether what it asks belongs in the record of the day, where one is kept.
+    pub(crate) recorded: bool,
 }
 
 impl Peer {
@@ -37,6 +39,7 @@ impl Peer {
         Self {
             user,
             needs_token: false,
+            recorded: true,
         }
     }
 }
@@ -206,8 +209,8 @@ fn admit_tcp(worker: &Worker, stream: TcpStream) {
     // A token line is worth sending at once.
     let _ = stream.set_nodelay(true);
     let peer = Peer {
-        user: User::Tcp,
         needs_token: worker.settings().server.tcp_token.is_some(),
+        ..Peer::trusted(User::Tcp)
     };
     admit(worker, stream, peer);
 }

@@ -36,7 +36,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fazai_tools::AuditError;
 use fazai_watch::action::Rules;
@@ -363,18 +363,26 @@ impl Pipeline {
         let mut threads = std::mem::take(&mut *lock(&self.threads));
         // The judge ends when the reader has; it came first.
         threads.reverse();
-        let until = std::time::Instant::now() + END_TIME;
+        let until = Instant::now() + END_TIME;
         for thread in threads {
-            while !thread.is_finished() {
-                if std::time::Instant::now() >= until {
-                    return error!("the watch does not end; the program's end will end it");
-                }
-                thread::sleep(LOOK_EVERY);
+            if !ends_by(until, || thread.is_finished()) {
+                return error!("the watch does not end; the program's end will end it");
             }
             let _ = thread.join();
         }
         self.kept.alerts.end();
     }
+}
+
+/// Waits for something that ends. Whether it does in time.
+fn ends_by(until: Instant, has_ended: impl Fn() -> bool) -> bool {
+    while !has_ended() {
+        if Instant::now() >= until {
+            return false;
+        }
+        thread::sleep(LOOK_EVERY);
+    }
+    true
 }
 
 impl Drop for Pipeline {

@@ -226,8 +226,20 @@ impl Worker {
     /// A client inside this process: the same protocol, without a socket.
     #[must_use]
     pub fn client(&self) -> Client {
+        self.client_of(true)
+    }
+
+    /// One whose requests are part of other work: they are no episodes of their own.
+    pub(crate) fn helping_client(&self) -> Client {
+        self.client_of(false)
+    }
+
+    fn client_of(&self, recorded: bool) -> Client {
         let (near, far) = tokio::io::duplex(PIPE_BYTES);
-        let peer = Peer::trusted(User::Uid(rustix::process::getuid().as_raw()));
+        let peer = Peer {
+            recorded,
+            ..Peer::trusted(User::Uid(rustix::process::getuid().as_raw()))
+        };
         self.shared
             .tasks
             .spawn(server::serve(self.clone(), far, peer));

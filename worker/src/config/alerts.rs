@@ -1,8 +1,9 @@
 //! The keys of `[watch]` that say who is told of incidents outside of the worker.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use fazai_cloud::settings::is_loopback;
 use fazai_protocol::Secret;
 use fazai_watch::Severity;
 use lettre::message::Mailbox;
@@ -104,15 +105,6 @@ impl AlertSettings {
     }
 }
 
-fn is_here(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => IpAddr::from(ip).to_canonical().is_loopback(),
-        None => false,
-    }
-}
-
 fn with_tls(wanted: &str) -> Result<(), String> {
     if cfg!(feature = "tls") {
         Ok(())
@@ -132,7 +124,7 @@ pub(super) fn webhook(text: &str) -> Result<Option<Url>, String> {
     }
     match url.scheme() {
         "https" => with_tls("build it with the feature `tls`").map(|()| Some(url)),
-        "http" if is_here(&url) => Ok(Some(url)),
+        "http" if is_loopback(&url) => Ok(Some(url)),
         _ => Err(wanted()),
     }
 }
@@ -202,7 +194,7 @@ pub(super) fn smtp(text: &str) -> Result<Option<SmtpServer>, String> {
     }
     let (security, usual) = match scheme {
         "smtps" => (Security::Tls, 465),
-        "smtp" if is_here(&url) => (Security::Plain, 25),
+        "smtp" if is_loopback(&url) => (Security::Plain, 25),
         "smtp" => (Security::StartTls, 587),
         _ => return Err(wanted.to_owned()),
     };

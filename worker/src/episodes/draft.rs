@@ -19,9 +19,10 @@ const DEED_BYTES: usize = 160;
 /// How many things that were done are named.
 const DEEDS_MAX: usize = 24;
 
-/// What is done for a request, past the gate, and how confidential it is.
+/// What is done for a request, past the gate, and how confidential it is; none: nobody writes it
+/// down.
 #[derive(Clone, Default)]
-pub(crate) struct Deeds(Arc<Mutex<Known>>);
+pub(crate) struct Deeds(Option<Arc<Mutex<Known>>>);
 
 #[derive(Default)]
 struct Known {
@@ -32,8 +33,18 @@ struct Known {
 }
 
 impl Deeds {
+    /// Of a request that is written down when it is over.
+    pub(crate) fn wanted() -> Self {
+        Self(Some(Arc::default()))
+    }
+
+    pub(crate) fn are_wanted(&self) -> bool {
+        self.0.is_some()
+    }
+
     pub(crate) fn did(&self, summary: String) {
-        let mut done = lock(&self.0);
+        let Some(known) = &self.0 else { return };
+        let mut done = lock(known);
         if done.named.len() < DEEDS_MAX {
             done.named.push(head(summary, LOOKED_BYTES));
         } else {
@@ -43,8 +54,9 @@ impl Deeds {
 
     /// How confidential the request is. Where more than one knows, the most careful is believed.
     pub(crate) fn are(&self, secrecy: Secrecy) {
-        let mut done = lock(&self.0);
-        let known = done.secrecy.get_or_insert(secrecy);
+        let Some(known) = &self.0 else { return };
+        let mut known = lock(known);
+        let known = known.secrecy.get_or_insert(secrecy);
         known.label = known.label.max(secrecy.label);
         known.stays |= secrecy.stays;
     }
@@ -57,7 +69,7 @@ pub(crate) struct Draft {
     asked: String,
     /// Only its session tells how confidential it is.
     must_be_known: bool,
-    deeds: Deeds,
+    deeds: Arc<Mutex<Known>>,
 }
 
 /// What came of it.
@@ -97,14 +109,15 @@ fn is_zero(number: &usize) -> bool {
 }
 
 impl Draft {
-    /// None for what is no work: questions about the worker itself, and events, which are kept as
-    /// incidents.
+    /// None if nobody wants it, and for what is no work: questions about the worker itself, and
+    /// events, which are kept as incidents.
     pub(crate) fn of(
         action: &'static str,
         operation: &Operation,
         user: User,
         deeds: &Deeds,
     ) -> Option<Self> {
+        let deeds = Arc::clone(deeds.0.as_ref()?);
         let (asked, must_be_known) = match operation {
             Operation::Ask(ask) => {
                 let last = ask.messages.last().map(|message| message.content.as_str());
@@ -127,7 +140,7 @@ impl Draft {
             user,
             asked: head(asked, LOOKED_BYTES),
             must_be_known,
-            deeds: deeds.clone(),
+            deeds,
         })
     }
 
@@ -138,7 +151,7 @@ impl Draft {
         leaves: bool,
         scrub: &dyn Fn(&str) -> String,
     ) -> Option<Episode> {
-        let done = lock(&self.deeds.0);
+        let done = lock(&self.deeds);
         let may_be =
             |secrecy: Secrecy| secrecy.label != Label::Private && !(leaves && secrecy.stays);
         match done.secrecy {
@@ -234,12 +247,12 @@ mod tests {
             (Some(secrecy(Label::Internal, true)), true, false),
             (Some(secrecy(Label::Internal, true)), false, true),
         ] {
-            let deeds = Deeds::default();
+            let deeds = Deeds::wanted();
             known.into_iter().for_each(|known| deeds.are(known));
             let written = draft(&deeds).episode(&came(), leaves, &scrub);
             assert_eq!(written.is_some(), expected, "{known:?} {leaves}");
         }
-        let deeds = Deeds::default();
+        let deeds = Deeds::wanted();
         deeds.are(secrecy(Label::Private, false));
         deeds.are(secrecy(Label::Public, false));
         assert!(draft(&deeds).episode(&came(), false, &scrub).is_none());
@@ -247,7 +260,7 @@ mod tests {
 
     #[test]
     fn a_line_is_short_and_has_no_secrets() {
-        let deeds = Deeds::default();
+        let deeds = Deeds::wanted();
         deeds.are(secrecy(Label::Public, false));
         for number in 0..100 {
             deeds.did(format!("run {number} {}", "\"\u{1}".repeat(9000)));

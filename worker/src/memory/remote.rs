@@ -7,7 +7,6 @@ use fazai_cloud::redact::Counts;
 use fazai_cloud::{KeySource, Label};
 use fazai_memory::Embedder;
 use fazai_memory::embed::{EmbedError, EmbedKind};
-use fazai_tools::Outcome;
 use tokio::runtime::Handle;
 use tracing::warn;
 
@@ -53,12 +52,8 @@ impl Remote {
         }
         let shared = self.shared.upgrade().ok_or("the worker is stopping")?;
         let action = cloud::send(NAME, Label::Internal, &Counts::new());
-        let permit = shared.acting.permit_own(action);
-        let permit = permit.map_err(|fault| fault.to_string())?;
-        let done = work();
-        let recorded = permit.finish(Outcome::of(&done));
-        recorded.map_err(|fault| fault.to_string())?;
-        done
+        let done = shared.acting.do_own(action, work);
+        done.map_err(|fault| fault.to_string())?
     }
 }
 

@@ -90,9 +90,9 @@ async fn enter(
     stream: bool,
     asking: fn(&Gate, Request) -> Result<Passage, GateError>,
 ) -> Result<Permit, WireError> {
-    let deed = summary(&action);
+    let deed = context.deeds.are_wanted().then(|| summary(&action));
     let permit = pass(context, session, action, stream, asking).await?;
-    context.deeds.did(deed);
+    deed.into_iter().for_each(|deed| context.deeds.did(deed));
     Ok(permit)
 }
 

@@ -185,6 +185,11 @@ impl Connection {
         }
         self.worker.count_request();
         let stopped = self.gone.child_token();
+        let deeds = if self.peer.recorded && self.worker.shared.episodes.is_on() {
+            Deeds::wanted()
+        } else {
+            Deeds::default()
+        };
         let context = Context {
             worker: self.worker.clone(),
             user: self.peer.user,
@@ -192,7 +197,7 @@ impl Connection {
             received,
             stopped: stopped.clone(),
             action_id,
-            deeds: Deeds::default(),
+            deeds,
         };
         let in_flight = self.in_flight.clone();
         self.requests.spawn(async move {

@@ -16,7 +16,6 @@ mod webhook;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use fazai_watch::Severity;
@@ -32,10 +31,12 @@ use self::command::{Program, Tool};
 use self::email::Email;
 use self::syslog::Syslog;
 use self::webhook::Webhook;
+use super::ends_by;
 use super::passing::{Failure, TIME_MAX, past_gate, permit};
 use super::record::Record;
 use crate::config::AlertSettings;
 use crate::lock::lock;
+use crate::trouble::Trouble;
 use crate::worker::Shared;
 
 /// Incidents that wait for one way; of more the oldest goes.
@@ -50,9 +51,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 const TRIES_MAX: u32 = 16;
 const TRIES_OF_PROGRAMS_MAX: u32 = 4;
 
-/// How long the end waits for what is under way, and how often it looks.
+/// How long the end waits for what is under way.
 const END_TIME: Duration = Duration::from_secs(3);
-const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// All ways.
 pub(crate) struct Alerts {
@@ -69,8 +69,7 @@ struct Way {
     queue: Mutex<VecDeque<Arc<Record>>>,
     more: Notify,
     counts: Counts,
-    /// Why the last delivery failed, so that it is told once.
-    trouble: Mutex<Option<Failure>>,
+    trouble: Trouble,
 }
 
 enum To {
@@ -133,9 +132,7 @@ impl Alerts {
         let tasks = std::mem::take(&mut *lock(&self.tasks));
         let until = Instant::now() + END_TIME;
         for task in tasks {
-            while !task.is_finished() && Instant::now() < until {
-                thread::sleep(LOOK_EVERY);
-            }
+            ends_by(until, || task.is_finished());
             task.abort();
         }
         for way in &self.ways {
@@ -192,7 +189,7 @@ impl Way {
             queue: Mutex::default(),
             more: Notify::new(),
             counts: Counts::default(),
-            trouble: Mutex::default(),
+            trouble: Trouble::default(),
         }
     }
 
@@ -273,16 +270,15 @@ impl Way {
             // Between tries nothing keeps the worker from its end.
             let failure = match self.to.deliver(&shared.upgrade()?, records).await {
                 Ok(()) => {
-                    if lock(&self.trouble).take().is_some() {
+                    if self.trouble.is_over() {
                         info!(way = self.name, "alerts are delivered again");
                     }
                     return Some(true);
                 }
                 Err(failure) => failure,
             };
-            let final_one = matches!(failure, Failure::Refused(_));
-            self.tell(failure);
-            if final_one {
+            self.tell(&failure);
+            if matches!(failure, Failure::Refused(_)) {
                 return Some(false);
             }
             tokio::select! {
@@ -295,19 +291,17 @@ impl Way {
     }
 
     /// Says each trouble once.
-    fn tell(&self, failure: Failure) {
-        let mut trouble = lock(&self.trouble);
-        if trouble.as_ref() == Some(&failure) {
+    fn tell(&self, failure: &Failure) {
+        if !self.trouble.is_news(&failure.to_string()) {
             return;
         }
         let way = self.name;
-        match &failure {
+        match failure {
             Failure::Away(why) => {
                 warn!(way, %why, "an alert is not delivered yet; it is tried again");
             }
             Failure::Refused(why) => error!(way, %why, "alerts are not delivered"),
         }
-        *trouble = Some(failure);
     }
 }
 

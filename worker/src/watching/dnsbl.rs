@@ -20,6 +20,7 @@ use super::passing::{Failure, past_gate};
 use super::record::Record;
 use crate::config::DnsblSettings;
 use crate::lock::lock;
+use crate::trouble::Trouble;
 use crate::worker::Shared;
 
 /// Addresses that wait to be asked for; of more nothing is asked.
@@ -52,8 +53,7 @@ pub(super) struct Dnsbl {
     /// None: there is no list.
     queue: Option<mpsc::Sender<IpAddr>>,
     dropped: AtomicU64,
-    /// The last thing that went wrong, so that it is told once.
-    trouble: Mutex<String>,
+    trouble: Trouble,
 }
 
 struct Known {
@@ -72,7 +72,7 @@ impl Dnsbl {
             known: Mutex::default(),
             queue: (!settings.lists.is_empty()).then_some(queue),
             dropped: AtomicU64::new(0),
-            trouble: Mutex::default(),
+            trouble: Trouble::default(),
         };
         (dnsbl, questions)
     }
@@ -128,11 +128,9 @@ impl Dnsbl {
     }
 
     /// Says each trouble once.
-    fn tell(&self, why: String) {
-        let mut trouble = lock(&self.trouble);
-        if *trouble != why {
+    fn tell(&self, why: &str) {
+        if self.trouble.is_news(why) {
             warn!(%why, "an address can't be looked for on a list of [watch] dnsbl");
-            *trouble = why;
         }
     }
 
@@ -148,7 +146,7 @@ impl Dnsbl {
         let faults: Vec<String> = faults.collect();
         let silent = faults.len() == said.len();
         if !faults.is_empty() {
-            self.tell(faults.join("; "));
+            self.tell(&faults.join("; "));
         }
         let listed = said.into_iter().filter(|list| list["listed"] == true);
         let listed: Vec<Value> = listed.map(cleaned).collect();
@@ -216,7 +214,7 @@ async fn answer(ip: IpAddr, settings: &DnsblSettings, kept: &Arc<Kept>, shared: 
     let said = match ask(ip, settings, shared).await {
         Ok(said) => said,
         Err(why) => {
-            kept.dnsbl.tell(why.to_string());
+            kept.dnsbl.tell(&why.to_string());
             Vec::new()
         }
     };
@@ -254,6 +252,7 @@ async fn ask(
 
 #[cfg(test)]
 mod tests {
+    use super::super::record::example;
     use super::*;
 
     fn settings() -> DnsblSettings {
@@ -264,13 +263,11 @@ mod tests {
     }
 
     fn record(id: u64, actor: &str) -> Arc<Record> {
-        let record = json!({
-            "id": id, "seq": id, "time": "", "severity": "low", "category": "auth",
-            "confidence": null, "action": "alert", "target": null, "ttl_s": 0, "rule": "tell",
-            "dry_run": false, "evidence": [], "reason": "", "actor": actor, "subject": "",
-            "rank": 4.8, "review": false, "by_model": false, "trusted": true, "incident": {},
-        });
-        Arc::new(serde_json::from_value(record).expect("a record"))
+        let rank = 4.8;
+        Arc::new(Record {
+            rank,
+            ..example(id, Some(actor))
+        })
     }
 
     #[test]

@@ -146,7 +146,7 @@ impl Judging {
         }
         let client = {
             let _runtime = self.runtime.enter();
-            worker.client()
+            worker.helping_client()
         };
         let is_builtin = settings.model.default == builtin::NAME;
         let answers = Model::new(client, is_builtin, self.runtime.clone()).judge(&asked);

@@ -15,6 +15,7 @@ use tracing::{error, info, warn};
 
 use super::judge::{Batch, Given};
 use super::sources::{Source, SourceFault, Tables};
+use crate::trouble::Trouble;
 
 /// What nothing new came from is asked again after this long.
 const PAUSE: Duration = Duration::from_millis(25);
@@ -146,8 +147,7 @@ impl Watches {
 /// A source and how it stands.
 struct Followed {
     source: Source,
-    /// Its last failure was told.
-    failed: bool,
+    trouble: Trouble,
     /// Something came since its position was kept.
     moved: bool,
 }
@@ -178,7 +178,7 @@ impl Reader {
         let watches = Watches::new(tables, sources.len(), last)?;
         let sources = sources.into_iter().map(|source| Followed {
             source,
-            failed: false,
+            trouble: Trouble::default(),
             // Where it begins is kept too: what comes while nobody is there is read later.
             moved: true,
         });
@@ -294,17 +294,17 @@ impl Reader {
 
 impl Followed {
     /// How many lines came; a failure is told once.
-    fn tell(&mut self, polled: io::Result<usize>) -> usize {
+    fn tell(&self, polled: io::Result<usize>) -> usize {
         let name = &self.source.name;
         match polled {
             Ok(lines) => {
-                if std::mem::take(&mut self.failed) {
+                if self.trouble.is_over() {
                     info!(source = name, "it can be read again");
                 }
                 lines
             }
             Err(fault) => {
-                if !std::mem::replace(&mut self.failed, true) {
+                if self.trouble.is_news(&fault.to_string()) {
                     error!(source = name, %fault, "it can't be read; it is tried again");
                 }
                 0
