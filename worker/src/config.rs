@@ -1,7 +1,7 @@
 //! The settings: `/etc/fazai/fazai.conf` and the command line, nothing else.
 //!
-//! Every key is one row of [`keys::KEYS`]: its name, its help, how it is read and shown. A file's
-//! faults are reported all at once, each with its line.
+//! Every key is one row of [`keys::KEYS`]: its name, its help, how it is read and shown (by what
+//! `values.rs` has). A file's faults are reported all at once, each with its line.
 
 mod alerts;
 mod cloud;
@@ -10,6 +10,7 @@ mod keys;
 #[cfg(test)]
 mod tests;
 mod v2;
+mod values;
 mod watch;
 
 use std::path::{Path, PathBuf};

@@ -9,7 +9,7 @@ use fazai_watch::Severity;
 use lettre::message::Mailbox;
 use url::{Host, Url};
 
-use super::keys;
+use super::values;
 
 /// Who is told of incidents outside of the worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,7 +148,7 @@ pub(super) fn syslog(text: &str) -> Result<Option<SyslogPlace>, String> {
     if let Ok(address) = text.parse() {
         return Ok(Some(SyslogPlace::Udp(address)));
     }
-    let path = keys::path(text).map_err(|_| {
+    let path = values::path(text).map_err(|_| {
         "the path of a socket, such as /dev/log, or an ADDRESS:PORT of UDP is needed".to_owned()
     })?;
     Ok(Some(SyslogPlace::Socket(path)))
@@ -168,7 +168,7 @@ pub(super) fn mailbox(text: &str) -> Result<Mailbox, String> {
 }
 
 pub(super) fn mailboxes(text: &str) -> Result<Vec<Mailbox>, String> {
-    keys::parts(text).map(mailbox).collect()
+    values::parts(text).map(mailbox).collect()
 }
 
 pub(super) fn smtp(text: &str) -> Result<Option<SmtpServer>, String> {

@@ -10,7 +10,7 @@ use fazai_cloud::route::Causes;
 use fazai_cloud::settings::Times;
 use fazai_cloud::{Key, KeySource, Label, ProviderSettings};
 
-use super::keys::{number, on_off, parts, path};
+use super::values::{number, on_off, parts, path};
 
 /// Whether requests may go to others, to whom, and for how much.
 #[derive(Debug, Clone, PartialEq)]

@@ -8,7 +8,7 @@ use fazai_watch::enforce::deny::Reader;
 use fazai_watch::input::Start;
 use ipnet::IpNet;
 
-use super::{AlertSettings, keys, place};
+use super::{AlertSettings, place, values};
 use crate::watching::{Sources, Tables};
 
 /// Where events come from, and what may be done about them.
@@ -133,7 +133,7 @@ impl WatchSettings {
 }
 
 pub(super) fn paths(text: &str) -> Result<Vec<PathBuf>, String> {
-    keys::parts(text).map(keys::path).collect()
+    values::parts(text).map(values::path).collect()
 }
 
 pub(super) fn show_paths(paths: &[PathBuf]) -> String {
@@ -147,7 +147,7 @@ pub(super) fn local(text: &str) -> Result<Vec<SocketAddr>, String> {
         let address = address.filter(|address| address.ip().to_canonical().is_loopback());
         address.ok_or("addresses of this machine are needed, such as 127.0.0.1:5514".to_owned())
     };
-    keys::parts(text).map(address).collect()
+    values::parts(text).map(address).collect()
 }
 
 pub(super) fn nets(text: &str) -> Result<Vec<IpNet>, String> {
@@ -155,7 +155,7 @@ pub(super) fn nets(text: &str) -> Result<Vec<IpNet>, String> {
         let net = fazai_watch::enforce::net(part);
         net.ok_or("addresses or networks are needed, such as 192.0.2.7 or 2001:db8::/32".to_owned())
     };
-    keys::parts(text).map(net).collect()
+    values::parts(text).map(net).collect()
 }
 
 pub(super) fn show<T: ToString>(values: &[T]) -> String {
@@ -184,7 +184,7 @@ pub(super) fn lists(text: &str) -> Result<Vec<String>, String> {
         let wanted = || "zones of names are needed, such as zen.spamhaus.org".to_owned();
         good.then(|| part.to_ascii_lowercase()).ok_or_else(wanted)
     };
-    let lists: Vec<String> = keys::parts(text).map(zone).collect::<Result<_, _>>()?;
+    let lists: Vec<String> = values::parts(text).map(zone).collect::<Result<_, _>>()?;
     if lists.len() > LISTS_MAX {
         return Err(format!("at most {LISTS_MAX} lists"));
     }
@@ -212,7 +212,7 @@ pub(super) fn metrics(text: &str) -> Result<Option<PathBuf>, String> {
     match text {
         "off" => Ok(None),
         "on" => Ok(Some(PathBuf::from(PROC))),
-        path => keys::path(path)
+        path => values::path(path)
             .map(Some)
             .map_err(|_| "on, off or a directory like /proc is needed".to_owned()),
     }
@@ -235,11 +235,11 @@ pub(super) fn enforce(text: &str) -> Result<Enforce, String> {
         (Some("crowdsec"), None, _) => Ok(Enforce::CrowdSec),
         (Some("deny_file"), Some(form), Some(path)) if known(form).is_some() => {
             let reader = known(form).unwrap_or(Reader::Nginx);
-            keys::path(path.trim()).map(|path| Enforce::DenyFile(reader, path))
+            values::path(path.trim()).map(|path| Enforce::DenyFile(reader, path))
         }
         // Before there were forms, it was nginx's.
         (Some("deny_file"), Some(path), None) => {
-            keys::path(path).map(|path| Enforce::DenyFile(Reader::Nginx, path))
+            values::path(path).map(|path| Enforce::DenyFile(Reader::Nginx, path))
         }
         _ => Err("off, nft, crowdsec or deny_file nginx|apache|list PATH is needed".to_owned()),
     }
