@@ -76,7 +76,7 @@ async fn run(dir: &Path) {
     settings.policy.audit_dir = dir.join("audit");
     settings.policy.file = dir.join("policy.toml");
     let worker = instant_worker(settings, "");
-    worker.start_watching().await.expect("watching");
+    worker.watch().await.expect("watching");
     let subscribe = Operation::Subscribe(Call::<SubscribeParams>::default());
     let mut reply = worker.client().send(subscribe).await.expect("subscribed");
     measure("a file", 0, &mut reply, &mut file).await;

@@ -437,7 +437,7 @@ async fn files_of_the_settings_are_followed_across_restarts() {
             settings.watch.model = false;
         })
         .await;
-        worker.worker.start_watching().await.unwrap();
+        worker.worker.watch().await.unwrap();
         worker
     };
     let first = start().await;
@@ -456,6 +456,54 @@ async fn files_of_the_settings_are_followed_across_restarts() {
     let line = told(&mut wire).await;
     assert_eq!(line["data"]["actor"], "203.0.113.72", "{line}");
     second.stop().await;
+}
+
+/// Whoever subscribed notices nothing, and a table with a mistake changes nothing.
+#[tokio::test]
+async fn new_settings_are_followed_without_a_restart() {
+    let home = tempfile::tempdir().unwrap();
+    let (one, other) = (home.path().join("one.log"), home.path().join("other.log"));
+    let rules = home.path().join("rules.toml");
+    for file in [&one, &other] {
+        fs::write(file, "").unwrap();
+    }
+    let append = |log: &Path, ip: &str| {
+        let file = fs::OpenOptions::new().append(true).open(log);
+        file.unwrap()
+            .write_all(format!("{}\n", guessing(ip)).as_bytes())
+            .unwrap();
+    };
+    let worker = worker(home.path(), |settings| {
+        settings.watch.files = vec![one.clone()];
+        settings.watch.model = false;
+    })
+    .await;
+    worker.worker.watch().await.unwrap();
+    let mut wire = worker.connect().await;
+    subscribe(&mut wire, json!({ "after": 0 })).await;
+    append(&one, "203.0.113.75");
+    assert_eq!(told(&mut wire).await["data"]["actor"], "203.0.113.75");
+
+    let mut settings = Settings::clone(&worker.worker.settings());
+    settings.watch.files = vec![one.clone(), other.clone()];
+    settings.watch.rules = Some(rules.clone());
+    worker.worker.reload(settings);
+    fs::write(&rules, "rule = 1\n").unwrap();
+    let fault = worker.worker.watch().await.unwrap_err();
+    assert!(fault.message.contains("rules.toml"), "{}", fault.message);
+    append(&one, "203.0.113.76");
+    let line = told(&mut wire).await;
+    assert_eq!(line["data"]["actor"], "203.0.113.76", "{line}");
+
+    fs::write(&rules, "rule = []\n").unwrap();
+    worker.worker.watch().await.unwrap();
+    append(&other, "203.0.113.77");
+    let next = told(&mut wire).await;
+    assert_eq!(next["data"]["actor"], "203.0.113.77", "{next}");
+    assert!(next["seq"].as_u64() > line["seq"].as_u64(), "{next}");
+    // No rule says what to do.
+    assert_eq!(next["data"]["action"], "log", "{next}");
+    worker.stop().await;
 }
 
 /// A model that takes its time keeps nobody from being heard, and rules answer without it.

@@ -31,7 +31,7 @@ async fn a_machine_whose_memory_is_full_is_an_incident() {
         settings.watch.metrics = Some(proc.clone());
     })
     .await;
-    worker.worker.start_watching().await.unwrap();
+    worker.worker.watch().await.unwrap();
     let mut wire = worker.connect().await;
     let request = json!({ "action": "subscribe", "action_id": "s", "params": { "after": 0 } });
     wire.send(&request.to_string()).await;

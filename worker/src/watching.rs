@@ -54,6 +54,7 @@ pub(crate) use self::judge::Given;
 use self::judge::{Batch, Judging};
 pub use self::model::{BATCH_MAX, Model, SLOTS};
 use self::read::{Met, Question, Reader, Signals};
+use self::sources::Stamp;
 use self::record::Record;
 pub use self::sources::{Source, SourceFault, Sources, Tables};
 use self::store::Store;
@@ -127,6 +128,26 @@ pub(crate) struct Pipeline {
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// Asks lists of addresses.
     lists: tokio::task::JoinHandle<()>,
+    made_of: MadeOf,
+}
+
+/// From what it was begun, to know when it has to begin anew.
+#[derive(PartialEq)]
+struct MadeOf {
+    settings: WatchSettings,
+    tables: [Stamp; 4],
+    /// Whether sources are read, or only what clients bring.
+    has_sources: bool,
+}
+
+impl MadeOf {
+    fn of(settings: &WatchSettings, has_sources: bool) -> Self {
+        Self {
+            settings: settings.clone(),
+            tables: settings.tables().stamps(),
+            has_sources,
+        }
+    }
 }
 
 /// What is known, on the disk and for subscribers, and what is blocked.
@@ -195,7 +216,8 @@ impl Watching {
         if let Some(pipeline) = &*running {
             return Ok(Arc::clone(pipeline));
         }
-        self.start(shared, &mut running, Vec::new())
+        let made_of = MadeOf::of(&self.settings.borrow().watch, false);
+        self.start(shared, &mut running, Vec::new(), made_of)
     }
 
     /// Whom it tells and asks, and what waits for that; null if nothing runs.
@@ -209,13 +231,25 @@ impl Watching {
         })
     }
 
-    /// Begins anew, with the sources of the settings.
-    pub(crate) fn begin(&self, shared: &Arc<Shared>) -> Result<(), WatchFault> {
+    /// Begins with the sources of the settings, unless it runs with those and the same tables. What
+    /// is wrong with the tables is found before the end of what runs.
+    pub(crate) fn follow(&self, shared: &Arc<Shared>) -> Result<(), WatchFault> {
         let mut running = lock(&self.running);
+        let settings = Arc::clone(&self.settings.borrow());
+        let is_wanted = settings.watch.is_wanted();
+        let made_of = MadeOf::of(&settings.watch, is_wanted);
+        match running.as_ref() {
+            None if !is_wanted => return Ok(()),
+            Some(before) if before.made_of == made_of => return Ok(()),
+            _ => {}
+        }
+        let tables = settings.watch.tables();
+        tables.rules()?;
+        tables.watch(1)?;
         if let Some(before) = running.take() {
+            info!("the watch begins anew");
             before.end();
         }
-        let settings = Arc::clone(&self.settings.borrow());
         let mut opened = Vec::new();
         for source in settings.watch.sources().open() {
             match source {
@@ -223,7 +257,7 @@ impl Watching {
                 Err(fault) => error!(%fault, "a source of [watch] can't be used"),
             }
         }
-        self.start(shared, &mut running, opened).map(drop)
+        self.start(shared, &mut running, opened, made_of).map(drop)
     }
 
     fn start(
@@ -231,12 +265,12 @@ impl Watching {
         shared: &Arc<Shared>,
         running: &mut Option<Arc<Pipeline>>,
         sources: Vec<Source>,
+        made_of: MadeOf,
     ) -> Result<Arc<Pipeline>, WatchFault> {
         if self.stopped.load(Ordering::Acquire) {
             return Err(WatchFault::Stopping);
         }
-        let settings = Arc::clone(&self.settings.borrow());
-        let pipeline = Arc::new(Pipeline::start(shared, &settings.watch, sources)?);
+        let pipeline = Arc::new(Pipeline::start(shared, made_of, sources)?);
         *running = Some(Arc::clone(&pipeline));
         Ok(pipeline)
     }
@@ -254,9 +288,10 @@ impl Watching {
 impl Pipeline {
     fn start(
         shared: &Arc<Shared>,
-        settings: &WatchSettings,
+        made_of: MadeOf,
         sources: Vec<Source>,
     ) -> Result<Self, WatchFault> {
+        let settings = &made_of.settings;
         let made = sources::state_dir(&settings.state_dir);
         made.map_err(|fault| WatchFault::State {
             path: settings.state_dir.clone(),
@@ -322,6 +357,7 @@ impl Pipeline {
             signals,
             threads: Mutex::new(threads),
             lists,
+            made_of,
         })
     }
 
@@ -371,6 +407,8 @@ impl Pipeline {
             let _ = thread.join();
         }
         self.kept.alerts.end();
+        // Its successor has all of it by now, and numbers go on.
+        self.kept.feed.end();
     }
 }
 

@@ -189,13 +189,16 @@ impl Worker {
         self.with_modules(Modules::load_all).await;
     }
 
-    /// Begins to watch what `[watch]` names, and makes the firewall what the ledger of blocks says.
+    /// Watches what `[watch]` names, and makes the firewall what the ledger of blocks says. If that
+    /// is done already, it begins anew where the settings or the files of rules are others by now:
+    /// what was counted is forgotten then, and positions, incidents and blocks are not.
     ///
     /// # Errors
-    /// Its state or its tables can't be used. A single source that can't be is logged.
-    pub async fn start_watching(&self) -> Result<(), WireError> {
+    /// Its state or its tables can't be used; what was in force before stays so. A single source
+    /// that can't be used is logged.
+    pub async fn watch(&self) -> Result<(), WireError> {
         let shared = Arc::clone(&self.shared);
-        let begun = tokio::task::spawn_blocking(move || shared.watching.begin(&shared)).await;
+        let begun = tokio::task::spawn_blocking(move || shared.watching.follow(&shared)).await;
         let begun = begun.unwrap_or(Err(WatchFault::Stopping));
         begun.map_err(|fault| errors::from_watch(&fault))
     }

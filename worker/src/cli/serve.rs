@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use fazai::Worker;
-use fazai::config::{Enforce, Settings};
+use fazai::config::Settings;
 use fazai::server::{self, Server};
 use fazai::telemetry::{self, LogHandle};
 use tokio::signal::unix::{SignalKind, signal};
@@ -78,7 +78,7 @@ impl Serve {
         let first = worker.warm_up();
         let modules = worker.clone();
         tokio::spawn(async move { modules.load_modules().await });
-        self.watch(&worker).await;
+        watch(&worker).await;
         worker.keep_episodes();
         server::announce(&worker.settings().server, &server);
         let accepting = tokio::spawn(server.run(worker.clone()));
@@ -109,17 +109,6 @@ impl Serve {
         failure.map_or(Ok(()), |error| Err(error.into()))
     }
 
-    /// Begins to watch, if there is anything to watch or to block.
-    async fn watch(&self, worker: &Worker) {
-        let settings = worker.settings();
-        if !settings.watch.has_sources() && settings.watch.enforce == Enforce::Off {
-            return;
-        }
-        if let Err(fault) = worker.start_watching().await {
-            error!(%fault, "nothing is watched; the rest goes on");
-        }
-    }
-
     fn reload(&self, worker: &Worker, log: &LogHandle) {
         let settings = match self.settings() {
             Ok(settings) => settings,
@@ -131,10 +120,17 @@ impl Serve {
         if settings.server != worker.settings().server {
             warn!("[server] changes take effect at the next start");
         }
-        if settings.watch != worker.settings().watch {
-            warn!("[watch] changes take effect at the next start");
-        }
         worker.reload(settings);
+        // What was read is judged and kept first, which takes a while.
+        let worker = worker.clone();
+        tokio::spawn(async move { watch(&worker).await });
         info!("settings read again");
+    }
+}
+
+/// Watches what the settings want watched by now.
+async fn watch(worker: &Worker) {
+    if let Err(fault) = worker.watch().await {
+        error!(%fault, "[watch] is not followed; what was in force before stays so");
     }
 }

@@ -101,10 +101,10 @@ impl Default for WatchSettings {
 }
 
 impl WatchSettings {
-    /// Whether anything is to be read.
+    /// Whether anything is to be read, or kept blocked.
     #[must_use]
-    pub fn has_sources(&self) -> bool {
-        !self.sources().is_empty()
+    pub fn is_wanted(&self) -> bool {
+        !self.sources().is_empty() || self.enforce != Enforce::Off
     }
 
     pub(crate) fn sources(&self) -> Sources {

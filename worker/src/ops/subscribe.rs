@@ -52,9 +52,7 @@ fn read_category(name: &str) -> Result<Category, WireError> {
 async fn follow(context: &Context, params: &SubscribeParams) -> Result<Done, WireError> {
     let filter = Filter::new(params.min_severity, params.category.as_deref())?;
     let _quota = context.quota()?;
-    let pipeline = context
-        .watching(|pipeline| Ok(Arc::clone(pipeline)))
-        .await?;
+    let mut pipeline = running(context).await?;
     let mut changes = pipeline.kept.feed.changes();
     let latest = pipeline.kept.feed.latest();
     let mut after = params.after.unwrap_or(latest);
@@ -77,6 +75,11 @@ async fn follow(context: &Context, params: &SubscribeParams) -> Result<Done, Wir
         }
         tokio::select! {
             Ok(()) = changes.changed() => {}
+            // With other settings it begins anew, and numbers go on.
+            () = pipeline.kept.feed.ended(), if !draining.is_cancelled() => {
+                pipeline = running(context).await?;
+                changes = pipeline.kept.feed.changes();
+            }
             _ = quiet.tick() => context.alive(Phase::Running).await,
             () = context.told_to_stop() => break,
             () = draining.cancelled() => break,
@@ -87,6 +90,10 @@ async fn follow(context: &Context, params: &SubscribeParams) -> Result<Done, Wir
         source: Source::Worker,
         ..context.done_with("", json!({ "after": after }))
     })
+}
+
+async fn running(context: &Context) -> Result<Arc<Pipeline>, WireError> {
+    context.watching(|pipeline| Ok(Arc::clone(pipeline))).await
 }
 
 /// Sends what came behind `after`, waiting while the client is behind: meanwhile nothing is kept

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::record::Record;
 use crate::lock::lock;
@@ -19,6 +20,7 @@ const AT_ONCE_MAX: usize = 32;
 pub(crate) struct Feed {
     ring: Mutex<VecDeque<Arc<Record>>>,
     latest: watch::Sender<u64>,
+    ended: CancellationToken,
 }
 
 /// What is new for a subscriber.
@@ -35,6 +37,7 @@ impl Feed {
         let feed = Self {
             ring: Mutex::default(),
             latest: watch::Sender::new(latest),
+            ended: CancellationToken::new(),
         };
         feed.push(kept);
         feed
@@ -59,6 +62,16 @@ impl Feed {
             drop(ring);
             self.latest.send_replace(seq);
         }
+    }
+
+    /// Nothing comes any more.
+    pub(super) fn end(&self) {
+        self.ended.cancel();
+    }
+
+    /// Waits for that.
+    pub(crate) async fn ended(&self) {
+        self.ended.cancelled().await;
     }
 
     /// The number of the latest one.

@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use fazai_watch::Watch;
 use fazai_watch::action::Rules;
@@ -210,6 +211,25 @@ impl Tables {
         let parser = || Parser::new(Clock::of_machine()).mapping(mapping.clone());
         let parsers = (0..sources).map(|_| parser()).collect();
         Ok(Watch::with_parsers(parsers, thresholds, signatures))
+    }
+}
+
+/// When a file was changed, and how long it is; none: it is not there.
+pub(super) type Stamp = Option<(SystemTime, u64)>;
+
+impl Tables {
+    /// What tells whether the files were changed.
+    pub(super) fn stamps(&self) -> [Stamp; 4] {
+        let files = [
+            &self.rules,
+            &self.signatures,
+            &self.thresholds,
+            &self.mapping,
+        ];
+        files.map(|path| {
+            let meta = fs::metadata(path.as_ref()?).ok()?;
+            Some((meta.modified().ok()?, meta.len()))
+        })
     }
 }
 
