@@ -415,6 +415,41 @@ fn addresses_in_names_make_nobody_an_attacker() {
     }
 }
 
+/// Each level of a list would be a call within a call.
+#[test]
+fn lists_within_lists_are_no_text() {
+    let line = |message: &str| format!(r#"{{"MESSAGE":{message}}}"#);
+    let deep = "[".repeat(100_000) + &"]".repeat(100_000);
+    for (message, wanted) in [
+        (&*deep, ""),
+        (r#"[["a"]]"#, ""),
+        (r#"[[97,98],"c"]"#, "ab"),
+        (r#"["a","b"]"#, "a"),
+    ] {
+        let line = line(message);
+        assert_eq!(parser().parse(&line).unwrap().message, wanted);
+    }
+}
+
+/// The first time of a stream is taken as it is.
+#[test]
+fn a_time_beyond_all_calendars_is_none() {
+    for (number, known) in [
+        ("1767607200000000", true),
+        ("922337203685477580700", false),
+        ("-9223372036854775808", false),
+        ("1e400", false),
+        ("NaN", false),
+    ] {
+        let line = format!(r#"{{"__REALTIME_TIMESTAMP":"{number}","MESSAGE":"x"}}"#);
+        assert_eq!(
+            parser().parse(&line).unwrap().time.is_some(),
+            known,
+            "{number}"
+        );
+    }
+}
+
 #[test]
 fn the_kernel_by_its_own_device() {
     let line = "3,339,5140900,-;EXT4-fs error (device sda1): ext4_find_entry:1455: inode #2";
