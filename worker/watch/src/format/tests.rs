@@ -263,6 +263,10 @@ fn any_other_json_by_the_usual_names_or_a_mapping() {
     let event = parser.parse(event_line).unwrap();
     assert_eq!(event.source.ip, Some("192.0.2.8".parse().unwrap()));
     assert_eq!(event.message, "hi");
+    let mapping = Mapping::of_toml("\"message\" = \"/a~1b/c~0d\"").unwrap();
+    let mut parser = self::parser().mapping(mapping);
+    let event = parser.parse(r#"{"a/b":{"c~d":"hi"}}"#).unwrap();
+    assert_eq!(event.message, "hi");
     for wrong in [
         "x",
         "\"nope\" = \"/a\"",
