@@ -241,12 +241,16 @@ impl Incidents {
         taken
     }
 
-    /// The open incidents of these numbers and those whose actors these are, and whether
+    /// The open incidents of these numbers and those whose actors are in these networks, and whether
     /// [`take_changed`](Self::take_changed) would have given them; it does no more.
-    pub(crate) fn take_of(&mut self, ids: &BTreeSet<IncidentId>, actors: &[IpAddr]) -> Vec<Taken> {
+    pub(crate) fn take_of(
+        &mut self,
+        ids: &BTreeSet<IncidentId>,
+        actors: &BTreeSet<IpAddr>,
+    ) -> Vec<Taken> {
         let of = |open: &Open| {
             let actor = open.incident.actor;
-            let known = |ip: IpAddr| actors.iter().any(|one| network(*one) == network(ip));
+            let known = |ip: IpAddr| actors.contains(&network(ip));
             ids.contains(&open.incident.id) || actor.is_some_and(known)
         };
         let open = self.open.values_mut().filter(|open| of(open));

@@ -293,6 +293,11 @@ fn who_asks_about_a_line_gets_its_incident_and_nobody_gets_it_again() {
     assert_eq!(other[0].incident.id, IncidentId(9));
     assert_eq!(watch.next_number(), 11);
     assert!(asked(&mut watch, "nothing of interest").is_empty());
+    // Whoever is met without a finding is asked about too, as a network.
+    asked(&mut watch, &alert("2001:db8::1", "x"));
+    let met = r#"{"timestamp":"2026-01-05T12:00:00.000000+0000","event_type":"flow","src_ip":"2001:db8::2"}"#;
+    let found = asked(&mut watch, met);
+    assert_eq!(found.len(), 1, "{found:?}");
 }
 
 #[test]
