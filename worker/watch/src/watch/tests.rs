@@ -93,6 +93,18 @@ fn guessing_is_one_incident_and_success_after_it_is_critical() {
 }
 
 #[test]
+fn a_number_of_repeats_is_at_most_very_many() {
+    let guess = "Failed password for bob from 192.0.2.9 port 1 ssh2";
+    let times = u32::MAX;
+    let found = incidents([sshd(
+        1,
+        &format!("message repeated {times} times: [ {guess}]"),
+    )]);
+    let rules: BTreeSet<&str> = found.iter().map(|it| &*it.rules[0].rule).collect();
+    assert!(rules.contains("failed logins"), "{rules:?}");
+}
+
+#[test]
 fn guessing_from_many_places_is_seen_at_the_host() {
     let lines = (0..150).map(|n| {
         sshd(
