@@ -26,6 +26,15 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// What is done, or is not done any more.
+    #[must_use]
+    pub fn measure(&self) -> Measure {
+        let (Self::Put { measure, .. } | Self::Remove { measure, .. }) = self;
+        *measure
+    }
+}
+
 /// What is done to packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
