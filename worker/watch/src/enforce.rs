@@ -5,6 +5,7 @@
 //! [`Enforcer::reconcile`] makes the firewall what the ledger says.
 
 mod allow;
+mod caps;
 pub mod crowdsec;
 pub mod deny;
 mod firewall;
@@ -17,39 +18,16 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use ipnet::IpNet;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 pub use self::allow::{AllowList, Sessions};
+use self::caps::Caps;
+pub use self::caps::Limits;
 pub use self::firewall::{Change, Firewall, FirewallError, Held, Measure};
 pub use self::ledger::{Block, BlockId};
 use self::ledger::{Entry, Ledger};
 use crate::action::{Action, Kind, Proposal, TTL_S_MAX};
 use crate::time::Timestamp;
-
-/// How much may be blocked.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Limits {
-    /// Nothing is done, everything is said.
-    pub dry_run: bool,
-    /// New blocks in a minute.
-    pub per_minute: u32,
-    /// Blocks at one time.
-    pub total: usize,
-    /// Blocks by a rule that nobody has confirmed yet end after so many seconds.
-    pub unconfirmed_s: u32,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            dry_run: true,
-            per_minute: 30,
-            total: 5_000,
-            unconfirmed_s: 300,
-        }
-    }
-}
 
 /// Why nothing was done.
 #[derive(Debug, thiserror::Error)]
@@ -62,9 +40,9 @@ pub enum EnforceError {
         /// What protects it.
         allowed: IpNet,
     },
-    /// There were too many lately.
+    /// There were too many lately, or worse ones wait.
     #[error(
-        "nothing more is blocked in this minute: {0} were; look at what is going on, or raise `per_minute`"
+        "no more than {0} are blocked in a minute, the worst first; look at what is going on, or raise `per_minute`"
     )]
     PerMinute(u32),
     /// There are too many.
@@ -108,12 +86,10 @@ pub struct Reconciled {
 /// Who blocks.
 #[derive(Debug)]
 pub struct Enforcer<F> {
-    limits: Limits,
+    caps: Caps,
     allow: AllowList,
     ledger: Ledger,
     firewall: F,
-    /// When the latest blocks were made.
-    recent: Vec<Timestamp>,
 }
 
 impl<F: Firewall> Enforcer<F> {
@@ -126,11 +102,10 @@ impl<F: Firewall> Enforcer<F> {
     ) -> Result<Self, EnforceError> {
         let ledger = Ledger::open(ledger)?;
         Ok(Self {
-            limits,
+            caps: Caps::new(limits),
             allow,
             ledger,
             firewall,
-            recent: Vec::new(),
         })
     }
 
@@ -143,13 +118,15 @@ impl<F: Firewall> Enforcer<F> {
         Ok(wrong.len())
     }
 
-    /// Whether a rule may do it; what [`act`](Self::act) asks first.
-    pub fn may(&self, action: &Action, now: Timestamp) -> Result<(), EnforceError> {
-        let lately = |then: &&Timestamp| **then <= now && then.plus_s(60) > now;
-        if self.recent.iter().filter(lately).count() >= self.limits.per_minute as usize {
-            return Err(EnforceError::PerMinute(self.limits.per_minute));
+    /// Whether a rule may do it; what [`act`](Self::act) asks first. Where there is room for some of
+    /// those that want it, the worst have it.
+    pub fn may(&mut self, proposal: &Proposal, now: Timestamp) -> Result<(), EnforceError> {
+        self.may_person(&proposal.action, now)?;
+        let net = proposal.action.net().ok_or(EnforceError::NoTarget)?;
+        match self.caps.has_room(net, proposal.weight, now) {
+            true => Ok(()),
+            false => Err(EnforceError::PerMinute(self.limits().per_minute)),
         }
-        self.may_person(action, now)
     }
 
     /// Whether a person may do it: whoever floods rules keeps no person from acting.
@@ -159,7 +136,7 @@ impl<F: Firewall> Enforcer<F> {
             return Err(EnforceError::Allowed { net, allowed });
         }
         let active = self.blocks(now).count();
-        if active >= self.limits.total {
+        if active >= self.limits().total {
             return Err(EnforceError::Total(active));
         }
         Ok(())
@@ -200,7 +177,7 @@ impl<F: Firewall> Enforcer<F> {
         let most = if confirmed {
             u32::MAX
         } else {
-            self.limits.unconfirmed_s
+            self.limits().unconfirmed_s
         };
         let ttl_s = ttl_s.min(most);
         Some(Wanted {
@@ -240,10 +217,10 @@ impl<F: Firewall> Enforcer<F> {
             return Ok(Done::Already(block.clone()));
         }
         match incident {
-            Some(_) => self.may(&proposal.action, now)?,
+            Some(_) => self.may(proposal, now)?,
             None => self.may_person(&proposal.action, now)?,
         }
-        if self.limits.dry_run {
+        if self.limits().dry_run {
             return Ok(Done::DryRun);
         }
         let block = Block {
@@ -274,8 +251,7 @@ impl<F: Firewall> Enforcer<F> {
         let undone = within.iter().map(Block::undone);
         self.ledger
             .write(undone.chain([Entry::Add(block.clone())]).collect())?;
-        self.recent.retain(|then| then.plus_s(60) > now);
-        self.recent.push(now);
+        self.caps.made(now);
         let changes: Vec<Change> = within
             .iter()
             .map(Block::removed)
@@ -425,7 +401,7 @@ impl<F: Firewall> Enforcer<F> {
     /// How much may be blocked.
     #[must_use]
     pub fn limits(&self) -> &Limits {
-        &self.limits
+        self.caps.limits()
     }
 
     /// What is blocked now.

@@ -1,6 +1,5 @@
-use std::collections::BTreeMap;
-
 use super::*;
+use crate::event::Severity;
 
 /// Holds what it is told, as the kernel does; fails when it is told to.
 #[derive(Debug, Default)]
@@ -52,6 +51,7 @@ fn block(net: &str, ttl_s: u32) -> Proposal {
             ttl_s,
         },
         rule: "guessing".to_owned(),
+        weight: (Severity::High, 1),
     }
 }
 
@@ -280,6 +280,7 @@ fn deny_files_have_only_networks_in_them() {
             &Proposal {
                 action,
                 rule: "x\ndeny all;".to_owned(),
+                weight: (Severity::High, 1),
             },
             "1",
             NOW,
@@ -347,6 +348,42 @@ fn what_is_over_does_not_come_again() {
     drop(before);
     // The clock is set back to when it held.
     assert_eq!(enforcer(&path, live()).blocks(NOW).count(), 0);
+}
+
+#[test]
+fn the_worst_of_those_that_wait_come_first() {
+    let (_dir, path) = place();
+    let limits = Limits {
+        per_minute: 2,
+        ..live()
+    };
+    let mut enforcer = enforcer(&path, limits);
+    let mut may = |net: &str, count, second| {
+        let proposal = Proposal {
+            weight: (Severity::High, count),
+            ..block(net, 3_600)
+        };
+        let done = enforcer.act(&proposal, "1", NOW.plus_s(second));
+        matches!(done, Ok(Done::Blocked(_)))
+    };
+    assert!(may("8.8.1.1/32", 30, 0) && may("8.8.2.2/32", 30, 0));
+    for (net, count) in [
+        ("8.8.3.3/32", 30),
+        ("8.8.4.4/32", 40),
+        ("8.8.5.5/32", 35),
+        ("8.8.6.6/32", 45),
+    ] {
+        assert!(!may(net, count, 10), "{net}");
+    }
+    // There is room for two, and two are worse than this one.
+    assert!(!may("8.8.3.3/32", 30, 61));
+    assert!(!may("8.8.5.5/32", 35, 62));
+    assert!(may("8.8.4.4/32", 40, 63));
+    // The worst of them does not go on, and keeps nobody waiting for ever.
+    assert!(!may("8.8.3.3/32", 30, 90));
+    assert!(!may("8.8.3.3/32", 30, 101));
+    assert!(may("8.8.5.5/32", 35, 102));
+    assert!(may("8.8.3.3/32", 30, 124));
 }
 
 #[test]
