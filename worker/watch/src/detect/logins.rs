@@ -1,6 +1,6 @@
 //! Failed logins: guessing, guessing from many places, and guessing that succeeded.
 
-use super::window::{Distinct, Rate, Trip};
+use super::window::{Counter, Distinct, Rate, Trip};
 use super::{Finding, Host, hash};
 use crate::event::{Category, Event, Outcome, Severity};
 use crate::time::Timestamp;
@@ -85,11 +85,10 @@ pub(super) fn at_host(
     if event.outcome != Some(Outcome::Failure) {
         return;
     }
-    let failures = host.failures.add(now, HOST_WINDOW_S, times(event));
-    if host
-        .failures_trip
-        .trips(failures, threshold, now, HOST_WINDOW_S)
-    {
+    let failures = host
+        .failures
+        .add(now, HOST_WINDOW_S, threshold, times(event));
+    if let Some(failures) = failures {
         let mut finding = Finding::of(
             event,
             "failed logins from many sources",
