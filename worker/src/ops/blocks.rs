@@ -151,6 +151,7 @@ async fn add(context: &Context, text: &str, ttl_s: Option<&str>) -> Result<Done,
     let proposal = Proposal {
         action: Action::BlockIp { net, ttl_s },
         rule: BY_HAND.to_owned(),
+        weight: Default::default(),
     };
     let action = proposal.action.clone();
     // What is never blocked is not asked about.

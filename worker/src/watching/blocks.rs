@@ -143,7 +143,7 @@ impl Blocks {
         if last.plus_s(OLD_S) < now {
             return Did::only_alert(rule, "it is over for a quarter of an hour".to_owned());
         }
-        if let Err(why) = state.enforcer.may(&proposal.action, now) {
+        if let Err(why) = state.enforcer.may(proposal, now) {
             return Did::only_alert(rule, why.to_string());
         }
         if self.is_dry_run() {

@@ -155,6 +155,10 @@ pub struct Proposal {
     pub action: Action,
     /// By which rule.
     pub rule: String,
+    /// How bad it is and how often it happened, by rules, which nobody can talk to: where not all
+    /// can be done, the highest comes first.
+    #[serde(skip)]
+    pub weight: (Severity, u64),
 }
 
 /// The rules that hold without a file.
@@ -225,15 +229,14 @@ impl Rules {
     pub fn propose(&self, incident: &Incident, verdict: &Verdict) -> Proposal {
         let fits = self.rule.iter().find_map(|rule| {
             let action = rule.allows(incident, verdict)?;
-            Some(Proposal {
-                action,
-                rule: rule.name.clone(),
-            })
+            Some((action, rule.name.clone()))
         });
-        fits.unwrap_or(Proposal {
-            action: Action::Log,
-            rule: "none".to_owned(),
-        })
+        let (action, rule) = fits.unwrap_or((Action::Log, "none".to_owned()));
+        Proposal {
+            action,
+            rule,
+            weight: (incident.severity, incident.count),
+        }
     }
 }
 

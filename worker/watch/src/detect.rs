@@ -23,6 +23,7 @@ use std::sync::OnceLock;
 use foldhash::quality::FixedState;
 use serde::Deserialize;
 
+use self::window::{Alarm, Rate};
 use crate::event::{Category, Event, Kind, Severity};
 use crate::signature::Signatures;
 use crate::time::Timestamp;
@@ -168,10 +169,8 @@ struct Source {
 /// What is remembered of a host that is reached.
 #[derive(Debug, Default)]
 struct Host {
-    failures: window::Rate,
-    failures_trip: window::Trip,
-    connections: window::Rate,
-    connections_trip: window::Trip,
+    failures: Alarm<Rate>,
+    connections: Alarm<Rate>,
 }
 
 impl Detectors {

@@ -5,112 +5,29 @@
 //! [`Enforcer::reconcile`] makes the firewall what the ledger says.
 
 mod allow;
+mod caps;
 pub mod crowdsec;
 pub mod deny;
+mod firewall;
 mod ledger;
 pub mod nft;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 
 use ipnet::IpNet;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 pub use self::allow::{AllowList, Sessions};
+use self::caps::Caps;
+pub use self::caps::Limits;
+pub use self::firewall::{Change, Firewall, FirewallError, Held, Measure};
 pub use self::ledger::{Block, BlockId};
 use self::ledger::{Entry, Ledger};
 use crate::action::{Action, Kind, Proposal, TTL_S_MAX};
 use crate::time::Timestamp;
-
-/// What a firewall is told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
-    /// Let this be so for so many seconds, whatever was there before.
-    Put {
-        /// Block or rate limit.
-        measure: Measure,
-        /// Against whom.
-        net: IpNet,
-        /// For how long; the firewall ends it by itself.
-        ttl_s: u32,
-    },
-    /// Let this not be.
-    Remove {
-        /// Block or rate limit.
-        measure: Measure,
-        /// Against whom.
-        net: IpNet,
-    },
-}
-
-/// What is done to packets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Measure {
-    /// All are dropped.
-    Block,
-    /// Those beyond so many in a second are dropped.
-    Limit(u32),
-}
-
-/// Something that a firewall holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held {
-    /// What it does.
-    pub measure: Measure,
-    /// To whom.
-    pub net: IpNet,
-    /// For how long from now, in seconds.
-    pub left_s: u32,
-}
-
-/// Something that drops packets.
-pub trait Firewall {
-    /// Makes all changes, or none.
-    fn apply(&mut self, changes: &[Change]) -> Result<(), FirewallError>;
-    /// All that it holds for us.
-    fn held(&mut self) -> Result<Vec<Held>, FirewallError>;
-}
-
-/// Why a firewall did not do it.
-#[derive(Debug, thiserror::Error)]
-pub enum FirewallError {
-    /// It could not be started.
-    #[error("the firewall could not be asked: {0}; is nftables installed?")]
-    Start(io::Error),
-    /// It said no.
-    #[error("the firewall refused: {0}")]
-    Refused(String),
-    /// What it says can't be understood.
-    #[error("the firewall's answer can't be read: {0}")]
-    Answer(String),
-}
-
-/// How much may be blocked.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Limits {
-    /// Nothing is done, everything is said.
-    pub dry_run: bool,
-    /// New blocks in a minute.
-    pub per_minute: u32,
-    /// Blocks at one time.
-    pub total: usize,
-    /// Blocks by a rule that nobody has confirmed yet end after so many seconds.
-    pub unconfirmed_s: u32,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            dry_run: true,
-            per_minute: 30,
-            total: 5_000,
-            unconfirmed_s: 300,
-        }
-    }
-}
 
 /// Why nothing was done.
 #[derive(Debug, thiserror::Error)]
@@ -123,9 +40,9 @@ pub enum EnforceError {
         /// What protects it.
         allowed: IpNet,
     },
-    /// There were too many lately.
+    /// There were too many lately, or worse ones wait.
     #[error(
-        "nothing more is blocked in this minute: {0} were; look at what is going on, or raise `per_minute`"
+        "no more than {0} are blocked in a minute, the worst first; look at what is going on, or raise `per_minute`"
     )]
     PerMinute(u32),
     /// There are too many.
@@ -169,12 +86,10 @@ pub struct Reconciled {
 /// Who blocks.
 #[derive(Debug)]
 pub struct Enforcer<F> {
-    limits: Limits,
+    caps: Caps,
     allow: AllowList,
     ledger: Ledger,
     firewall: F,
-    /// When the latest blocks were made.
-    recent: Vec<Timestamp>,
 }
 
 impl<F: Firewall> Enforcer<F> {
@@ -187,35 +102,31 @@ impl<F: Firewall> Enforcer<F> {
     ) -> Result<Self, EnforceError> {
         let ledger = Ledger::open(ledger)?;
         Ok(Self {
-            limits,
+            caps: Caps::new(limits),
             allow,
             ledger,
             firewall,
-            recent: Vec::new(),
         })
     }
 
     /// Replaces the allow-list; blocks that it now forbids are undone.
     pub fn allow(&mut self, allow: AllowList, now: Timestamp) -> Result<usize, EnforceError> {
         self.allow = allow;
-        let wrong: Vec<BlockId> = self
-            .blocks(now)
-            .filter(|block| self.allow.protects(block.net).is_some())
-            .map(|block| block.id)
-            .collect();
-        for id in &wrong {
-            self.undo(*id, now)?;
-        }
+        let wrong = |block: &Block| self.allow.protects(block.net).is_some();
+        let wrong = self.which(now, wrong);
+        self.end(&wrong)?;
         Ok(wrong.len())
     }
 
-    /// Whether a rule may do it; what [`act`](Self::act) asks first.
-    pub fn may(&self, action: &Action, now: Timestamp) -> Result<(), EnforceError> {
-        let lately = self.recent.iter().filter(|then| then.plus_s(60) > now);
-        if lately.count() >= self.limits.per_minute as usize {
-            return Err(EnforceError::PerMinute(self.limits.per_minute));
+    /// Whether a rule may do it; what [`act`](Self::act) asks first. Where there is room for some of
+    /// those that want it, the worst have it.
+    pub fn may(&mut self, proposal: &Proposal, now: Timestamp) -> Result<(), EnforceError> {
+        self.may_person(&proposal.action, now)?;
+        let net = proposal.action.net().ok_or(EnforceError::NoTarget)?;
+        match self.caps.has_room(net, proposal.weight, now) {
+            true => Ok(()),
+            false => Err(EnforceError::PerMinute(self.limits().per_minute)),
         }
-        self.may_person(action, now)
     }
 
     /// Whether a person may do it: whoever floods rules keeps no person from acting.
@@ -225,7 +136,7 @@ impl<F: Firewall> Enforcer<F> {
             return Err(EnforceError::Allowed { net, allowed });
         }
         let active = self.blocks(now).count();
-        if active >= self.limits.total {
+        if active >= self.limits().total {
             return Err(EnforceError::Total(active));
         }
         Ok(())
@@ -266,7 +177,7 @@ impl<F: Firewall> Enforcer<F> {
         let most = if confirmed {
             u32::MAX
         } else {
-            self.limits.unconfirmed_s
+            self.limits().unconfirmed_s
         };
         let ttl_s = ttl_s.min(most);
         Some(Wanted {
@@ -284,7 +195,7 @@ impl<F: Firewall> Enforcer<F> {
         self.blocks(now).find(|block| {
             let around = block.net != wanted.net && block.net.contains(&wanted.net);
             let same = block.net == wanted.net && block.until >= until;
-            wanted.is_like(block) && (around || same)
+            wanted.measure == block.measure && (around || same)
         })
     }
 
@@ -306,10 +217,10 @@ impl<F: Firewall> Enforcer<F> {
             return Ok(Done::Already(block.clone()));
         }
         match incident {
-            Some(_) => self.may(&proposal.action, now)?,
+            Some(_) => self.may(proposal, now)?,
             None => self.may_person(&proposal.action, now)?,
         }
-        if self.limits.dry_run {
+        if self.limits().dry_run {
             return Ok(Done::DryRun);
         }
         let block = Block {
@@ -334,37 +245,49 @@ impl<F: Firewall> Enforcer<F> {
         now: Timestamp,
     ) -> Result<Block, EnforceError> {
         // What is within the new one would stand in its way.
-        let within: Vec<Block> = self
-            .blocks(now)
-            .filter(|known| wanted.is_like(known) && wanted.net.contains(&known.net))
-            .cloned()
+        let within =
+            |known: &Block| wanted.measure == known.measure && wanted.net.contains(&known.net);
+        let within = self.which(now, within);
+        let undone = within.iter().map(Block::undone);
+        self.ledger
+            .write(undone.chain([Entry::Add(block.clone())]).collect())?;
+        self.caps.made(now);
+        let changes: Vec<Change> = within
+            .iter()
+            .map(Block::removed)
+            .chain([block.put(wanted.ttl_s)])
             .collect();
-        for old in &within {
-            self.ledger.write(Entry::Undo { id: old.id })?;
-        }
-        self.ledger.write(Entry::Add(block.clone()))?;
-        self.recent.retain(|then| then.plus_s(60) > now);
-        self.recent.push(now);
-        let (measure, net, ttl_s) = (wanted.measure, wanted.net, wanted.ttl_s);
-        let remove = within.iter().map(|old| Change::Remove {
-            measure,
-            net: old.net,
-        });
-        let put = Change::Put {
-            measure,
-            net,
-            ttl_s,
-        };
-        let changes: Vec<Change> = remove.chain([put]).collect();
         if let Err(fault) = self.firewall.apply(&changes) {
             // The ledger says what is: not this, and what was there before.
-            self.ledger.write(Entry::Undo { id: block.id })?;
-            for old in within {
-                self.ledger.write(Entry::Add(old))?;
-            }
+            let before = within.into_iter().map(Entry::Add);
+            self.ledger
+                .write([block.undone()].into_iter().chain(before).collect())?;
             return Err(fault.into());
         }
         Ok(block)
+    }
+
+    /// The blocks of now that are so.
+    fn which(&self, now: Timestamp, so: impl Fn(&Block) -> bool) -> Vec<Block> {
+        self.blocks(now)
+            .filter(|block| so(block))
+            .cloned()
+            .collect()
+    }
+
+    /// Ends blocks: all of them in the ledger, then in the firewall.
+    fn end(&mut self, blocks: &[Block]) -> Result<(), EnforceError> {
+        self.ledger
+            .write(blocks.iter().map(Block::undone).collect())?;
+        let removed: Vec<Change> = blocks.iter().map(Block::removed).collect();
+        self.change(&removed)
+    }
+
+    fn change(&mut self, changes: &[Change]) -> Result<(), EnforceError> {
+        if !changes.is_empty() {
+            self.firewall.apply(changes)?;
+        }
+        Ok(())
     }
 
     /// A person says that blocks by this rule are right: those that are active get `ttl_s` from
@@ -375,40 +298,28 @@ impl<F: Firewall> Enforcer<F> {
         ttl_s: u32,
         now: Timestamp,
     ) -> Result<usize, EnforceError> {
-        self.ledger.write(Entry::Confirm {
-            rule: rule.to_owned(),
-        })?;
         let ttl_s = ttl_s.min(TTL_S_MAX);
-        let waiting: Vec<Block> = self
-            .blocks(now)
-            .filter(|block| block.rule == rule && !block.confirmed)
-            .cloned()
-            .collect();
-        for block in &waiting {
-            let until = now.plus_s(ttl_s.into());
-            self.ledger.write(Entry::Add(Block {
-                until,
-                confirmed: true,
-                ..block.clone()
-            }))?;
-            self.firewall.apply(&[Change::Put {
-                measure: block.measure,
-                net: block.net,
-                ttl_s,
-            }])?;
+        let mut blocks = self.which(now, |block| block.rule == rule && !block.confirmed);
+        for block in &mut blocks {
+            block.until = now.plus_s(ttl_s.into());
+            block.confirmed = true;
         }
-        Ok(waiting.len())
+        let confirm = Entry::Confirm {
+            rule: rule.to_owned(),
+        };
+        let longer = blocks.iter().cloned().map(Entry::Add);
+        self.ledger
+            .write([confirm].into_iter().chain(longer).collect())?;
+        let put: Vec<Change> = blocks.iter().map(|block| block.put(ttl_s)).collect();
+        self.change(&put)?;
+        Ok(blocks.len())
     }
 
     /// Ends a block.
     pub fn undo(&mut self, id: BlockId, now: Timestamp) -> Result<Block, EnforceError> {
         let block = self.blocks(now).find(|block| block.id == id).cloned();
         let block = block.ok_or(EnforceError::NoBlock(id))?;
-        self.ledger.write(Entry::Undo { id })?;
-        self.firewall.apply(&[Change::Remove {
-            measure: block.measure,
-            net: block.net,
-        }])?;
+        self.end(std::slice::from_ref(&block))?;
         Ok(block)
     }
 
@@ -418,59 +329,79 @@ impl<F: Firewall> Enforcer<F> {
         incident: &str,
         now: Timestamp,
     ) -> Result<Vec<Block>, EnforceError> {
-        let ids: Vec<BlockId> = self
-            .blocks(now)
-            .filter(|block| block.incident == incident)
-            .map(|block| block.id)
-            .collect();
-        ids.into_iter().map(|id| self.undo(id, now)).collect()
+        let blocks = self.which(now, |block| block.incident == incident);
+        self.end(&blocks)?;
+        Ok(blocks)
     }
 
     /// Makes the firewall what the ledger says. To be called at the start, and when somebody may
-    /// have changed the firewall.
+    /// have changed the firewall or the clock.
     pub fn reconcile(&mut self, now: Timestamp) -> Result<Reconciled, EnforceError> {
+        self.settle(now)?;
         let held = self.firewall.held()?;
-        let mut changes = Vec::new();
-        let mut done = Reconciled::default();
-        let wanted: Vec<&Block> = self.blocks(now).collect();
-        for known in &held {
-            let same = |block: &&&Block| block.net == known.net && block.measure == known.measure;
-            if !wanted.iter().any(|block| same(&block)) {
-                changes.push(Change::Remove {
-                    measure: known.measure,
-                    net: known.net,
-                });
-                done.removed += 1;
-            }
+        let wanted: BTreeMap<(Measure, IpNet), u32> = self
+            .blocks(now)
+            .map(|block| ((block.measure, block.net), block.left_s(now)))
+            .collect();
+        let mut right = BTreeSet::new();
+        let mut wrong = BTreeSet::new();
+        for known in held {
+            let what = (known.measure, known.net);
+            match wanted.get(&what) {
+                None => wrong.insert(what),
+                Some(left) if left.abs_diff(known.left_s) <= 5 => right.insert(what),
+                Some(_) => false,
+            };
         }
-        for block in wanted {
-            // No clock and no file makes it longer than any rule may.
-            let left = (block.until.seconds() - now.seconds()).max(1);
-            let left = u32::try_from(left).map_or(TTL_S_MAX, |left| left.min(TTL_S_MAX));
-            let there = held.iter().any(|known| {
-                known.net == block.net
-                    && known.measure == block.measure
-                    && known.left_s.abs_diff(left) <= 5
-            });
-            if !there {
-                changes.push(Change::Put {
-                    measure: block.measure,
-                    net: block.net,
-                    ttl_s: left,
-                });
-                done.restored += 1;
-            }
-        }
-        if !changes.is_empty() {
-            self.firewall.apply(&changes)?;
-        }
+        let done = Reconciled {
+            restored: wanted.len() - right.len(),
+            removed: wrong.len(),
+        };
+        let removed = wrong
+            .into_iter()
+            .map(|(measure, net)| Change::Remove { measure, net });
+        let missing = wanted.into_iter().filter(|(what, _)| !right.contains(what));
+        let restored = missing.map(|((measure, net), ttl_s)| Change::Put {
+            measure,
+            net,
+            ttl_s,
+        });
+        // What can't limit, because the settings changed meanwhile, blocks all the same.
+        let (blocks, limits): (Vec<Change>, Vec<Change>) = removed
+            .chain(restored)
+            .partition(|change| change.measure() == Measure::Block);
+        let blocks = self.change(&blocks);
+        let limits = self.change(&limits);
+        blocks.and(limits)?;
         Ok(done)
+    }
+
+    /// Writes down what is over, so that no clock that is set back brings it again. What was made
+    /// later than now was made before the clock was set back, and has its whole time from now on.
+    fn settle(&mut self, now: Timestamp) -> Result<(), EnforceError> {
+        let most = i64::from(TTL_S_MAX);
+        let settled = |block: &Block| {
+            if block.until <= now {
+                return Some(block.undone());
+            }
+            let ttl_s = block.until.seconds() - block.since.seconds();
+            let ahead = block.since > now || block.until > now.plus_s(most);
+            ahead.then(|| {
+                Entry::Add(Block {
+                    since: now,
+                    until: now.plus_s(ttl_s.min(most)),
+                    ..block.clone()
+                })
+            })
+        };
+        let entries: Vec<Entry> = self.ledger.blocks().filter_map(settled).collect();
+        Ok(self.ledger.write(entries)?)
     }
 
     /// How much may be blocked.
     #[must_use]
     pub fn limits(&self) -> &Limits {
-        &self.limits
+        self.caps.limits()
     }
 
     /// What is blocked now.
@@ -508,12 +439,6 @@ struct Wanted {
     measure: Measure,
     net: IpNet,
     ttl_s: u32,
-}
-
-impl Wanted {
-    fn is_like(&self, block: &Block) -> bool {
-        block.kind == self.kind && block.measure == self.measure
-    }
 }
 
 fn parts(action: &Action) -> Option<(Kind, Measure, IpNet, u32)> {

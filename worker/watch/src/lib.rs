@@ -8,7 +8,7 @@
 //! | `event.rs`, `time.rs` | one event; its time |
 //! | `signature.rs` | patterns of attacks in requests |
 //! | `detect.rs`, `detect/` | from events to findings: counters over windows, in bounded memory |
-//! | `incident.rs` | findings grouped, with their evidence |
+//! | `incident.rs`, `incident/` | findings grouped, with their evidence |
 //! | `watch.rs` | all of that in a row |
 //! | `judge.rs`, `judge/` | a model's opinion: the prompt, the check of its answer |
 //! | `action.rs` | what may be done, by rules |

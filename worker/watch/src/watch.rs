@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
-use crate::detect::{Detectors, Thresholds};
+use crate::detect::{Detectors, Thresholds, network};
 use crate::event::Severity;
 use crate::format::{self, Parser};
 use crate::incident::{Incident, IncidentId, Incidents, Place, Taken};
@@ -51,7 +51,8 @@ pub struct Watch {
 #[derive(Debug, Default)]
 struct Met {
     ids: BTreeSet<IncidentId>,
-    actors: Vec<IpAddr>,
+    /// As networks.
+    actors: BTreeSet<IpAddr>,
 }
 
 impl Watch {
@@ -143,7 +144,7 @@ impl Watch {
             }
         }
         if let Some(met) = &mut self.met {
-            met.actors.extend(event.source.ip);
+            met.actors.extend(event.source.ip.map(network));
         }
         self.incidents.sweep(now);
     }
@@ -154,9 +155,7 @@ impl Watch {
         for (place, line) in lines {
             self.line(place, line);
         }
-        let Met { ids, mut actors } = self.met.take().unwrap_or_default();
-        actors.sort_unstable();
-        actors.dedup();
+        let Met { ids, actors } = self.met.take().unwrap_or_default();
         let mut taken = self.incidents.take_of(&ids, &actors);
         taken.sort_by_key(|taken| Reverse((taken.incident.severity, taken.incident.count)));
         taken

@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use fazai_watch::Severity;
 use fazai_watch::action::{Action, Proposal};
 use fazai_watch::enforce::nft::{Nft, Ran, Run};
 use fazai_watch::enforce::{AllowList, Done, Enforcer, Firewall, Limits, Measure, Reconciled};
@@ -158,6 +159,7 @@ fn block(net: &str, ttl_s: u32) -> Proposal {
             ttl_s,
         },
         rule: "test".to_owned(),
+        weight: (Severity::High, 1),
     }
 }
 
@@ -249,6 +251,7 @@ fn the_kernel_blocks_limits_and_forgets() {
     let limit = Proposal {
         action: limit,
         rule: "test".to_owned(),
+        weight: (Severity::High, 1),
     };
     assert_eq!(network.answered("198.51.100.2", "198.51.100.1", 100), 100);
     enforcer.act(&limit, "4", Timestamp::now()).unwrap();

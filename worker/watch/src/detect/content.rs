@@ -64,11 +64,14 @@ fn random(label: &str) -> bool {
     digits * 10 >= label.len() && letters > 0 && dashes <= 1 && changes * 5 >= label.len()
 }
 
+fn is_program(name: &str) -> bool {
+    const ENDS: &[&str] = &[".sh", ".elf", ".exe", ".bin", ".ps1", ".bat", ".scr"];
+    ENDS.iter().any(|end| name.ends_with(end))
+}
+
 fn file(event: &Event<'_>, found: &mut Vec<Finding<'_>>) {
-    const PROGRAMS: &[&str] = &[".sh", ".elf", ".exe", ".bin", ".ps1", ".bat", ".scr"];
     let magic = &event.message;
-    let program = magic.starts_with("ELF") || magic.starts_with("PE32");
-    if program || PROGRAMS.iter().any(|end| event.file.ends_with(end)) {
+    if magic.starts_with("ELF") || magic.starts_with("PE32") || is_program(&event.file) {
         found.push(Finding::of(
             event,
             "a program on the wire",
@@ -132,7 +135,6 @@ pub(super) fn request<'e>(
         }
         return;
     }
-    const PROGRAMS: &[&str] = &[".sh", ".elf", ".exe", ".bin", ".ps1", ".bat", ".scr"];
     const FETCHERS: &[&str] = &[
         "curl",
         "Wget",
@@ -143,10 +145,7 @@ pub(super) fn request<'e>(
     ];
     let path = http.url.split('?').next().unwrap_or_default();
     let fetches = || FETCHERS.iter().any(|name| http.agent.contains(name));
-    if PROGRAMS.iter().any(|end| path.ends_with(end))
-        && (200..300).contains(&http.status)
-        && fetches()
-    {
+    if is_program(path) && (200..300).contains(&http.status) && fetches() {
         found.push(Finding::of(
             event,
             "a program was fetched",

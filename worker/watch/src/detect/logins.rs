@@ -1,6 +1,6 @@
 //! Failed logins: guessing, guessing from many places, and guessing that succeeded.
 
-use super::window::{Distinct, Rate, Trip};
+use super::window::{Counter, Distinct, Rate, Trip};
 use super::{Finding, Host, hash};
 use crate::event::{Category, Event, Outcome, Severity};
 use crate::time::Timestamp;
@@ -47,7 +47,7 @@ impl Logins {
             }
             None => return,
         }
-        let failures = self.failures.add(now, SOURCE_WINDOW_S, 1 + event.repeats);
+        let failures = self.failures.add(now, SOURCE_WINDOW_S, times(event));
         let accounts = self.accounts.add(now, SOURCE_WINDOW_S, hash(&&*event.user));
         let severe = failures >= threshold.saturating_mul(4) || accounts >= ACCOUNTS;
         if failures >= threshold {
@@ -69,6 +69,11 @@ impl Logins {
     }
 }
 
+/// How often it happened; a line may say that it did four billion times more.
+fn times(event: &Event<'_>) -> u32 {
+    event.repeats.saturating_add(1)
+}
+
 /// A host that is guessed at from many sources, each of which stays below the threshold.
 pub(super) fn at_host(
     host: &mut Host,
@@ -80,11 +85,10 @@ pub(super) fn at_host(
     if event.outcome != Some(Outcome::Failure) {
         return;
     }
-    let failures = host.failures.add(now, HOST_WINDOW_S, 1 + event.repeats);
-    if host
-        .failures_trip
-        .trips(failures, threshold, now, HOST_WINDOW_S)
-    {
+    let failures = host
+        .failures
+        .add(now, HOST_WINDOW_S, threshold, times(event));
+    if let Some(failures) = failures {
         let mut finding = Finding::of(
             event,
             "failed logins from many sources",

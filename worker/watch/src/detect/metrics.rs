@@ -33,6 +33,8 @@ impl Default for Metrics {
 /// What is remembered of one thing.
 #[derive(Debug, Default)]
 struct State {
+    /// When it was measured last.
+    seen: Timestamp,
     /// Since when it is too high.
     since: Option<Timestamp>,
     /// How bad was told when.
@@ -104,8 +106,13 @@ impl Metrics {
 impl State {
     /// How bad it is, if that is to be told now.
     fn high(&mut self, value: f64, level: &Level, now: Timestamp) -> Option<Severity> {
+        let seen = std::mem::replace(&mut self.seen, now);
         if level.percent <= 0.0 {
             return None;
+        }
+        if seen.plus_s(AGAIN_S) <= now {
+            // What it was while nobody looked is not known.
+            self.since = None;
         }
         if value < level.percent {
             self.since = None;
@@ -202,6 +209,13 @@ mod tests {
         assert!(said(Measured::Cpu, [10.0, 99.0, 99.0, 10.0, 99.0]).is_empty());
         let long = said(Measured::Cpu, [99.0; 100]);
         assert_eq!(long, [(30, "cpu over 95 %".to_owned(), Severity::Medium)]);
+        // Busy before a night of sleep, and after it.
+        let mut state = State::default();
+        let level = Level::of(Measured::Cpu, &Thresholds::default());
+        for second in [1_000_000, 1_030_000] {
+            let now = Timestamp::default().plus_s(second);
+            assert_eq!(state.high(99.0, &level, now), None);
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Looking for what is there: hosts, ports, pages.
 
-use super::window::{Distinct, Trip};
+use super::window::{Alarm, Distinct};
 use super::{Finding, Thresholds, hash};
 use crate::event::{Category, Event, Http, Kind, Severity};
 use crate::time::Timestamp;
@@ -9,12 +9,9 @@ const WINDOW_S: u32 = 60;
 
 #[derive(Debug, Default)]
 pub(super) struct Scans {
-    hosts: Distinct,
-    hosts_trip: Trip,
-    ports: Distinct,
-    ports_trip: Trip,
-    pages: Distinct,
-    pages_trip: Trip,
+    hosts: Alarm<Distinct>,
+    ports: Alarm<Distinct>,
+    pages: Alarm<Distinct>,
 }
 
 impl Scans {
@@ -31,38 +28,12 @@ impl Scans {
             return;
         }
         if let Some(port) = event.destination.port {
-            let ports = self.ports.add(now, WINDOW_S, hash(&port));
-            if self
-                .ports_trip
-                .trips(ports, thresholds.ports, now, WINDOW_S)
-            {
-                found.push(
-                    Finding::of(
-                        event,
-                        "scan of ports",
-                        severity(ports, thresholds.ports),
-                        Category::Recon,
-                    )
-                    .counted(ports),
-                );
-            }
+            let ports = self.ports.add(now, WINDOW_S, thresholds.ports, hash(&port));
+            found.extend(ports.map(|ports| recon(event, "scan of ports", ports, thresholds.ports)));
         }
         if let Some(ip) = event.destination.ip {
-            let hosts = self.hosts.add(now, WINDOW_S, hash(&ip));
-            if self
-                .hosts_trip
-                .trips(hosts, thresholds.hosts, now, WINDOW_S)
-            {
-                found.push(
-                    Finding::of(
-                        event,
-                        "scan of hosts",
-                        severity(hosts, thresholds.hosts),
-                        Category::Recon,
-                    )
-                    .counted(hosts),
-                );
-            }
+            let hosts = self.hosts.add(now, WINDOW_S, thresholds.hosts, hash(&ip));
+            found.extend(hosts.map(|hosts| recon(event, "scan of hosts", hosts, thresholds.hosts)));
         }
     }
 
@@ -79,25 +50,16 @@ impl Scans {
             return;
         }
         let path = http.url.split('?').next().unwrap_or_default();
-        let pages = self.pages.add(now, WINDOW_S, hash(&path));
-        if self.pages_trip.trips(pages, threshold, now, WINDOW_S) {
-            found.push(
-                Finding::of(
-                    event,
-                    "search for pages",
-                    severity(pages, threshold),
-                    Category::Recon,
-                )
-                .counted(pages),
-            );
-        }
+        let pages = self.pages.add(now, WINDOW_S, threshold, hash(&path));
+        found.extend(pages.map(|pages| recon(event, "search for pages", pages, threshold)));
     }
 }
 
-fn severity(count: u32, threshold: u32) -> Severity {
-    if count >= threshold.saturating_mul(4) {
+fn recon<'e>(event: &Event<'_>, rule: &'static str, count: u32, threshold: u32) -> Finding<'e> {
+    let severity = if count >= threshold.saturating_mul(4) {
         Severity::High
     } else {
         Severity::Medium
-    }
+    };
+    Finding::of(event, rule, severity, Category::Recon).counted(count)
 }

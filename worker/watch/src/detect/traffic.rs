@@ -2,7 +2,7 @@
 //! destinations that were never talked to.
 
 use super::table::Table;
-use super::window::{Rate, Trip};
+use super::window::{Alarm, Counter, Rate, Trip};
 use super::{Finding, Host, hash, is_private};
 use crate::event::{Category, Event, Severity};
 use crate::time::Timestamp;
@@ -19,12 +19,10 @@ const RULES_MAX: usize = 65_536;
 
 #[derive(Debug, Default)]
 pub(super) struct Traffic {
-    connections: Rate,
+    connections: Alarm<Rate>,
     /// Those of them that were not answered, whose sender may be made up.
     unanswered: Rate,
-    connections_trip: Trip,
-    requests: Rate,
-    requests_trip: Trip,
+    requests: Alarm<Rate>,
 }
 
 impl Traffic {
@@ -35,13 +33,9 @@ impl Traffic {
         threshold: u32,
         found: &mut Vec<Finding<'_>>,
     ) {
-        let count = self.connections.add(now, FLOOD_WINDOW_S, 1);
         let vain = u32::from(!event.answered);
         let vain = self.unanswered.add(now, FLOOD_WINDOW_S, vain);
-        if self
-            .connections_trip
-            .trips(count, threshold, now, FLOOD_WINDOW_S)
-        {
+        if let Some(count) = self.connections.add(now, FLOOD_WINDOW_S, threshold, 1) {
             let flood = Finding::of(event, "flood of connections", Severity::High, Category::Dos);
             found.push(Finding {
                 answered: vain < count / 2,
@@ -57,11 +51,7 @@ impl Traffic {
         threshold: u32,
         found: &mut Vec<Finding<'_>>,
     ) {
-        let count = self.requests.add(now, FLOOD_WINDOW_S, 1);
-        if self
-            .requests_trip
-            .trips(count, threshold, now, FLOOD_WINDOW_S)
-        {
+        if let Some(count) = self.requests.add(now, FLOOD_WINDOW_S, threshold, 1) {
             found.push(
                 Finding::of(event, "flood of requests", Severity::High, Category::Dos)
                     .counted(count),
@@ -78,11 +68,7 @@ pub(super) fn to_host(
     threshold: u32,
     found: &mut Vec<Finding<'_>>,
 ) {
-    let count = host.connections.add(now, FLOOD_WINDOW_S, 1);
-    if host
-        .connections_trip
-        .trips(count, threshold, now, FLOOD_WINDOW_S)
-    {
+    if let Some(count) = host.connections.add(now, FLOOD_WINDOW_S, threshold, 1) {
         let mut finding = Finding::of(
             event,
             "flood from many sources",

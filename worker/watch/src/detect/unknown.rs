@@ -2,7 +2,7 @@
 //! hexadecimal words are left out of the comparison.
 
 use super::table::Table;
-use super::window::Rate;
+use super::window::{Counter, Rate};
 use super::{Finding, hash};
 use crate::event::{Category, Event, Severity};
 use crate::time::Timestamp;

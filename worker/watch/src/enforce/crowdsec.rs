@@ -1,8 +1,6 @@
 //! Decisions of CrowdSec, by `cscli`: its bouncers do the rest, here and on other machines. Words
 //! are made of parsed addresses, and there is no shell. A decision ends by itself.
 
-use std::net::IpAddr;
-
 use ipnet::IpNet;
 use serde::Deserialize;
 
@@ -84,19 +82,18 @@ fn target(net: &IpNet) -> (&'static str, String) {
 impl<R: Run> Firewall for CrowdSec<R> {
     /// One after the other; what was added before one failed is taken back.
     fn apply(&mut self, changes: &[Change]) -> Result<(), FirewallError> {
-        let limits = |change: &Change| {
-            let (Change::Put { measure, .. } | Change::Remove { measure, .. }) = change;
-            *measure != Measure::Block
-        };
-        if changes.iter().any(limits) {
+        // It has no limits, so that none has to be deleted.
+        let (blocks, limits): (Vec<&Change>, Vec<&Change>) = changes
+            .iter()
+            .partition(|change| change.measure() == Measure::Block);
+        let is_put = |change: &&Change| matches!(change, Change::Put { .. });
+        if limits.iter().any(is_put) {
             let why = "CrowdSec can't limit how much comes";
             return Err(FirewallError::Refused(why.to_owned()));
         }
         let mut added = Vec::new();
         // A deletion takes what lies around its target too, so that it comes before what is added.
-        let (removals, puts): (Vec<&Change>, Vec<&Change>) = changes
-            .iter()
-            .partition(|change| matches!(change, Change::Remove { .. }));
+        let (puts, removals): (Vec<&Change>, Vec<&Change>) = blocks.into_iter().partition(is_put);
         for change in removals.into_iter().chain(puts) {
             let done = match change {
                 Change::Remove { net, .. } => self.delete(net),
@@ -164,8 +161,7 @@ fn read(text: &str) -> Result<Vec<Held>, FirewallError> {
     // Whatever cscli makes of the filter, the decisions of others are none of ours.
     let ours = decisions.filter(|one| one.origin == ORIGIN && one.scenario == REASON);
     let held = ours.map(|one| {
-        let ip = one.value.parse::<IpAddr>().ok().map(IpNet::from);
-        let net = ip.or_else(|| one.value.parse().ok());
+        let net = super::net(&one.value);
         let net = net.ok_or_else(|| answer(format!("{:?} is no network", one.value)))?;
         let left = seconds(&one.duration);
         let left = left.ok_or_else(|| answer(format!("{:?} is no time", one.duration)))?;
@@ -264,6 +260,12 @@ mod tests {
         );
         let limit = [put("203.0.113.7/32", Measure::Limit(5))];
         assert!(CrowdSec::new(&mut asked).apply(&limit).is_err());
+        // It has none that could be ended.
+        let limit = [Change::Remove {
+            measure: Measure::Limit(5),
+            net: "203.0.113.7/32".parse().unwrap(),
+        }];
+        CrowdSec::new(&mut asked).apply(&limit).unwrap();
         assert_eq!(asked.asked.len(), 2);
     }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::Measure;
+use super::{Change, Measure};
 use crate::action::Kind;
 use crate::journal::Journal;
 use crate::time::Timestamp;
@@ -50,6 +50,36 @@ pub struct Block {
     pub until: Timestamp,
     /// Whether a person has confirmed blocks by this rule.
     pub confirmed: bool,
+}
+
+impl Block {
+    /// That it is ended.
+    pub(super) fn undone(&self) -> Entry {
+        Entry::Undo { id: self.id }
+    }
+
+    /// What ends it.
+    pub(super) fn removed(&self) -> Change {
+        Change::Remove {
+            measure: self.measure,
+            net: self.net,
+        }
+    }
+
+    /// What makes it.
+    pub(super) fn put(&self, ttl_s: u32) -> Change {
+        Change::Put {
+            measure: self.measure,
+            net: self.net,
+            ttl_s,
+        }
+    }
+
+    /// Seconds that are left of it, at least one.
+    pub(super) fn left_s(&self, now: Timestamp) -> u32 {
+        let left = (self.until.seconds() - now.seconds()).max(1);
+        u32::try_from(left).unwrap_or(u32::MAX)
+    }
 }
 
 mod micros {
@@ -104,18 +134,19 @@ impl Ledger {
         Ok(Self { journal, state })
     }
 
-    pub(super) fn write(&mut self, entry: Entry) -> io::Result<()> {
-        if self.journal.lines() >= LINES_MAX {
-            let now = Timestamp::now();
-            self.state.blocks.retain(|_, block| block.until > now);
-            if self.journal.lines() > self.state.blocks.len() * 4 {
-                self.rewrite()?;
-            }
+    /// All of them, or none.
+    pub(super) fn write(&mut self, entries: Vec<Entry>) -> io::Result<()> {
+        if entries.is_empty() {
+            return Ok(());
         }
-        let entry = [entry];
-        self.journal.write(&entry)?;
-        let [entry] = entry;
-        self.state.apply(entry);
+        let lines = self.journal.lines();
+        if lines >= LINES_MAX && lines > self.state.blocks.len() * 4 {
+            self.rewrite()?;
+        }
+        self.journal.write(&entries)?;
+        for entry in entries {
+            self.state.apply(entry);
+        }
         Ok(())
     }
 

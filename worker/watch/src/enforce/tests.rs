@@ -1,17 +1,20 @@
-use std::collections::BTreeMap;
-
 use super::*;
+use crate::event::Severity;
 
 /// Holds what it is told, as the kernel does; fails when it is told to.
 #[derive(Debug, Default)]
 struct InMemory {
     held: BTreeMap<(Measure, IpNet), u32>,
     broken: bool,
+    no_limits: bool,
 }
 
 impl Firewall for InMemory {
     fn apply(&mut self, changes: &[Change]) -> Result<(), FirewallError> {
-        if self.broken {
+        let limits = changes
+            .iter()
+            .any(|change| change.measure() != Measure::Block);
+        if self.broken || self.no_limits && limits {
             return Err(FirewallError::Refused("broken".to_owned()));
         }
         for change in changes {
@@ -48,6 +51,7 @@ fn block(net: &str, ttl_s: u32) -> Proposal {
             ttl_s,
         },
         rule: "guessing".to_owned(),
+        weight: (Severity::High, 1),
     }
 }
 
@@ -276,6 +280,7 @@ fn deny_files_have_only_networks_in_them() {
             &Proposal {
                 action,
                 rule: "x\ndeny all;".to_owned(),
+                weight: (Severity::High, 1),
             },
             "1",
             NOW,
@@ -318,14 +323,81 @@ fn what_a_failed_change_was_to_replace_holds() {
 }
 
 #[test]
-fn no_clock_makes_a_block_longer_than_a_rule_may() {
+fn a_clock_that_is_set_back_makes_no_block_longer() {
     let (_dir, path) = place();
     let mut enforcer = enforcer(&path, live());
+    let held = |enforcer: &mut Enforcer<InMemory>, now: Timestamp| -> Vec<u32> {
+        enforcer.reconcile(now).unwrap();
+        enforcer.firewall().held.values().copied().collect()
+    };
     enforcer.act(&block("8.8.8.8/32", 60), "1", NOW).unwrap();
     enforcer.firewall().held.clear();
-    enforcer.reconcile(NOW.plus_s(-365 * 86_400)).unwrap();
-    let left: Vec<u32> = enforcer.firewall().held.values().copied().collect();
-    assert_eq!(left, [TTL_S_MAX]);
+    let back = NOW.plus_s(-365 * 86_400);
+    assert_eq!(held(&mut enforcer, back), [60]);
+    assert_eq!(held(&mut enforcer, back.plus_s(30)), [30]);
+    assert_eq!(enforcer.blocks(back.plus_s(30)).count(), 1);
+    assert!(held(&mut enforcer, back.plus_s(60)).is_empty());
+}
+
+#[test]
+fn what_is_over_does_not_come_again() {
+    let (_dir, path) = place();
+    let mut before = enforcer(&path, live());
+    before.act(&block("8.8.8.8/32", 60), "1", NOW).unwrap();
+    before.reconcile(NOW.plus_s(60)).unwrap();
+    drop(before);
+    // The clock is set back to when it held.
+    assert_eq!(enforcer(&path, live()).blocks(NOW).count(), 0);
+}
+
+#[test]
+fn the_worst_of_those_that_wait_come_first() {
+    let (_dir, path) = place();
+    let limits = Limits {
+        per_minute: 2,
+        ..live()
+    };
+    let mut enforcer = enforcer(&path, limits);
+    let mut may = |net: &str, count, second| {
+        let proposal = Proposal {
+            weight: (Severity::High, count),
+            ..block(net, 3_600)
+        };
+        let done = enforcer.act(&proposal, "1", NOW.plus_s(second));
+        matches!(done, Ok(Done::Blocked(_)))
+    };
+    assert!(may("8.8.1.1/32", 30, 0) && may("8.8.2.2/32", 30, 0));
+    for (net, count) in [
+        ("8.8.3.3/32", 30),
+        ("8.8.4.4/32", 40),
+        ("8.8.5.5/32", 35),
+        ("8.8.6.6/32", 45),
+    ] {
+        assert!(!may(net, count, 10), "{net}");
+    }
+    // There is room for two, and two are worse than this one.
+    assert!(!may("8.8.3.3/32", 30, 61));
+    assert!(!may("8.8.5.5/32", 35, 62));
+    assert!(may("8.8.4.4/32", 40, 63));
+    // The worst of them does not go on, and keeps nobody waiting for ever.
+    assert!(!may("8.8.3.3/32", 30, 90));
+    assert!(!may("8.8.3.3/32", 30, 101));
+    assert!(may("8.8.5.5/32", 35, 102));
+    assert!(may("8.8.3.3/32", 30, 124));
+}
+
+#[test]
+fn a_clock_that_is_set_back_leaves_room() {
+    let (_dir, path) = place();
+    let limits = Limits {
+        per_minute: 1,
+        ..live()
+    };
+    let mut enforcer = enforcer(&path, limits);
+    enforcer.act(&block("8.8.8.8/32", 60), "1", NOW).unwrap();
+    assert!(enforcer.act(&block("8.8.9.9/32", 60), "2", NOW).is_err());
+    let back = NOW.plus_s(-3_600);
+    enforcer.act(&block("8.8.9.9/32", 60), "2", back).unwrap();
 }
 
 #[test]
@@ -339,18 +411,41 @@ fn old_blocks_do_not_fill_the_ledger() {
             net: "8.8.8.8/32".parse().unwrap(),
             rule: String::new(),
             incident: String::new(),
-            since: NOW,
+            since: NOW.plus_s(-60),
             until: NOW,
             confirmed: true,
         })
     };
     let lines = (0..20_100).map(|id| serde_json::to_string(&old(id)).unwrap() + "\n");
     std::fs::write(&path, lines.collect::<String>()).unwrap();
-    let mut ledger = Ledger::open(&path).unwrap();
-    ledger.write(old(20_100)).unwrap();
+    let mut enforcer = enforcer(&path, live());
+    enforcer.reconcile(NOW).unwrap();
+    let done = enforcer.act(&block("8.8.8.8/32", 60), "1", NOW).unwrap();
+    assert!(matches!(done, Done::Blocked(block) if block.id == BlockId(20_100)));
     let lines = std::fs::read_to_string(&path).unwrap().lines().count();
     assert_eq!(lines, 1);
-    assert_eq!(ledger.next_id(), BlockId(20_101));
+}
+
+/// The settings said nftables before, and now CrowdSec.
+#[test]
+fn what_a_wall_can_not_do_keeps_nothing_else_from_being_done() {
+    let (_dir, path) = place();
+    let mut enforcer = enforcer(&path, live());
+    let limit = Action::RateLimit {
+        net: "8.8.9.9/32".parse().unwrap(),
+        per_second: 5,
+        ttl_s: 60,
+    };
+    let limit = Proposal {
+        action: limit,
+        ..block("8.8.9.9/32", 60)
+    };
+    enforcer.act(&limit, "1", NOW).unwrap();
+    enforcer.act(&block("8.8.8.8/32", 60), "1", NOW).unwrap();
+    enforcer.firewall().held.clear();
+    enforcer.firewall().no_limits = true;
+    assert!(enforcer.reconcile(NOW).is_err());
+    assert_eq!(enforcer.firewall().held.len(), 1);
 }
 
 #[test]

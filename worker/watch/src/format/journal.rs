@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::message;
 use super::text::Text;
 use crate::event::{Event, Kind, Severity};
-use crate::time::Timestamp;
+use crate::time::epoch;
 
 pub(super) const KNOWN: &[&str] = &[
     "__REALTIME_TIMESTAMP",
@@ -48,15 +48,21 @@ struct Field<'a>(#[serde(borrow)] &'a RawValue);
 
 impl<'a> Field<'a> {
     fn text(&self) -> Cow<'a, str> {
+        let first = || {
+            let many: Vec<Field<'a>> = serde_json::from_str(self.0.get()).ok()?;
+            many.first()?.one()
+        };
+        self.one().or_else(first).unwrap_or_default()
+    }
+
+    /// Text or bytes; lists within lists are nothing that the journal writes.
+    fn one(&self) -> Option<Cow<'a, str>> {
         let raw = self.0.get();
         if let Ok(Text(text)) = serde_json::from_str(raw) {
-            return text;
+            return Some(text);
         }
-        if let Ok(bytes) = serde_json::from_str::<Vec<u8>>(raw) {
-            return Cow::Owned(String::from_utf8_lossy(&bytes).into_owned());
-        }
-        let many: Vec<Field<'a>> = serde_json::from_str(raw).unwrap_or_default();
-        many.first().map(Field::text).unwrap_or_default()
+        let bytes: Vec<u8> = serde_json::from_str(raw).ok()?;
+        Some(Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()))
     }
 }
 
@@ -65,7 +71,7 @@ pub(super) fn read(line: &str) -> Option<Event<'_>> {
     let text = |field: Option<Field<'_>>| field.map(|field| field.text().into_owned());
     // A program calls itself what it likes; who it is, the journal knows.
     let vouched = text(journal.uid).is_none_or(|uid| uid == "0");
-    let micros = journal.time.and_then(|time| time.0.parse().ok());
+    let time = journal.time.and_then(|time| epoch(time.0.parse().ok()?));
     let kernel = text(journal.transport).is_some_and(|transport| transport == "kernel");
     let program = match journal.identifier.or(journal.comm) {
         _ if kernel => Cow::Borrowed("kernel"),
@@ -73,7 +79,7 @@ pub(super) fn read(line: &str) -> Option<Event<'_>> {
     };
     let priority = text(journal.priority).and_then(|text| text.parse().ok());
     let mut event = Event {
-        time: micros.map(Timestamp),
+        time,
         kind: Kind::Log,
         severity: priority.map(Severity::of_syslog),
         host: journal.host.map(|field| field.text()).unwrap_or_default(),

@@ -23,7 +23,10 @@ const FIELDS_MAX: usize = 64;
 /// assert!(Mapping::of_toml(r#""sourceip" = "/client""#).is_err());
 /// ```
 #[derive(Debug, Clone)]
-pub struct Mapping(Vec<(Field, Vec<String>)>);
+pub struct Mapping(Vec<(Field, Vec<Steps>)>);
+
+/// A JSON Pointer, taken apart once and not for every line.
+type Steps = Vec<String>;
 
 /// Why a mapping can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -83,7 +86,7 @@ impl Mapping {
     /// The names that ECS and most tools use.
     #[must_use]
     pub fn usual() -> Self {
-        let own = |pointers: &[&str]| pointers.iter().map(|&pointer| pointer.to_owned()).collect();
+        let own = |pointers: &[&str]| pointers.iter().map(|pointer| steps(pointer)).collect();
         Self(
             FIELDS
                 .iter()
@@ -116,7 +119,7 @@ impl Mapping {
             if let Some(wrong) = pointers.iter().find(|pointer| !pointer.starts_with('/')) {
                 return Err(MappingError::Pointer(wrong.clone()));
             }
-            mapping.0[at].1 = pointers;
+            mapping.0[at].1 = pointers.iter().map(|pointer| steps(pointer)).collect();
         }
         Ok(mapping)
     }
@@ -128,7 +131,7 @@ impl Mapping {
             ..Event::default()
         };
         for (field, pointers) in &self.0 {
-            let found = pointers.iter().find_map(|pointer| scalar(&value, pointer));
+            let found = pointers.iter().find_map(|steps| scalar(&value, steps));
             if let Some(found) = found {
                 set(&mut event, *field, found, clock);
             }
@@ -143,9 +146,21 @@ impl Mapping {
     }
 }
 
+/// `/a~1b/0`: `a/b`, and of that the first.
+fn steps(pointer: &str) -> Steps {
+    let steps = pointer.split('/').skip(1);
+    steps
+        .map(|step| step.replace("~1", "/").replace("~0", "~"))
+        .collect()
+}
+
 /// A pointer's value; a pointer of one step finds keys with dots or slashes in them too.
-fn scalar<'v>(value: &'v Value, pointer: &str) -> Option<&'v Value> {
-    let found = value.pointer(pointer)?;
+fn scalar<'v>(value: &'v Value, steps: &[String]) -> Option<&'v Value> {
+    let found = steps.iter().try_fold(value, |value, step| match value {
+        Value::Object(fields) => fields.get(step),
+        Value::Array(items) => items.get(step.parse::<usize>().ok()?),
+        _ => None,
+    })?;
     (!found.is_null() && !found.is_object() && !found.is_array()).then_some(found)
 }
 

@@ -263,6 +263,10 @@ fn any_other_json_by_the_usual_names_or_a_mapping() {
     let event = parser.parse(event_line).unwrap();
     assert_eq!(event.source.ip, Some("192.0.2.8".parse().unwrap()));
     assert_eq!(event.message, "hi");
+    let mapping = Mapping::of_toml("\"message\" = \"/a~1b/c~0d\"").unwrap();
+    let mut parser = self::parser().mapping(mapping);
+    let event = parser.parse(r#"{"a/b":{"c~d":"hi"}}"#).unwrap();
+    assert_eq!(event.message, "hi");
     for wrong in [
         "x",
         "\"nope\" = \"/a\"",
@@ -411,6 +415,41 @@ fn addresses_in_names_make_nobody_an_attacker() {
             event.source.ip,
             wanted.map(|ip| ip.parse().unwrap()),
             "{line}"
+        );
+    }
+}
+
+/// Each level of a list would be a call within a call.
+#[test]
+fn lists_within_lists_are_no_text() {
+    let line = |message: &str| format!(r#"{{"MESSAGE":{message}}}"#);
+    let deep = "[".repeat(100_000) + &"]".repeat(100_000);
+    for (message, wanted) in [
+        (&*deep, ""),
+        (r#"[["a"]]"#, ""),
+        (r#"[[97,98],"c"]"#, "ab"),
+        (r#"["a","b"]"#, "a"),
+    ] {
+        let line = line(message);
+        assert_eq!(parser().parse(&line).unwrap().message, wanted);
+    }
+}
+
+/// The first time of a stream is taken as it is.
+#[test]
+fn a_time_beyond_all_calendars_is_none() {
+    for (number, known) in [
+        ("1767607200000000", true),
+        ("922337203685477580700", false),
+        ("-9223372036854775808", false),
+        ("1e400", false),
+        ("NaN", false),
+    ] {
+        let line = format!(r#"{{"__REALTIME_TIMESTAMP":"{number}","MESSAGE":"x"}}"#);
+        assert_eq!(
+            parser().parse(&line).unwrap().time.is_some(),
+            known,
+            "{number}"
         );
     }
 }

@@ -136,8 +136,9 @@ impl Listen {
         Ok(listen)
     }
 
+    /// Takes who is there; whoever connects without end keeps nobody else waiting.
     fn accept(&mut self) -> io::Result<()> {
-        loop {
+        for _ in 0..CONNECTIONS_MAX {
             let stream = match &self.socket {
                 Socket::Unix(socket) => socket.accept().map(|(stream, _)| Stream::Unix(stream)),
                 Socket::Tcp(socket) => socket.accept().map(|(stream, _)| Stream::Tcp(stream)),
@@ -164,6 +165,7 @@ impl Listen {
                 Err(fault) => return Err(fault),
             }
         }
+        Ok(())
     }
 
     fn datagrams(&mut self, each: &mut dyn FnMut(u64, &[u8])) -> io::Result<usize> {
@@ -355,7 +357,14 @@ mod tests {
         // Who holds connections and is quiet keeps nobody from being heard.
         (&clients[79]).write_all(b"heard\n").unwrap();
         assert_eq!(lines(&mut listen, 1), ["heard"]);
-        drop(clients);
+        // Those who come while one is read wait for the next time.
+        let more: Vec<UnixStream> = (0..CONNECTIONS_MAX + 1)
+            .map(|_| UnixStream::connect(&path).unwrap())
+            .collect();
+        listen.poll(&mut |_, _| {}).unwrap();
+        (&more[CONNECTIONS_MAX]).write_all(b"later\n").unwrap();
+        assert_eq!(lines(&mut listen, 1), ["later"]);
+        drop((clients, more));
         listen.poll(&mut |_, _| {}).unwrap();
         assert_eq!(listen.connections.len(), 0);
     }

@@ -36,6 +36,8 @@ pub struct Metrics {
     read: Option<Instant>,
     /// What the processors had done then.
     cpu: Option<(u64, u64)>,
+    /// Why not all of it could be read then.
+    broken: Option<String>,
     lines: u64,
 }
 
@@ -49,6 +51,7 @@ impl Metrics {
             host: uname.nodename().to_string_lossy().into_owned(),
             read: None,
             cpu: None,
+            broken: None,
             lines: 0,
         }
     }
@@ -56,21 +59,20 @@ impl Metrics {
     /// All that can be read, and the first reason why something can't.
     fn measure(&mut self) -> (Vec<Value>, io::Result<()>) {
         let mut found = Vec::new();
-        let processors = self.processors();
-        let count = processors.as_ref().map_or(1, |(_, count)| *count);
-        let cpu = processors.map(|(cpu, _)| {
+        let processors = self.processors().and_then(|(cpu, count)| {
             found.extend(
                 cpu.map(|used| system("cpu", &json!({ "total": { "norm": { "pct": used } } }))),
             );
+            // How much a load is, the number of processors says.
+            let load = self.load(count)?;
+            found.push(system("load", &json!({ "norm": { "1": load } })));
+            Ok(())
         });
         let memory = self.memory().map(|used| {
             found.push(system(
                 "memory",
                 &json!({ "actual": { "used": { "pct": used } } }),
             ));
-        });
-        let load = self.load(count).map(|load| {
-            found.push(system("load", &json!({ "norm": { "1": load } })));
         });
         let disks = self.disks().map(|disks| {
             found.extend(disks.into_iter().map(|(path, used)| {
@@ -80,7 +82,7 @@ impl Metrics {
                 )
             }));
         });
-        (found, cpu.and(memory).and(load).and(disks))
+        (found, processors.and(memory).and(disks))
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -123,13 +125,13 @@ impl Metrics {
         let path = self.path("mounts");
         let mounts = Vec::<MountEntry>::from_buf_read(io::BufReader::new(open(&path)?));
         let mounts = mounts.map_err(|fault| unread(&path, &fault))?;
-        let mut known = BTreeSet::new();
-        let local = mounts.into_iter().filter(|mount| {
-            LOCAL.contains(&mount.fs_vfstype.as_str()) && !mount.fs_mntops.contains_key("ro")
-        });
-        let once = local.filter(|mount| {
-            let device = stat(mount.fs_file.as_str()).map(|stat| stat.st_dev);
-            device.is_ok_and(|device| known.insert(device))
+        let (mut numbers, mut devices) = (BTreeSet::new(), BTreeSet::new());
+        let once = mounts.into_iter().filter(counts).filter(|mount| {
+            let number = stat(mount.fs_file.as_str()).map(|stat| stat.st_dev);
+            // Each volume of a btrfs has a number of its own, and all of them one device.
+            let device = &mount.fs_spec;
+            number.is_ok_and(|number| numbers.insert(number))
+                && (!device.starts_with('/') || devices.insert(device.clone()))
         });
         let used = once.filter_map(|mount| {
             let size = statvfs(mount.fs_file.as_str()).ok()?;
@@ -140,6 +142,14 @@ impl Metrics {
         });
         Ok(used.take(DISKS_MAX).collect())
     }
+}
+
+/// Whether it is looked at. An overlay is as full as what it lies upon, which only a container can't
+/// see; its host has one for each container.
+fn counts(mount: &MountEntry) -> bool {
+    LOCAL.contains(&mount.fs_vfstype.as_str())
+        && !mount.fs_mntops.contains_key("ro")
+        && (mount.fs_vfstype != "overlay" || mount.fs_file == "/")
 }
 
 /// One measurement, with the names of Metricbeat.
@@ -177,19 +187,25 @@ fn share(part: u64, all: u64) -> f64 {
 
 impl Input for Metrics {
     fn poll(&mut self, each: &mut dyn FnMut(u64, &[u8])) -> io::Result<usize> {
-        if self.read.is_some_and(|then| then.elapsed() < EVERY) {
-            return Ok(0);
+        let mut count = 0;
+        if self.read.is_none_or(|then| then.elapsed() >= EVERY) {
+            self.read = Some(Instant::now());
+            let (found, read) = self.measure();
+            self.broken = read.err().map(|fault| fault.to_string());
+            let time = Timestamp::now().to_string();
+            for mut line in found {
+                count += 1;
+                self.lines += 1;
+                line["@timestamp"] = json!(time);
+                line["host"] = json!({ "name": self.host });
+                each(self.lines, line.to_string().as_bytes());
+            }
         }
-        self.read = Some(Instant::now());
-        let (found, read) = self.measure();
-        let time = Timestamp::now().to_string();
-        for mut line in found {
-            self.lines += 1;
-            line["@timestamp"] = json!(time);
-            line["host"] = json!({ "name": self.host });
-            each(self.lines, line.to_string().as_bytes());
+        // Between two looks it is no better.
+        match &self.broken {
+            Some(why) => Err(io::Error::other(why.clone())),
+            None => Ok(count),
         }
-        read.map(|()| 0)
     }
 }
 
@@ -226,16 +242,17 @@ mod tests {
             "mounts",
             &format!(
                 "proc /proc proc rw 0 0\nnfs:/x /mnt nfs rw 0 0\n/dev/x {here} ext4 rw 0 0\n\
-                 /dev/x {here} ext4 rw 0 0\n/dev/y /gone/away ext4 rw 0 0\n"
+                 /dev/x {here} ext4 rw 0 0\n/dev/y /gone/away ext4 rw 0 0\n\
+                 overlay /dev overlay rw 0 0\n"
             ),
         );
         let mut metrics = Metrics::new(dir.path());
         let (first, polled) = lines(&mut metrics);
-        polled.unwrap();
+        assert_eq!(polled.unwrap(), 3);
         // What processors did is known at the second look.
         assert_eq!(first.len(), 3, "{first:?}");
-        assert_eq!(first[0]["system"]["memory"]["actual"]["used"]["pct"], 0.75);
-        assert_eq!(first[1]["system"]["load"]["norm"]["1"], 1.5);
+        assert_eq!(first[0]["system"]["load"]["norm"]["1"], 1.5);
+        assert_eq!(first[1]["system"]["memory"]["actual"]["used"]["pct"], 0.75);
         let disk = &first[2]["system"]["filesystem"];
         assert_eq!(disk["mount_point"], here.to_string());
         assert!(
@@ -287,11 +304,24 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let put = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
         put("meminfo", &meminfo(1_000, 900));
-        put("loadavg", "much\n");
+        // Of how many processors that is the load, nobody knows.
+        put("loadavg", "3.00 0.10 0.10 1/200 4000\n");
         put("mounts", "one word\n");
-        let (found, polled) = lines(&mut Metrics::new(dir.path()));
+        let mut metrics = Metrics::new(dir.path());
+        let (found, polled) = lines(&mut metrics);
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(polled.unwrap_err().to_string().contains("stat"));
+        // Until the next look it is not said to be well again.
+        assert!(metrics.poll(&mut |_, _| panic!("too soon")).is_err());
+    }
+
+    #[test]
+    fn volumes_of_one_device_are_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let mounts = "/dev/x /dev btrfs rw 0 0\n/dev/x /dev/shm btrfs rw 0 0\n";
+        fs::write(dir.path().join("mounts"), mounts).unwrap();
+        let found = Metrics::new(dir.path()).disks().unwrap();
+        assert!(found.len() <= 1, "{found:?}");
     }
 
     #[test]

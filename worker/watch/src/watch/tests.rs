@@ -93,6 +93,18 @@ fn guessing_is_one_incident_and_success_after_it_is_critical() {
 }
 
 #[test]
+fn a_number_of_repeats_is_at_most_very_many() {
+    let guess = "Failed password for bob from 192.0.2.9 port 1 ssh2";
+    let times = u32::MAX;
+    let found = incidents([sshd(
+        1,
+        &format!("message repeated {times} times: [ {guess}]"),
+    )]);
+    let rules: BTreeSet<&str> = found.iter().map(|it| &*it.rules[0].rule).collect();
+    assert!(rules.contains("failed logins"), "{rules:?}");
+}
+
+#[test]
 fn guessing_from_many_places_is_seen_at_the_host() {
     let lines = (0..150).map(|n| {
         sshd(
@@ -293,6 +305,11 @@ fn who_asks_about_a_line_gets_its_incident_and_nobody_gets_it_again() {
     assert_eq!(other[0].incident.id, IncidentId(9));
     assert_eq!(watch.next_number(), 11);
     assert!(asked(&mut watch, "nothing of interest").is_empty());
+    // Whoever is met without a finding is asked about too, as a network.
+    asked(&mut watch, &alert("2001:db8::1", "x"));
+    let met = r#"{"timestamp":"2026-01-05T12:00:00.000000+0000","event_type":"flow","src_ip":"2001:db8::2"}"#;
+    let found = asked(&mut watch, met);
+    assert_eq!(found.len(), 1, "{found:?}");
 }
 
 #[test]
