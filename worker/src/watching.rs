@@ -54,8 +54,8 @@ pub(crate) use self::judge::Given;
 use self::judge::{Batch, Judging};
 pub use self::model::{BATCH_MAX, Model, SLOTS};
 use self::read::{Met, Question, Reader, Signals};
-use self::sources::Stamp;
 use self::record::Record;
+use self::sources::Stamp;
 pub use self::sources::{Source, SourceFault, Sources, Tables};
 use self::store::Store;
 use crate::config::{Settings, WatchSettings};
@@ -153,7 +153,7 @@ impl MadeOf {
 /// What is known, on the disk and for subscribers, and what is blocked.
 pub(crate) struct Kept {
     store: Mutex<Store>,
-    pub(crate) feed: Feed,
+    pub(crate) feed: Arc<Feed>,
     pub(crate) blocks: Blocks,
     alerts: Alerts,
     dnsbl: Dnsbl,
@@ -249,6 +249,10 @@ impl Watching {
         if let Some(before) = running.take() {
             info!("the watch begins anew");
             before.end();
+            // Requests that still work with its files let go of them at once.
+            let kept = Arc::downgrade(&before.kept);
+            drop(before);
+            ends_by(Instant::now() + END_TIME, || kept.strong_count() == 0);
         }
         let mut opened = Vec::new();
         for source in settings.watch.sources().open() {
@@ -307,7 +311,7 @@ impl Pipeline {
         let (weak, runtime) = (Arc::downgrade(shared), Handle::current());
         let (dnsbl, asked_of_lists) = Dnsbl::new(&settings.dnsbl);
         let kept = Arc::new(Kept {
-            feed: Feed::new(store.latest(), seq),
+            feed: Arc::new(Feed::new(store.latest(), seq)),
             store: Mutex::new(store),
             blocks,
             alerts: Alerts::start(&settings.alerts, &weak, &runtime),

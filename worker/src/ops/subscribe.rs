@@ -9,7 +9,7 @@ use fazai_watch::{Category, Severity};
 use serde_json::json;
 
 use super::{Context, HEARTBEAT};
-use crate::watching::Pipeline;
+use crate::watching::feed::Feed;
 use crate::watching::record::{Record, of_wire};
 
 pub(super) async fn answer(context: &Context, call: &Call<SubscribeParams>) -> Done {
@@ -52,9 +52,9 @@ fn read_category(name: &str) -> Result<Category, WireError> {
 async fn follow(context: &Context, params: &SubscribeParams) -> Result<Done, WireError> {
     let filter = Filter::new(params.min_severity, params.category.as_deref())?;
     let _quota = context.quota()?;
-    let mut pipeline = running(context).await?;
-    let mut changes = pipeline.kept.feed.changes();
-    let latest = pipeline.kept.feed.latest();
+    let mut feed = feed(context).await?;
+    let mut changes = feed.changes();
+    let latest = feed.latest();
     let mut after = params.after.unwrap_or(latest);
     if after > latest {
         let message = format!("params.after is {after}, and the latest incident has {latest}");
@@ -66,19 +66,19 @@ async fn follow(context: &Context, params: &SubscribeParams) -> Result<Done, Wir
     let draining = &context.worker.shared.draining;
     loop {
         let told;
-        (after, told) = tell(context, &pipeline, &filter, after).await;
+        (after, told) = tell(context, &feed, &filter, after).await;
         if told {
             quiet.reset();
         }
-        if after < pipeline.kept.feed.latest() && !context.stopped.is_cancelled() {
+        if after < feed.latest() && !context.stopped.is_cancelled() {
             continue;
         }
         tokio::select! {
             Ok(()) = changes.changed() => {}
             // With other settings it begins anew, and numbers go on.
-            () = pipeline.kept.feed.ended(), if !draining.is_cancelled() => {
-                pipeline = running(context).await?;
-                changes = pipeline.kept.feed.changes();
+            () = feed.ended(), if !draining.is_cancelled() => {
+                feed = self::feed(context).await?;
+                changes = feed.changes();
             }
             _ = quiet.tick() => context.alive(Phase::Running).await,
             () = context.told_to_stop() => break,
@@ -92,14 +92,16 @@ async fn follow(context: &Context, params: &SubscribeParams) -> Result<Done, Wir
     })
 }
 
-async fn running(context: &Context) -> Result<Arc<Pipeline>, WireError> {
-    context.watching(|pipeline| Ok(Arc::clone(pipeline))).await
+/// Nothing else of the watch is held: its successor waits for those who work with its files.
+async fn feed(context: &Context) -> Result<Arc<Feed>, WireError> {
+    let feed = context.watching(|pipeline| Ok(Arc::clone(&pipeline.kept.feed)));
+    feed.await
 }
 
 /// Sends what came behind `after`, waiting while the client is behind: meanwhile nothing is kept
 /// for it. Behind what to go on, and whether anything was sent.
-async fn tell(context: &Context, pipeline: &Pipeline, filter: &Filter, after: u64) -> (u64, bool) {
-    let news = pipeline.kept.feed.after(after);
+async fn tell(context: &Context, feed: &Feed, filter: &Filter, after: u64) -> (u64, bool) {
+    let news = feed.after(after);
     let mut told = news.lost > 0;
     if told {
         let message = format!(
