@@ -12,7 +12,7 @@
 //! | `word.rs` | quotes, escapes, substitutions: a word as the program gets it |
 //! | `inner.rs` | programs that run their arguments: `sudo`, `xargs`, `find -exec`, `sh -c` |
 //! | `options.rs` | where such a program's own options end |
-//! | `code.rs` | programs that run code which is not shell: `python`, `vim`, `tar --to-command` |
+//! | `code.rs`, `code/` | programs that run code which is not shell: `python`, `vim`, `tar --to-command` |
 //! | `touch.rs` | which files a command opens, by what is known of its program |
 //! | `undo.rs` | the command that undoes another |
 //!

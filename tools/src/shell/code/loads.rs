@@ -1,0 +1,382 @@
+//! Options with which harmless programs run or load something else.
+
+use super::{Command, Word};
+
+/// Beginnings of options with which a program runs something else or loads code, and its own
+/// words that do. A `=` or more may follow.
+const OPTIONS: &[(&str, &[&str])] = &[
+    ("nginx", &["-g", "-c", "-p", "-e"]),
+    ("apachectl", &["-f", "-c", "-C", "-d"]),
+    ("apache2ctl", &["-f", "-c", "-C", "-d"]),
+    (
+        "apt",
+        &[
+            "-o",
+            "-c",
+            "--option",
+            "--config-file",
+            "./",
+            "../",
+            "~/",
+            "/",
+            "changelog",
+            "edit-sources",
+        ],
+    ),
+    (
+        "apt-get",
+        &[
+            "-o",
+            "-c",
+            "--option",
+            "--config-file",
+            "changelog",
+            "./",
+            "../",
+            "~/",
+            "/",
+        ],
+    ),
+    ("aptitude", &["-o", "changelog"]),
+    ("apt-cache", &["-o", "-c", "--o", "--con"]),
+    ("apt-mark", &["-o", "-c", "--o", "--con"]),
+    ("apt-config", &["-o", "-c", "--o", "--con"]),
+    ("bzip2", &["--use-compress"]),
+    (
+        "curl",
+        &[
+            "-K",
+            "--config",
+            "--libcurl",
+            "--engine",
+            "-o",
+            "-O",
+            "--output",
+            "--remote-name",
+        ],
+    ),
+    (
+        "dnf",
+        &["-c", "--config", "--setopt", "--plugin", "./", "/"],
+    ),
+    (
+        "yum",
+        &["-c", "--config", "--setopt", "--plugin", "./", "/"],
+    ),
+    (
+        "docker",
+        &[
+            "run",
+            "exec",
+            "build",
+            "compose",
+            "cp",
+            "commit",
+            "load",
+            "import",
+            "plugin",
+            "-H",
+            "--host",
+            "--config",
+            "buildx",
+            "container",
+            "create",
+            "swarm",
+            "service",
+            "stack",
+            "context",
+        ],
+    ),
+    (
+        "podman",
+        &[
+            "run",
+            "exec",
+            "build",
+            "compose",
+            "cp",
+            "commit",
+            "load",
+            "import",
+            "create",
+            "container",
+            "kube",
+            "play",
+            "machine",
+            "--remote",
+            "--url",
+        ],
+    ),
+    ("docker-compose", &["run", "exec", "build", "up", "-f"]),
+    (
+        "dmesg",
+        &[
+            "-H",
+            "--human",
+            "-C",
+            "--clear",
+            "-c",
+            "--read-clear",
+            "-n",
+            "-E",
+            "-D",
+            "--console-on",
+            "--console-off",
+            "--console-level",
+        ],
+    ),
+    (
+        "dpkg",
+        &[
+            "-i",
+            "--install",
+            "--unpack",
+            "--configure",
+            "--pre-invoke",
+            "--post-invoke",
+            "--root",
+            "--admindir",
+            "--instdir",
+        ],
+    ),
+    (
+        "git",
+        &[
+            "remote-ext",
+            "remote-fd",
+            "merge-index",
+            "filter-branch",
+            "-c",
+            "-C",
+            "--exec-path",
+            "--config-env",
+            "--git-dir",
+            "--work-tree",
+            "-p",
+            "--paginate",
+            "config",
+            "clone",
+            "submodule",
+            "ext::",
+            "rebase",
+            "bisect",
+            "filter-branch",
+            "difftool",
+            "mergetool",
+            "help",
+            "daemon",
+            "archive",
+            "hook",
+            "instaweb",
+            "shell",
+            "upload-pack",
+            "--upload-pack",
+            "--receive-pack",
+            "--ext-diff",
+            "--template",
+            "--open-files-in-pager",
+            "-O",
+            "--output",
+            "credential",
+            "send-email",
+            "sh-setup",
+            "web--browse",
+            "p4",
+            "svn",
+        ],
+    ),
+    ("hg", &["--config", "--cwd", "-R"]),
+    ("gzip", &["--use-compress"]),
+    (
+        "ip",
+        &[
+            "netns", "=-b", "=-ba", "=-bat", "=-batc", "=-batch", "=-force", "=--b", "=--ba",
+            "=--bat", "=--batc", "=--batch", "=--force", "vrf",
+        ],
+    ),
+    ("iptables", &["--modprobe", "-M"]),
+    (
+        "journalctl",
+        &[
+            "--vacuum",
+            "--rotate",
+            "--flush",
+            "--sync",
+            "--setup-keys",
+            "--relinquish-var",
+            "--smart-relinquish-var",
+            "--update-catalog",
+            "--root",
+            "--image",
+            "--machine",
+            "-M",
+        ],
+    ),
+    ("ldconfig", &["-f", "-C", "-r"]),
+    ("mount", &["-o", "--options", "-t", "--types"]),
+    (
+        "rpm",
+        &[
+            "--eval", "-E", "--define", "-D", "--pipe", "--macros", "--root", "-i", "-U", "-F",
+            "--load",
+        ],
+    ),
+    ("rsync", &["-e", "--rsh", "--rsync-path", "--daemon"]),
+    ("rg", &["--pre", "--hostname-bin", "--search-zip", "-z"]),
+    ("sort", &["--compress-program"]),
+    ("split", &["--filter"]),
+    ("sysctl", &["-w", "-p", "--load", "--system", "--write"]),
+    (
+        "systemctl",
+        &[
+            "edit",
+            "link",
+            "set-property",
+            "set-environment",
+            "import-environment",
+            "kexec",
+            "--root",
+            "-H",
+            "--host",
+            "-M",
+            "--machine",
+            "/",
+            "./",
+            "../",
+            "~/",
+            "--image",
+            "--job-mode",
+            "switch-root",
+            "soft-reboot",
+            "preset",
+            "add-wants",
+            "add-requires",
+            "revert",
+            "bind",
+            "mount-image",
+        ],
+    ),
+    (
+        "systemd-analyze",
+        &["verify", "unit-shell", "-H", "-M", "--host", "--machine"],
+    ),
+    (
+        "tar",
+        &[
+            "--checkpoint-action",
+            "--to-command",
+            "-I",
+            "--use-compress-program",
+            "--rsh-command",
+            "-F",
+            "--info-script",
+            "--new-volume-script",
+            "--rmt-command",
+            "-T",
+            "--files-from",
+            "--transform",
+            "--xform",
+            "-P",
+            "--absolute-names",
+        ],
+    ),
+    ("tcpdump", &["-z"]),
+    ("unzip", &["-K", "-:"]),
+    (
+        "wget",
+        &[
+            "--use-askpass",
+            "--post-file",
+            "--body-file",
+            "-e",
+            "--execute",
+            "--config",
+            "-O",
+            "--output-document",
+            "-P",
+            "-i",
+        ],
+    ),
+    (
+        "zip",
+        &[
+            "-T",
+            "-TT",
+            "--unzip-command",
+            "--test",
+            "-@",
+            "--names-stdin",
+        ],
+    ),
+    ("date", &["-f", "--file"]),
+    ("file", &["-m", "--magic-file", "-C"]),
+    ("nft", &["-f", "-i", "-I"]),
+    ("tee", &["-p"]),
+    ("tail", &["--pid"]),
+    ("useradd", &["-o", "--root", "-R", "-P"]),
+    ("usermod", &["-o", "-R"]),
+    ("ss", &["-K", "--kill", "-D", "--diag", "-F", "--filter"]),
+    ("tree", &["--fromfile", "-R"]),
+    ("ssh-keygen", &["-D"]),
+    ("ssh-add", &["-s", "-S"]),
+    ("hostnamectl", &["-H", "-M", "--host", "--machine"]),
+    ("timedatectl", &["-H", "-M", "--host", "--machine"]),
+    ("localectl", &["-H", "-M", "--host", "--machine"]),
+    (
+        "coredumpctl",
+        &[
+            "-M",
+            "--machine",
+            "--debugger",
+            "-A",
+            "--debugger-arguments",
+        ],
+    ),
+    ("zypper", &["--root", "-R", "--plus-repo", "./", "/"]),
+    (
+        "apk",
+        &["--root", "-p", "--allow-untrusted", "--repository", "-X"],
+    ),
+    ("pidstat", &["-e"]),
+];
+
+pub(super) fn option_that_runs(command: &Command) -> Option<&'static str> {
+    let (_, options) = OPTIONS.iter().find(|(name, _)| *name == command.name())?;
+    // `tar cIf` is the old way to write `tar -cIf`.
+    let cluster = command
+        .args
+        .first()
+        .map(|first| format!("-{}", first.text()));
+    if command.name() == "tar"
+        && options.iter().any(|option| {
+            option.len() == 2
+                && cluster
+                    .as_deref()
+                    .is_some_and(|text| is_option(text, option))
+        })
+    {
+        return Some("an option with which the program runs or loads something else");
+    }
+    let runs = |arg: &Word| match arg {
+        Word::Literal(text) => options.iter().any(|option| is_option(text, option)),
+        other => other.may_be_option(),
+    };
+    let found = command.args.iter().any(runs);
+    found.then_some("an option with which the program runs or loads something else")
+}
+
+fn is_option(text: &str, option: &str) -> bool {
+    if let Some(exact) = option.strip_prefix('=') {
+        return text == exact;
+    }
+    if option.starts_with("--") {
+        // Long options may be shortened as long as they are clear, and have values after `=`.
+        let name = text.split('=').next().unwrap_or_default();
+        return name.len() > 3
+            && (option.starts_with(name) || name == option || name.starts_with(option));
+    }
+    if let Some(letter) = option.strip_prefix('-').filter(|letter| letter.len() == 1) {
+        return text.starts_with('-') && !text.starts_with("--") && text.contains(letter);
+    }
+    text == option || (option.ends_with(['/', ':']) && text.starts_with(option))
+}
