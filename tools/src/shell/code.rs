@@ -16,7 +16,7 @@ use self::variables::{
 };
 pub(crate) use self::variables::{harmless_assignment, harmless_variable, is_variable};
 use super::inner::SHELLS;
-use super::{Command, Word};
+use super::{Command, Word, usage};
 
 /// Builtins of the shell that change what later words mean.
 const BUILTINS: &[&str] = &[
@@ -95,8 +95,8 @@ pub(super) fn reason(command: &Command) -> Option<&'static str> {
     if name == "sed" && !sed::is_plain(command) {
         return Some("a sed script that may write files or run commands");
     }
-    if takes_a_mode(command) {
-        return Some("the mode of another file, which may give its rights away");
+    if let Some(reason) = usage::line(command).and_then(|line| line.reason()) {
+        return Some(reason);
     }
     if name == "tar" && command.args.iter().map(Word::text).any(names_a_machine) {
         return Some("an archive on another machine");
@@ -107,30 +107,74 @@ pub(super) fn reason(command: &Command) -> Option<&'static str> {
     if name == "ip" && !ip_only_shows(command) {
         return Some("a verb of ip that is not known to only show");
     }
+    if name == "kill" && signals_a_group(command) {
+        return Some("a group of processes, whichever they are");
+    }
+    if name == "service" && !is_known_verb(command) {
+        return Some("a verb that the service's own script defines");
+    }
+    if name == "git" && goes_elsewhere(command) {
+        return Some("a repository that has no name here");
+    }
     option_that_runs(command)
 }
 
-/// Programs that open the files of a list in a file, by an option that begins so. It may be
-/// shortened, and what is in the list is not looked at.
-const LISTS: &[(&[&str], &str)] = &[
-    (
-        &[
-            "xz", "unxz", "xzcat", "lzma", "unlzma", "lzcat", "zstd", "unzstd", "zstdcat",
-            "zstdmt", "pzstd", "wc", "du", "sort", "rsync",
-        ],
-        "--fi",
-    ),
-    (&["find"], "-files0"),
-    // Those of binutils complain about each word of it.
-    (&["strings", "nm", "objdump", "readelf", "size", "ar"], "@"),
-];
+/// `kill -15 -2` ends all processes of group 2; the first word with a dash is the signal.
+fn signals_a_group(command: &Command) -> bool {
+    let mut later = command.args.iter().skip(1).map(Word::text);
+    later.any(|text| text.starts_with('-') && text != "--")
+}
 
-fn names_are_in_a_file(command: &Command) -> bool {
-    let lists = LISTS
+/// `service NAME VERB`: scripts of System V have verbs of their own.
+fn is_known_verb(command: &Command) -> bool {
+    let mut operands = command
+        .args
         .iter()
-        .filter(|(names, _)| names.contains(&command.name()));
-    let mut starts = lists.map(|(_, start)| start);
-    starts.any(|start| command.args.iter().any(|arg| arg.text().starts_with(start)))
+        .filter(|arg| !arg.text().starts_with('-'));
+    operands.nth(1).is_none_or(|verb| {
+        let known = [
+            "start",
+            "stop",
+            "restart",
+            "reload",
+            "force-reload",
+            "status",
+        ];
+        verb.literal().is_some_and(|verb| known.contains(&verb))
+    })
+}
+
+/// Whether git speaks to a repository that is named by its address: it may be anybody's.
+fn goes_elsewhere(command: &Command) -> bool {
+    let mut words = command
+        .args
+        .iter()
+        .filter(|arg| !arg.text().starts_with('-'));
+    let verb = words.next().map(Word::text);
+    let repository = match usage::line(command) {
+        Some(line) => line.operands.first().cloned(),
+        None => words.next().cloned(),
+    };
+    let Some(text) = repository.as_ref().map(Word::text) else {
+        return false;
+    };
+    let is_address = text.contains([':', '/']) || text.starts_with(['.', '~']);
+    match verb {
+        Some("push") => is_address,
+        Some("fetch" | "pull") => is_address && !text.starts_with("https://"),
+        _ => false,
+    }
+}
+
+/// Those of binutils open the files of a list in a file, and complain about each word of it;
+/// so does `find`.
+fn names_are_in_a_file(command: &Command) -> bool {
+    let start = match command.name() {
+        "strings" | "nm" | "objdump" | "readelf" | "size" | "ar" => "@",
+        "find" => "-files0",
+        _ => return false,
+    };
+    command.args.iter().any(|arg| arg.text().starts_with(start))
 }
 
 /// tar reaches `machine:path` by a program that it starts.
@@ -213,20 +257,6 @@ fn has_value_after(text: &str) -> bool {
     options
         .find(|c| values.contains(c))
         .is_some_and(|at| at + 1 == options.len())
-}
-
-/// Whether a file gets the mode of another one and keeps its own content: of a program with
-/// set-user-ID, that would be anybody's.
-fn takes_a_mode(command: &Command) -> bool {
-    let option = match command.name() {
-        "chmod" => "--ref",
-        "cp" => "--at",
-        _ => return false,
-    };
-    command
-        .args
-        .iter()
-        .any(|arg| arg.text().starts_with(option))
 }
 
 /// Words of a jq program that read a file beside those of the command.

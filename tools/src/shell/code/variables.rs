@@ -8,8 +8,8 @@ pub(super) const NAMING_BUILTINS: &[&str] = &["test", "[", "printf", "read", "un
 /// Builtins that give the variables that they are told another value, or none.
 pub(super) const SETTING_BUILTINS: &[&str] = &["read", "unset", "wait"];
 
-/// Variables that are known to be harmless, besides those in small letters.
-const VARIABLES: &[&str] = &[
+/// Variables of which programs make the name of a file, in a directory of theirs.
+const NAMES_OF_FILES: &[&str] = &[
     "LANG",
     "LANGUAGE",
     "LC_ALL",
@@ -18,8 +18,11 @@ const VARIABLES: &[&str] = &[
     "LC_COLLATE",
     "LC_CTYPE",
     "LC_MESSAGES",
-    "TZ",
     "TERM",
+];
+
+/// Variables that are known to be harmless, besides those in small letters.
+const VARIABLES: &[&str] = &[
     "COLUMNS",
     "LINES",
     "NO_COLOR",
@@ -37,18 +40,25 @@ pub(crate) fn is_variable(text: &str) -> bool {
         && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// Whether giving the variable this value can't make a program run something else; none: nobody knows
-/// the value.
+/// Whether giving the variable this value can't make a program run or read something else; none:
+/// nobody knows the value.
 pub(crate) fn harmless_assignment(name: &str, value: Option<&str>) -> bool {
     match name {
         // debconf evaluates what it does not know.
         "DEBIAN_FRONTEND" => matches!(value, Some("noninteractive" | "readline" | "teletype")),
-        _ => harmless_variable(name),
+        // The C library makes the name of a file of it.
+        "TZ" => value.is_some_and(|it| !it.starts_with(['/', ':']) && !it.contains("..")),
+        _ if NAMES_OF_FILES.contains(&name) => value.is_some_and(|it| !it.contains('/')),
+        _ => is_harmless(name),
     }
 }
 
-/// Whether setting the variable can't make a program run something else.
+/// Whether setting the variable, to whatever value, can't make a program run something else.
 pub(crate) fn harmless_variable(name: &str) -> bool {
+    harmless_assignment(name, None)
+}
+
+fn is_harmless(name: &str) -> bool {
     let small = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     VARIABLES.contains(&name)
         || (name.chars().all(small)
