@@ -396,3 +396,79 @@ impl Spec {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shell::Script;
+
+    /// The options in full, each with its values, and the operands.
+    #[track_caller]
+    fn check(text: &str, options: &[&str], operands: &[&str]) {
+        let script = Script::parse(text).expect("valid");
+        let line = line(&script.commands[0]).expect("a row");
+        let given = line.given.iter().map(|given| {
+            let values = given
+                .values
+                .iter()
+                .map(|value| format!(" {}", value.text()));
+            let name = given.in_full().swap_remove(0);
+            std::iter::once(name).chain(values).collect::<String>()
+        });
+        assert_eq!(given.collect::<Vec<_>>(), options, "{text}");
+        let rest: Vec<&str> = line.operands.iter().map(Word::text).collect();
+        assert_eq!(rest, operands, "{text}");
+    }
+
+    #[test]
+    fn words_are_told_apart_as_getopt_does() {
+        check("cp -rp a b", &["--recursive", "-p"], &["a", "b"]);
+        check("cp --ar a b", &["--archive"], &["a", "b"]);
+        check("cp a -S~S b", &["--suffix ~S"], &["a", "b"]);
+        check(
+            "tar -cf/tmp/aX /etc",
+            &["--create", "--file /tmp/aX"],
+            &["/etc"],
+        );
+        check(
+            "tar cgf s a b",
+            &["--create", "--listed-incremental s", "--file a"],
+            &["b"],
+        );
+        check("tail -fn 5 x", &["-f", "--lines 5"], &["x"]);
+        check("ls --color -l", &["--color", "-l"], &[]);
+        check("rm -- -r", &[], &["-r"]);
+        check("jq --arg x 1 .a f", &["--arg x 1"], &[".a", "f"]);
+    }
+
+    #[test]
+    fn what_no_row_has_is_not_known() {
+        for text in [
+            "cp --nonsense a b",
+            "cp -y a b",
+            "grep --no x",
+            "xxd -ac 5 x",
+            "unzip -l-l x.zip",
+            "cat -\"$x\"",
+        ] {
+            let script = Script::parse(text).expect("valid");
+            assert!(!script.opaque.is_empty(), "{text}");
+        }
+    }
+
+    #[test]
+    fn each_row_is_read() {
+        for (names, _, options) in ROWS {
+            let mut letters = String::new();
+            for token in options
+                .split_whitespace()
+                .filter(|it| !matches!(*it, "..." | "|"))
+            {
+                for letter in Spec::new(token).letters.chars() {
+                    assert!(!letters.contains(letter), "{names}: -{letter} twice");
+                    letters.push(letter);
+                }
+            }
+        }
+    }
+}

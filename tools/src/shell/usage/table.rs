@@ -251,7 +251,7 @@ pub(super) const ROWS: &[Row] = &[
     (
         "tree",
         Read(0),
-        "| -AaCDdfFghIiJlNnpQqrSstUuvcXx du prune noreport dirsfirst filesfirst inodes device
+        "| -AaCDdfFghiJlNnpQqrSstUuvcXx du prune noreport dirsfirst filesfirst inodes device
          matchdirs ignore-case si charset: sort:: timefmt: filelimit: -L: -P: -I: -H: -T: -o:>
          -R! fromfile! fromtabfile! gitignore! gitfile:! info! infofile:!",
     ),
@@ -497,7 +497,7 @@ pub(super) const ROWS: &[Row] = &[
     (
         "git fetch",
         Words,
-        "all=a append=a atomic depth: deepen: shallow-since: shallow-exclude: unshallow
+        "all append=a atomic depth: deepen: shallow-since: shallow-exclude: unshallow
          update-shallow dry-run=n porcelain write-fetch-head no-write-fetch-head keep=k multiple
          auto-maintenance no-auto-maintenance auto-gc no-auto-gc no-tags tags=t jobs=j: quiet=q
          verbose=v progress no-progress ipv4=4 ipv6=6 show-forced-updates no-show-forced-updates
