@@ -11,6 +11,8 @@
 //! | `lex.rs` | the pieces of a word, in one pass |
 //! | `word.rs` | quotes, escapes, substitutions: a word as the program gets it |
 //! | `inner.rs` | programs that run their arguments: `sudo`, `xargs`, `find -exec`, `sh -c` |
+//! | `input.rs` | what a command is given by the one before it in a pipeline |
+//! | `links.rs` | links that a script makes itself |
 //! | `options.rs` | where such a program's own options end |
 //! | `code.rs`, `code/` | programs that run code which is not shell: `python`, `vim`, `tar --to-command` |
 //! | `touch.rs` | which files a command opens, by what is known of its program |
@@ -22,7 +24,9 @@
 
 mod code;
 mod inner;
+mod input;
 mod lex;
+mod links;
 mod options;
 mod touch;
 mod tree;

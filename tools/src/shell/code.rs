@@ -86,6 +86,9 @@ pub(super) fn reason(command: &Command) -> Option<&'static str> {
     if program == "set" && command.args.iter().any(takes_words_as_variables) {
         return Some("a mode in which words are variables for the program that follows");
     }
+    if matches!(name, "docker" | "podman") && gives_words_to_ps(command) {
+        return Some("words for ps, which may show the environment of processes");
+    }
     if name == "ps" && shows_environments(command) {
         return Some("the environment of other processes, where secrets are");
     }
@@ -161,6 +164,7 @@ fn goes_elsewhere(command: &Command) -> bool {
     let is_address = text.contains([':', '/']) || text.starts_with(['.', '~']);
     match verb {
         Some("push") => is_address,
+        Some("remote") => words.any(|word| word.text().contains(':')),
         Some("fetch" | "pull") => is_address && !text.starts_with("https://"),
         _ => false,
     }
@@ -225,6 +229,12 @@ fn shows_environments(command: &Command) -> bool {
         let old = !was_value && !text.starts_with('-') && !text.contains(',');
         text.contains("env") || (old && text.contains(['e', 'E']))
     })
+}
+
+/// `docker top CONTAINER` hands all that follows to ps.
+fn gives_words_to_ps(command: &Command) -> bool {
+    let mut words = command.args.iter().skip_while(|arg| arg.text() != "top");
+    words.nth(2).is_some()
 }
 
 /// Whether the value of an option of `ps` is the next word.

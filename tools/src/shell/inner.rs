@@ -1,5 +1,6 @@
 //! Programs that run their arguments, and what they run.
 
+use super::input::Input;
 use super::options::{NONE, Options, is_assignment};
 use super::{Command, Word, code};
 
@@ -12,15 +13,6 @@ pub(super) enum Inner {
     Text(String),
     /// Something that can't be understood.
     Opaque(&'static str),
-}
-
-/// What a command reads from its standard input.
-#[derive(Debug, Clone)]
-pub(super) enum Input {
-    /// Just this.
-    Text(String),
-    /// Names of files, which all begin so.
-    Paths(String),
 }
 
 /// Shells that are given a text by `-c`, or a script.

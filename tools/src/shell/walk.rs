@@ -8,12 +8,14 @@ use brush_parser::ast::{
     Word as RawWord,
 };
 
-use super::inner::{Inner, Input, inner};
+use super::inner::{Inner, inner};
+use super::input::{Input, printed};
+use super::links::goes_through_links;
 use super::tree::tree;
 use super::word::{Bound, arithmetic, resolve};
 use super::{
     COMMAND_BYTES_MAX, COMMANDS_MAX, Command, NESTING_MAX, Opaque, Refused, Script, Word,
-    check_text, code, usage,
+    check_text, code,
 };
 
 /// How much text is walked in all: a text may name others, each in its turn, and the same one many
@@ -83,9 +85,11 @@ impl Walk {
         // Where a path leads is looked at before the script runs; a link that it makes itself is
         // not there yet.
         let commands = &self.script.commands;
-        if let Some(at) = commands.iter().position(makes_links)
-            && at + 1 < commands.len()
-        {
+        let uses = |at: usize| {
+            let mut later = commands[at + 1..].iter();
+            later.any(|later| goes_through_links(&commands[at], later))
+        };
+        if let Some(at) = (0..commands.len()).find(|at| uses(*at)) {
             let text = commands[at].display();
             self.opaque("a link that the commands after it may go through", &text);
         }
@@ -617,45 +621,6 @@ fn pipe_name() -> Word {
     }
 }
 
-/// What a command prints, for the cases that people pipe into a shell or into `xargs`.
-fn printed(node: &Node) -> Option<Input> {
-    let Node::Simple(simple) = node else {
-        return None;
-    };
-    let name = resolve(&simple.word_or_name.as_ref()?.value, None).0;
-    let words = simple.suffix.iter().flat_map(|suffix| &suffix.0);
-    let words = words.map(|item| match item {
-        Item::Word(word) => resolve(&word.value, None).0.literal().map(str::to_owned),
-        _ => None,
-    });
-    let words = words.collect::<Option<Vec<String>>>()?;
-    match name.literal()? {
-        "echo" | "printf" => Some(Input::Text(words.join(" "))),
-        "find" => found_below(&words).map(Input::Paths),
-        _ => None,
-    }
-}
-
-/// The directory below which `find` finds what it prints, if it prints nothing else.
-fn found_below(words: &[String]) -> Option<String> {
-    let prints = ["-printf", "-exec", "-ok", "-ls", "-f"];
-    let is_condition = |word: &&String| word.starts_with(['-', '(', '!']);
-    let mut conditions = words.iter().filter(is_condition);
-    if conditions.any(|word| prints.iter().any(|start| word.starts_with(start))) {
-        return None;
-    }
-    match words
-        .iter()
-        .take_while(|word| !is_condition(word))
-        .collect::<Vec<_>>()
-        .as_slice()
-    {
-        [] => Some(".".into()),
-        [root] => Some((*root).clone()),
-        _ => None,
-    }
-}
-
 fn is_arithmetic(predicate: &BinaryPredicate) -> bool {
     matches!(
         predicate,
@@ -686,17 +651,4 @@ fn deceptive(text: &str) -> Option<&'static str> {
         return Some("control characters");
     }
     text.contains(invisible).then_some("invisible characters")
-}
-
-fn makes_links(command: &Command) -> bool {
-    let has = |names: &[&str]| {
-        let line = usage::line(command);
-        line.is_some_and(|line| names.iter().any(|name| line.has(name)))
-    };
-    match command.name() {
-        "ln" | "link" | "mount" | "rsync" | "unzip" => true,
-        "tar" => has(&["extract", "get"]),
-        "cp" => has(&["symbolic-link", "link", "archive", "no-dereference", "d"]),
-        _ => false,
-    }
 }

@@ -18,7 +18,8 @@ pub(super) fn is_plain(command: &Command) -> bool {
                     None => return false,
                 }
             }
-            _ if text.starts_with("-i.") => {}
+            // A star in the suffix stands for the file's name, and may come after a path.
+            _ if text.starts_with("-i.") && !text.contains(['/', '*']) => {}
             _ if text.starts_with('-') => return false,
             _ if scripts.is_empty() => scripts.push(text),
             _ => {}
