@@ -125,7 +125,8 @@ impl<'a> Seen<'a> {
     /// Whether a letter is among the options.
     fn flag(&self, letter: char, long: &str) -> bool {
         self.command.args.iter().map(Word::text).any(|text| {
-            text == long
+            // A long one may be shortened.
+            (text.len() > 3 && long.starts_with(text) || text == long)
                 || (text.starts_with('-') && !text.starts_with("--") && text.contains(letter))
         })
     }

@@ -11,9 +11,12 @@
 //! | `lex.rs` | the pieces of a word, in one pass |
 //! | `word.rs` | quotes, escapes, substitutions: a word as the program gets it |
 //! | `inner.rs` | programs that run their arguments: `sudo`, `xargs`, `find -exec`, `sh -c` |
+//! | `input.rs` | what a command is given by the one before it in a pipeline |
+//! | `links.rs` | links that a script makes itself |
 //! | `options.rs` | where such a program's own options end |
-//! | `code.rs` | programs that run code which is not shell: `python`, `vim`, `tar --to-command` |
+//! | `code.rs`, `code/` | programs that run code which is not shell: `python`, `vim`, `tar --to-command` |
 //! | `touch.rs` | which files a command opens, by what is known of its program |
+//! | `usage.rs`, `usage/table.rs` | the options of each program, and the words of a command told apart by them |
 //! | `undo.rs` | the command that undoes another |
 //!
 //! The rule of all of them: whatever is not known to be harmless is [`Script::opaque`]. Who adds a
@@ -21,17 +24,21 @@
 
 mod code;
 mod inner;
+mod input;
 mod lex;
+mod links;
 mod options;
 mod touch;
 mod tree;
 mod undo;
+mod usage;
 mod walk;
 mod word;
 
-pub(crate) use self::code::{harmless_variable, only_asks_about_itself, runs_its_files};
+pub(crate) use self::code::{harmless_assignment, only_asks_about_itself, runs_its_files};
 pub use self::touch::{Access, Touch, files_of, touches};
 pub use self::undo::rollback;
+pub(crate) use self::usage::{options_in_full, values_of_option};
 use self::walk::Walk;
 pub use self::word::Word;
 

@@ -4,9 +4,6 @@
 use fazai_tools::{Action, Caller, Decision, Policy, READY_PROFILES, User, Verdict};
 use jiff::civil::{DateTime, date};
 
-/// A list has at least this many commands.
-const LINES_MIN: usize = 200;
-
 fn decide(policy: &Policy, profile: &str, command: &str) -> Decision {
     let caller = Caller::User(User {
         uid: 1000,
@@ -25,8 +22,8 @@ fn noon() -> DateTime {
     date(2026, 6, 1).at(12, 0, 0, 0)
 }
 
-/// The commands of a file with their line numbers.
-fn commands(text: &str) -> Vec<(usize, &str)> {
+/// The commands of a file, which has at least so many, with their line numbers.
+fn commands(text: &str, least: usize) -> Vec<(usize, &str)> {
     let lines = text
         .split('\n')
         .enumerate()
@@ -34,16 +31,29 @@ fn commands(text: &str) -> Vec<(usize, &str)> {
     let commands: Vec<_> = lines
         .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
         .collect();
-    assert!(commands.len() >= LINES_MIN, "{} commands", commands.len());
+    assert!(commands.len() >= least, "{} commands", commands.len());
     commands
 }
 
 #[test]
 fn no_profile_allows_what_is_dangerous() {
+    none_allows(
+        &READY_PROFILES,
+        &commands(include_str!("dangerous.txt"), 200),
+    );
+}
+
+#[test]
+fn only_privileged_allows_what_people_must_mean() {
+    let profiles = ["restricted", "standard", "elevated"];
+    none_allows(&profiles, &commands(include_str!("privileged.txt"), 20));
+}
+
+fn none_allows(profiles: &[&str], commands: &[(usize, &str)]) {
     let policy = Policy::parse("").expect("an empty policy");
     let mut failures = Vec::new();
-    for (line, command) in commands(include_str!("dangerous.txt")) {
-        for profile in READY_PROFILES {
+    for (line, command) in commands {
+        for profile in profiles {
             let decision = decide(&policy, profile, command);
             if decision.verdict == Verdict::Allow {
                 failures.push(format!(
@@ -65,7 +75,7 @@ fn no_profile_allows_what_is_dangerous() {
 fn daily_work_is_allowed() {
     let policy = Policy::parse("").expect("an empty policy");
     let mut failures = Vec::new();
-    for (line, command) in commands(include_str!("harmless.txt")) {
+    for (line, command) in commands(include_str!("harmless.txt"), 200) {
         let decision = decide(&policy, "elevated", command);
         if decision.verdict != Verdict::Allow {
             failures.push(format!(

@@ -3,7 +3,7 @@
 use rustix::process::{Pid, getpgrp, getpid, getppid, getsid};
 
 use super::{Blocked, Seen, files};
-use crate::shell::{Access, Command, Word};
+use crate::shell::{Access, Command, Word, values_of_option};
 
 /// A pattern: its name, its reason, and what it looks for.
 type Pattern = (&'static str, &'static str, fn(&Seen<'_>) -> bool);
@@ -173,16 +173,17 @@ fn sets_uid(seen: &Seen<'_>) -> bool {
                 .is_some_and(|(who, rights)| rights.contains('s') && !who.contains('/'))
         })
     };
-    let modes = seen.command.args.iter().map(Word::text);
+    let sets = |mode: &str| mode.split(',').any(octal) || symbolic(mode);
     match seen.command.name() {
-        "chmod" => modes
-            .filter(|mode| !mode.contains('/'))
-            .any(|mode| mode.split(',').any(octal) || symbolic(mode)),
-        "install" => modes
-            .map(|mode| mode.trim_start_matches("--mode=").trim_start_matches("-m"))
-            .any(octal),
+        "chmod" => {
+            let modes = seen.command.args.iter().map(Word::text);
+            modes.filter(|mode| !mode.contains('/')).any(sets)
+        }
         "setcap" => true,
-        _ => false,
+        _ => {
+            let modes = values_of_option(seen.command, "mode");
+            modes.iter().map(Word::text).any(sets)
+        }
     }
 }
 

@@ -164,6 +164,23 @@ const SECRETS: &[&str] = &[
     "/proc/*/environ",
     "/proc/kcore",
     "/etc/krb5.keytab",
+    "/etc/kubernetes/pki/**",
+    "/etc/kubernetes/*.conf",
+    "/etc/wireguard/**",
+    "/etc/openvpn/**",
+    "/etc/letsencrypt/live/**",
+    "/etc/letsencrypt/archive/**",
+    "/etc/letsencrypt/accounts/**",
+    "/etc/apt/auth.conf*",
+    "/etc/apt/auth.conf.d/**",
+    "/etc/NetworkManager/system-connections/**",
+    "/etc/credstore/**",
+    "/var/lib/samba/private/**",
+    "/var/lib/cloud/**",
+    "/run/cloud-init/**",
+    "**/.my.cnf",
+    "~*/.my.cnf",
+    "**/privkey*.pem",
 ];
 
 /// What is wrong with writing to a path.

@@ -14,7 +14,7 @@ use crate::caller::Caller;
 use crate::disk::Disk;
 use crate::path::overlap;
 use crate::reach::{Place, Reach};
-use crate::shell::{Access, Command, Script, Word, harmless_variable};
+use crate::shell::{Access, Command, Script, Word, harmless_assignment};
 
 /// One question to a profile.
 pub(super) struct Judge<'a> {
@@ -127,9 +127,10 @@ impl Judge<'_> {
             .opaque
             .iter()
             .map(|opaque| self.opaque(opaque.reason, &opaque.text));
-        let variables = exec.env.keys().filter(|name| !harmless_variable(name));
+        let obeyed = |(name, value): &(&String, &String)| !harmless_assignment(name, Some(value));
+        let variables = exec.env.iter().filter(obeyed);
         let variables =
-            variables.map(|name| self.opaque("a variable that programs may obey", name));
+            variables.map(|(name, _)| self.opaque("a variable that programs may obey", name));
         let nowhere =
             (!reach.is_whole).then(|| self.opaque("a directory that only the shell knows", "cd"));
         // Of equals the last is named: before it come the shell and the wrappers.

@@ -12,7 +12,7 @@ use super::{Risk, Verdict};
 use crate::action::{Kind, Right};
 use crate::caller::Caller;
 use crate::path::overlap;
-use crate::shell::{Command, Word, only_asks_about_itself};
+use crate::shell::{Command, Word, only_asks_about_itself, options_in_full};
 
 /// A rule as it is written.
 #[derive(Debug, Clone, Deserialize)]
@@ -27,8 +27,10 @@ pub(super) struct RuleFile {
     reason: Option<String>,
     risk: Option<Risk>,
     programs: Option<Vec<String>>,
+    not_programs: Option<Vec<String>>,
     first: Option<Vec<String>>,
     args: Option<Vec<String>>,
+    some: Option<Vec<String>>,
     without: Option<Vec<String>>,
     #[serde(default)]
     unknown_args: bool,
@@ -67,8 +69,10 @@ pub(crate) struct Rule {
     pub(super) unknown_args: bool,
     about_itself: bool,
     programs: Option<Patterns>,
+    not_programs: Option<Patterns>,
     first: Option<Patterns>,
     args: Option<Patterns>,
+    some: Option<Patterns>,
     without: Option<Patterns>,
     pub(super) paths: Option<Patterns>,
     hosts: Option<Patterns>,
@@ -158,8 +162,10 @@ impl Rule {
             unknown_args: file.unknown_args,
             about_itself: file.about_itself,
             programs: patterns(file.programs, false)?,
+            not_programs: patterns(file.not_programs, false)?,
             first: patterns(file.first, false)?,
             args: patterns(file.args, false)?,
+            some: patterns(file.some, false)?,
             without: patterns(file.without, false)?,
             paths: patterns(file.paths, true)?,
             hosts: patterns(file.hosts, false)?,
@@ -184,21 +190,30 @@ impl Rule {
     /// Whether the rule is about this command. A rule that allows must be sure of it; for one that
     /// denies or asks it is enough that it can't be ruled out.
     pub(super) fn command(&self, command: &Command) -> bool {
+        let named = |programs: &Patterns| programs.contain(command.name());
+        if !self.programs.as_ref().is_none_or(named)
+            || self.not_programs.as_ref().is_some_and(named)
+        {
+            return false;
+        }
         let args = &command.args;
         let sure = self.decision == Verdict::Allow;
         let matches = |patterns: &Patterns, word: &Word| match word.literal() {
             Some(text) => patterns.contain(text),
             None => !sure,
         };
+        // What an argument may mean is of interest to whoever forbids it.
+        let meanings = options_in_full(command);
+        let may_mean = |patterns: &Patterns| match &meanings {
+            Some(options) => options.iter().any(|option| patterns.contain(option)),
+            None => args.iter().any(|arg| patterns.may_be_shortened(arg.text())),
+        };
         let is_option = |arg: &&Word| arg.text().starts_with('-');
         let first = args.iter().find(|arg| !is_option(arg));
         // An option may take the next word, and then another one is the verb.
         let mut before = args.iter().take_while(is_option);
         let clear = !sure || self.first.is_none() || before.all(stands_alone);
-        self.programs
-            .as_ref()
-            .is_none_or(|programs| programs.contain(command.name()))
-            && (!self.about_itself || only_asks_about_itself(command))
+        (!self.about_itself || only_asks_about_itself(command))
             && clear
             && self.first.as_ref().is_none_or(|patterns| match first {
                 Some(first) => matches(patterns, first),
@@ -206,13 +221,18 @@ impl Rule {
             })
             && self.args.as_ref().is_none_or(|patterns| match sure {
                 true => args.iter().all(|arg| matches(patterns, arg)),
-                false => args.iter().any(|arg| matches(patterns, arg)),
+                false => may_mean(patterns) || args.iter().any(|arg| matches(patterns, arg)),
             })
+            && self
+                .some
+                .as_ref()
+                .is_none_or(|patterns| args.iter().any(|arg| matches(patterns, arg)))
             && self.without.as_ref().is_none_or(|patterns| {
-                !args.iter().any(|arg| match arg.literal() {
-                    Some(text) => patterns.contain(text),
-                    None => !self.unknown_args && is_unknown(arg),
-                })
+                !may_mean(patterns)
+                    && !args.iter().any(|arg| match arg.literal() {
+                        Some(text) => patterns.contain(text),
+                        None => !self.unknown_args && is_unknown(arg),
+                    })
             })
             && (!sure || self.unknown_args || !args.iter().any(is_unknown))
     }
@@ -226,8 +246,22 @@ impl Rule {
             Word::Literal(text) => patterns.contain(text),
             // What a pattern finds is inside of another if the pattern itself is.
             Word::Glob(text) if self.decision == Verdict::Allow => patterns.contain(text),
-            Word::Glob(text) => patterns.texts.iter().any(|pattern| overlap(text, pattern)),
-            Word::Unknown { .. } => self.decision != Verdict::Allow,
+            Word::Glob(text) => patterns.texts.iter().any(|pattern| {
+                // Files of which only the beginning is known are no more those of such a name than
+                // their directory is.
+                let is_name = pattern
+                    .strip_prefix("**/")
+                    .is_some_and(|it| !it.contains('/'));
+                let is_open = text.ends_with('*') && !text.ends_with("**");
+                !(is_name && is_open) && overlap(text, pattern)
+            }),
+            Word::Unknown { prefix, .. } => {
+                let at = [format!("{prefix}*"), format!("{prefix}*/**")];
+                let mut texts = patterns.texts.iter();
+                self.decision != Verdict::Allow
+                    && !prefix.is_empty()
+                    && texts.any(|pattern| at.iter().any(|at| overlap(at, pattern)))
+            }
         }
     }
 
@@ -300,10 +334,12 @@ fn check_fields(name: &str, file: &RuleFile) -> Result<(), String> {
         BlockAddress, CallModule, CallTool, Exec, InstallPackage, LoadModule, Network, ReadFile,
         SendToCloud, ServiceControl, WriteFile, WriteMemory,
     };
-    let fields: [(&str, bool, &[Kind]); 14] = [
+    let fields: [(&str, bool, &[Kind]); 16] = [
         ("programs", file.programs.is_some(), &[Exec]),
+        ("not_programs", file.not_programs.is_some(), &[Exec]),
         ("first", file.first.is_some(), &[Exec]),
         ("args", file.args.is_some(), &[Exec]),
+        ("some", file.some.is_some(), &[Exec]),
         ("without", file.without.is_some(), &[Exec]),
         ("about_itself", file.about_itself, &[Exec]),
         ("unknown_args", file.unknown_args, &[Exec]),
@@ -385,6 +421,13 @@ impl Patterns {
 
     fn contain(&self, text: &str) -> bool {
         self.set.is_match(text)
+    }
+
+    /// Whether a text may be a long option of one of these, shortened: `--del` for `--delete`.
+    fn may_be_shortened(&self, text: &str) -> bool {
+        let name = text.split('=').next().unwrap_or_default();
+        let mut texts = self.texts.iter();
+        name.len() > 2 && name.starts_with("--") && texts.any(|pattern| pattern.starts_with(name))
     }
 }
 

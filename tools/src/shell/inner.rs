@@ -1,5 +1,6 @@
 //! Programs that run their arguments, and what they run.
 
+use super::input::Input;
 use super::options::{NONE, Options, is_assignment};
 use super::{Command, Word, code};
 
@@ -21,7 +22,7 @@ pub(super) const SHELLS: &[&str] = &[
 ];
 
 /// What a command runs besides itself. Of a wrapper only its own arguments are left in `command`.
-pub(super) fn inner(command: &mut Command, stdin: Option<&str>) -> Vec<Inner> {
+pub(super) fn inner(command: &mut Command, stdin: Option<&Input>) -> Vec<Inner> {
     if code::only_asks_about_itself(command) {
         return Vec::new();
     }
@@ -38,10 +39,16 @@ pub(super) fn inner(command: &mut Command, stdin: Option<&str>) -> Vec<Inner> {
 }
 
 /// Programs whose way to name what they run is all their own.
-fn special(command: &mut Command, stdin: Option<&str>) -> Option<Vec<Inner>> {
+fn special(command: &mut Command, stdin: Option<&Input>) -> Option<Vec<Inner>> {
     let name = command.name().to_owned();
     Some(match name.as_str() {
-        name if SHELLS.contains(&name) => shell(&command.args, stdin),
+        name if SHELLS.contains(&name) => {
+            let mut found = shell(&command.args, stdin);
+            if matches!(name, "zsh" | "fish" | "csh" | "tcsh") && !found.is_empty() {
+                found.push(Inner::Opaque("a shell with a grammar of its own"));
+            }
+            found
+        }
         "busybox" | "toybox" => unwrap(command, &NONE),
         "env" => env(command),
         // Only in front: `command rm -v` runs rm.
@@ -52,7 +59,7 @@ fn special(command: &mut Command, stdin: Option<&str>) -> Option<Vec<Inner>> {
             }
         }
         "find" => find(command),
-        "xargs" => xargs(command),
+        "xargs" => xargs(command, stdin),
         "watch" => watch(command),
         "eval" => joined(command, &NONE, "a text that the shell evaluates"),
         "trap" => first_text(command, "a text that the shell evaluates later"),
@@ -405,7 +412,11 @@ fn split_string(args: &[Word]) -> Option<String> {
     )
 }
 
-fn xargs(command: &mut Command) -> Vec<Inner> {
+fn xargs(command: &mut Command, stdin: Option<&Input>) -> Vec<Inner> {
+    let prefix = match stdin {
+        Some(Input::Paths(prefix)) => prefix.as_str(),
+        _ => "",
+    };
     let options = Options {
         flags: "0prtxo",
         values: "aEdILnPs",
@@ -437,7 +448,7 @@ fn xargs(command: &mut Command) -> Vec<Inner> {
     found
         .into_iter()
         .map(|inner| match inner {
-            Inner::Argv(words) => Inner::Argv(with_input(words)),
+            Inner::Argv(words) => Inner::Argv(with_input(words, prefix)),
             // Without a program it is `echo`.
             Inner::Opaque(_)
                 if replaces_braces(&command.args)
@@ -467,8 +478,9 @@ fn replaces_braces(args: &[Word]) -> bool {
     })
 }
 
-/// The words of a program that `xargs` starts: what it reads may stand anywhere.
-fn with_input(words: Vec<Word>) -> Vec<Word> {
+/// The words of a program that `xargs` starts: what it reads may stand anywhere. Of that it is known
+/// what it begins with.
+fn with_input(words: Vec<Word>, prefix: &str) -> Vec<Word> {
     let mut words: Vec<Word> = words
         .into_iter()
         .map(|word| match word.literal() {
@@ -476,7 +488,10 @@ fn with_input(words: Vec<Word>) -> Vec<Word> {
             _ => word,
         })
         .collect();
-    words.push(unknown("..."));
+    words.push(Word::Unknown {
+        prefix: prefix.into(),
+        text: "...".into(),
+    });
     words
 }
 
@@ -585,7 +600,7 @@ fn below(root: &Word, name: &str) -> Word {
     }
 }
 
-fn shell(args: &[Word], stdin: Option<&str>) -> Vec<Inner> {
+fn shell(args: &[Word], stdin: Option<&Input>) -> Vec<Inner> {
     if let [only] = args
         && matches!(only.text(), "--version" | "--help")
     {
@@ -595,10 +610,10 @@ fn shell(args: &[Word], stdin: Option<&str>) -> Vec<Inner> {
         return after_c(args, &[]);
     }
     let script = args.iter().any(|arg| !arg.text().starts_with(['-', '+']));
-    let mut found: Vec<Inner> = stdin
-        .map(|text| Inner::Text(text.into()))
-        .into_iter()
-        .collect();
+    let mut found: Vec<Inner> = match stdin {
+        Some(Input::Text(text)) => vec![Inner::Text(text.clone())],
+        _ => Vec::new(),
+    };
     found.push(Inner::Opaque(match script {
         true => "a script whose text is not known",
         false => "a shell that runs what it reads",

@@ -9,8 +9,10 @@ use brush_parser::ast::{
 };
 
 use super::inner::{Inner, inner};
+use super::input::{Input, printed};
+use super::links::goes_through_links;
 use super::tree::tree;
-use super::word::{arithmetic, resolve};
+use super::word::{Bound, arithmetic, resolve};
 use super::{
     COMMAND_BYTES_MAX, COMMANDS_MAX, Command, NESTING_MAX, Opaque, Refused, Script, Word,
     check_text, code,
@@ -20,6 +22,14 @@ use super::{
 /// times. What it costs to start with one is counted as well.
 const WALKED_BYTES_MAX: usize = NESTING_MAX * COMMAND_BYTES_MAX;
 const TEXT_BYTES: usize = 256;
+/// For how many values of its variable the body of a loop is walked.
+const VALUES_MAX: usize = 8;
+
+/// Builtins that may give a variable another value; what some of them do is asked for anyway.
+const SETTERS: &[&str] = &[
+    "read", "unset", "wait", "printf", "export", "declare", "typeset", "local", "readonly", "set",
+    "shift", "builtin", "command",
+];
 
 /// Words that are no programs. Where one is found as one, a wrapper stood before it, or shells
 /// read the text in another way.
@@ -40,8 +50,16 @@ pub(super) struct Walk {
     pipeline: usize,
     piped: bool,
     /// What the command that is being walked reads from its standard input, where it is known.
-    stdin: Option<String>,
+    stdin: Option<Input>,
     functions: Vec<FunctionUse>,
+    /// Whether the text is run by a shell that has only the grammar of POSIX.
+    posix: bool,
+    /// The variable of the loop that is being walked.
+    bound: Option<Bound>,
+    bound_is_used: bool,
+    /// Variables that were bound, and those that get a value in another way.
+    bound_names: Vec<String>,
+    set_names: Vec<String>,
 }
 
 /// A function that is being defined, and how often its body calls it.
@@ -57,7 +75,7 @@ struct Parts {
     words: Vec<Word>,
     reads: Vec<Word>,
     writes: Vec<Word>,
-    stdin: Option<String>,
+    stdin: Option<Input>,
 }
 
 type Walked = Result<(), Refused>;
@@ -67,11 +85,20 @@ impl Walk {
         // Where a path leads is looked at before the script runs; a link that it makes itself is
         // not there yet.
         let commands = &self.script.commands;
-        if let Some(at) = commands.iter().position(makes_links)
-            && at + 1 < commands.len()
-        {
+        let uses = |at: usize| {
+            let mut later = commands[at + 1..].iter();
+            later.any(|later| goes_through_links(&commands[at], later))
+        };
+        if let Some(at) = (0..commands.len()).find(|at| uses(*at)) {
             let text = commands[at].display();
             self.opaque("a link that the commands after it may go through", &text);
+        }
+        let is_set = |name: &&String| self.set_names.iter().any(|set| set.contains(*name));
+        if let Some(name) = self.bound_names.iter().find(is_set).cloned() {
+            self.opaque(
+                "the variable of a loop that is set elsewhere as well",
+                &name,
+            );
         }
         if self.script.commands.is_empty() && self.script.opaque.is_empty() {
             return Err(Refused::Empty);
@@ -122,6 +149,13 @@ impl Walk {
         self.script.opaque.push(Opaque::new(reason, text));
     }
 
+    /// What shells read differently is not known where it is not bash that reads it.
+    fn only_bash(&mut self, what: &'static str) {
+        if self.posix {
+            self.opaque(what, "");
+        }
+    }
+
     fn list(&mut self, list: &CompoundList) -> Walked {
         list.0.iter().try_for_each(|item| {
             let background = matches!(item.1, SeparatorOperator::Async);
@@ -169,13 +203,19 @@ impl Walk {
                 self.compound(compound)
             }
             Node::Function(function) => self.function(function),
-            Node::ExtendedTest(test) => self.test(&test.expr),
+            Node::ExtendedTest(test) => {
+                self.only_bash("`[[`, in which other shells see `||` and `>`");
+                self.test(&test.expr)
+            }
         }
     }
 
     fn compound(&mut self, compound: &CompoundCommand) -> Walked {
         match compound {
-            CompoundCommand::Arithmetic(command) => self.arithmetic(&command.expr),
+            CompoundCommand::Arithmetic(command) => {
+                self.only_bash("`((`, in which other shells see commands");
+                self.arithmetic(&command.expr)
+            }
             CompoundCommand::ArithmeticForClause(clause) => {
                 let expressions = [&clause.initializer, &clause.condition, &clause.updater];
                 for expression in expressions.into_iter().flatten() {
@@ -186,9 +226,12 @@ impl Walk {
             CompoundCommand::BraceGroup(group) => self.list(&group.list),
             CompoundCommand::Subshell(subshell) => self.list(&subshell.list),
             CompoundCommand::ForClause(clause) => {
-                self.variable(&clause.variable_name);
-                self.words(clause.values.iter().flatten())?;
-                self.list(&clause.body.list)
+                let name = &clause.variable_name;
+                self.variable(name);
+                let values = clause.values.iter().flatten();
+                let values = values.map(|word| self.word(word));
+                let values = values.collect::<Result<Vec<_>, _>>()?;
+                self.for_each(name, values, &clause.body.list)
             }
             CompoundCommand::CaseClause(clause) => {
                 self.word(&clause.value)?;
@@ -215,6 +258,34 @@ impl Walk {
                 self.list(&clause.1.list)
             }
         }
+    }
+
+    /// The body of a loop, for each value of its variable if they are few and known.
+    fn for_each(&mut self, name: &str, values: Vec<Word>, body: &CompoundList) -> Walked {
+        let is_known = |value: &Word| !matches!(value, Word::Unknown { .. });
+        if self.bound.is_some()
+            || values.is_empty()
+            || values.len() > VALUES_MAX
+            || !values.iter().all(is_known)
+        {
+            self.set_names.push(name.into());
+            return self.list(body);
+        }
+        self.bound_names.push(name.into());
+        for value in values {
+            self.bound = Some(Bound {
+                name: name.into(),
+                value,
+            });
+            self.bound_is_used = false;
+            self.list(body)?;
+            if !self.bound_is_used {
+                // Whatever its value is, the commands are the same.
+                break;
+            }
+        }
+        self.bound = None;
+        Ok(())
     }
 
     /// A body is judged where it is defined, as if it were called there.
@@ -268,6 +339,7 @@ impl Walk {
     }
 
     fn arithmetic(&mut self, expression: &UnexpandedArithmeticExpr) -> Walked {
+        self.set_names.push(expression.value.clone());
         self.script.opaque.extend(arithmetic(&expression.value));
         Ok(())
     }
@@ -279,8 +351,12 @@ impl Walk {
     }
 
     fn word(&mut self, word: &RawWord) -> Result<Word, Refused> {
-        let (word, resolved) = resolve(&word.value);
+        let (word, resolved) = resolve(&word.value, self.bound.as_ref());
         self.script.opaque.extend(resolved.opaque);
+        self.bound_is_used |= resolved.uses_bound;
+        if resolved.ansi_c {
+            self.only_bash("`$'`, where other shells see a plain quote");
+        }
         let outer = (self.pipeline, self.piped, self.stdin.take());
         for text in &resolved.substitutions {
             self.piped = true;
@@ -325,6 +401,7 @@ impl Walk {
                     |text: &'_ str| Some(text.strip_prefix('{')?.strip_suffix('}')?.to_owned());
                 if let Some(name) = inner(&word.value).filter(|name| code::is_variable(name)) {
                     self.variable(&name);
+                    self.set_names.push(name);
                 }
                 let word = self.word(word)?;
                 parts.words.push(word);
@@ -348,6 +425,7 @@ impl Walk {
     fn assignment(&mut self, assignment: &Assignment) -> Walked {
         match &assignment.name {
             AssignmentName::VariableName(name) => {
+                self.set_names.push(name.clone());
                 if let AssignmentValue::Scalar(word) = &assignment.value {
                     let value = self.word(word)?;
                     if !code::harmless_assignment(name, value.literal()) {
@@ -376,13 +454,14 @@ impl Walk {
         match redirect {
             IoRedirect::File(_, kind, target) => self.file(kind, target, parts),
             IoRedirect::OutputAndError(word, _) => {
+                self.only_bash("`&>`, in which other shells see the end of a command");
                 let word = self.word(word)?;
                 parts.writes.push(word);
                 Ok(())
             }
             IoRedirect::HereString(_, word) => {
                 let word = self.word(word)?;
-                parts.stdin = word.literal().map(str::to_owned);
+                parts.stdin = word.literal().map(|text| Input::Text(text.into()));
                 Ok(())
             }
             IoRedirect::HereDocument(_, document) => {
@@ -393,7 +472,7 @@ impl Walk {
                 if document.requires_expansion && expands {
                     self.opaque("a here-document that the shell expands", body);
                 }
-                parts.stdin = Some(body.clone());
+                parts.stdin = Some(Input::Text(body.clone()));
                 Ok(())
             }
         }
@@ -474,10 +553,23 @@ impl Walk {
             pipeline: self.pipeline,
             piped: self.piped,
         };
-        let found = inner(&mut command, stdin.as_deref());
+        if SETTERS.contains(&command.name()) {
+            let names = command.args.iter().map(|arg| arg.text().to_owned());
+            self.set_names.extend(names);
+        }
+        let found = inner(&mut command, stdin.as_ref());
         let shown = command.display();
+        let outer = self.posix;
+        self.posix = match command.name() {
+            "bash" | "rbash" => false,
+            // The shell that runs them runs their text.
+            "eval" | "trap" => outer,
+            _ => true,
+        };
         self.script.commands.push(command);
-        self.inside(found, &shown)
+        self.inside(found, &shown)?;
+        self.posix = outer;
+        Ok(())
     }
 
     fn inside(&mut self, found: Vec<Inner>, shown: &str) -> Walked {
@@ -488,7 +580,12 @@ impl Walk {
         for inner in found {
             match inner {
                 Inner::Argv(words) => self.argv(words)?,
-                Inner::Text(text) => self.text(&text)?,
+                Inner::Text(text) => {
+                    // Another shell has no such variable.
+                    let bound = self.bound.take();
+                    self.text(&text)?;
+                    self.bound = bound;
+                }
                 Inner::Opaque(reason) => self.opaque(reason, shown),
             }
         }
@@ -524,25 +621,6 @@ fn pipe_name() -> Word {
     }
 }
 
-/// What a command prints, for the cases that people pipe into a shell.
-fn printed(node: &Node) -> Option<String> {
-    let Node::Simple(simple) = node else {
-        return None;
-    };
-    let name = resolve(&simple.word_or_name.as_ref()?.value).0;
-    if !matches!(name.literal()?, "echo" | "printf") {
-        return None;
-    }
-    let words = simple.suffix.iter().flat_map(|suffix| &suffix.0);
-    let words: Option<Vec<String>> = words
-        .map(|item| match item {
-            Item::Word(word) => resolve(&word.value).0.literal().map(str::to_owned),
-            _ => None,
-        })
-        .collect();
-    Some(words?.join(" "))
-}
-
 fn is_arithmetic(predicate: &BinaryPredicate) -> bool {
     matches!(
         predicate,
@@ -573,25 +651,4 @@ fn deceptive(text: &str) -> Option<&'static str> {
         return Some("control characters");
     }
     text.contains(invisible).then_some("invisible characters")
-}
-
-fn makes_links(command: &Command) -> bool {
-    let links = |text: &str| {
-        text.starts_with("--sy")
-            || text.starts_with("--li")
-            || text.starts_with("--arch")
-            || (text.starts_with('-')
-                && !text.starts_with("--")
-                && text.contains(['s', 'l', 'a', 'd', 'P']))
-    };
-    match command.name() {
-        "ln" | "link" | "mount" | "rsync" | "unzip" => true,
-        "tar" => command.args.iter().enumerate().any(|(at, arg)| {
-            let text = arg.text();
-            let letters = at == 0 || (text.starts_with('-') && !text.starts_with("--"));
-            text.starts_with("--ex") || text.starts_with("--get") || (letters && text.contains('x'))
-        }),
-        "cp" => command.args.iter().any(|arg| links(arg.text())),
-        _ => false,
-    }
 }

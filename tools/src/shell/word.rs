@@ -49,9 +49,19 @@ impl Word {
     }
 }
 
+/// A variable that has one of the values of a loop.
+#[derive(Debug, Clone)]
+pub(super) struct Bound {
+    pub(super) name: String,
+    pub(super) value: Word,
+}
+
 /// What came of one word of the text.
 #[derive(Debug, Default)]
 pub(super) struct Resolved {
+    bound: Option<Bound>,
+    /// Whether that variable is a part of the word.
+    pub(super) uses_bound: bool,
     known: String,
     glob: bool,
     bracket: bool,
@@ -59,14 +69,19 @@ pub(super) struct Resolved {
     dollar: bool,
     /// How much of `known` stood before the first unknown part.
     unknown_from: Option<usize>,
+    /// Whether it has a `$'...'`.
+    pub(super) ansi_c: bool,
     /// Command texts that the shell runs to make the word.
     pub(super) substitutions: Vec<String>,
     pub(super) opaque: Vec<Opaque>,
 }
 
 /// Resolves a word as it stands in the text.
-pub(super) fn resolve(raw: &str) -> (Word, Resolved) {
-    let mut resolved = Resolved::default();
+pub(super) fn resolve(raw: &str, bound: Option<&Bound>) -> (Word, Resolved) {
+    let mut resolved = Resolved {
+        bound: bound.cloned(),
+        ..Resolved::default()
+    };
     match pieces(raw) {
         Some(parts) => {
             resolved.parts(raw, &parts, false);
@@ -112,10 +127,15 @@ impl Resolved {
             Piece::Text(text) if quoted => self.quoted(text),
             Piece::Text(text) => self.unquoted(text),
             Piece::Single(text) => self.known += text,
-            Piece::AnsiC(text) => match ansi_c(text) {
-                Some(text) => self.known += &text,
-                None => self.unclear("an escape in $'...' that shells read differently", source),
-            },
+            Piece::AnsiC(text) => {
+                self.ansi_c = true;
+                match ansi_c(text) {
+                    Some(text) => self.known += &text,
+                    None => {
+                        self.unclear("an escape in $'...' that shells read differently", source);
+                    }
+                }
+            }
             Piece::Double(parts) => self.parts(raw, parts, true),
             Piece::Gettext(parts) => {
                 self.parts(raw, parts, true);
@@ -124,7 +144,7 @@ impl Resolved {
             Piece::Tilde(user) => self.tilde(user, source),
             // The one variable whose value matters to the blocked patterns.
             Piece::Variable("HOME") if self.known.is_empty() => self.known.push('~'),
-            Piece::Variable(_) => self.unknown(),
+            Piece::Variable(name) => self.variable(name, quoted),
             Piece::Parameter { substring } => self.parameter(*substring, source),
             Piece::Command(text) => self.substitution((*text).into(), source),
             Piece::Backquoted(text) => self.substitution(unescape_backquoted(text), source),
@@ -179,6 +199,23 @@ impl Resolved {
         }
         self.unknown();
         self.substitutions.push(text);
+    }
+
+    fn variable(&mut self, name: &str, quoted: bool) {
+        // Without quotes the shell splits a value, and takes it for a pattern.
+        let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,".contains(c);
+        let Some(bound) = self.bound.as_ref().filter(|bound| bound.name == name) else {
+            return self.unknown();
+        };
+        self.uses_bound = true;
+        match &bound.value {
+            Word::Literal(text) if quoted || text.chars().all(plain) => self.known += text,
+            Word::Glob(pattern) if quoted => {
+                self.known += pattern;
+                self.glob = true;
+            }
+            _ => self.unknown(),
+        }
     }
 
     fn parameter(&mut self, substring: bool, source: &str) {
