@@ -56,7 +56,8 @@ pub use self::policy::{
 };
 pub use self::run::{
     Confinement, Ended, Exited, GroupLimits, Groups, How, OUTPUT_DROPPED_BYTES_MAX,
-    PIECE_BYTES_MAX, Piece, Process, RunError, Source, Started, Why, confined_main, run, start,
+    PIECE_BYTES_MAX, Piece, Process, RunError, Source, Started, Why, adopt_orphans, adopts_orphans,
+    confined_main, run, start,
 };
 pub use self::seen::{Changed, SeenFile};
 pub use self::shell::{

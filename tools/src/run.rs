@@ -5,6 +5,7 @@
 //! | `confine.rs`, `hidden.rs`, `environment.rs` | what the command may do, and what it is told |
 //! | `order.rs` | what this program and the keeper say to each other |
 //! | `keeper.rs`, `family.rs` | the process that starts the command and ends all that comes of it |
+//! | `orphans.rs` | what is left of it when somebody has killed the keeper |
 //! | `group.rs` | what it may take together with all that it starts |
 //! | `kept.rs` | this side of it |
 //! | `running.rs` | a command that is run to its end: output, time, the wish to stop |
@@ -23,7 +24,9 @@
 //! What can't be ended from here: what another service starts on request (systemd, docker, cron,
 //! at), since that is not the command's child; a program with set-user-ID such as sudo, if the
 //! worker is not root; a process that the kernel holds in a device's driver; and, if somebody kills
-//! the keeper or keeper and worker at once, what has left the command's session.
+//! keeper and worker at once, what has left the command's session. If only the keeper is killed, which
+//! a command that is `ReadOnly` can't do since Linux 6.12, its orphans come to the worker and are
+//! killed there, as long as that is a program of its own ([`adopt_orphans`]).
 
 mod confine;
 mod environment;
@@ -34,6 +37,7 @@ mod hidden;
 mod keeper;
 mod kept;
 mod order;
+mod orphans;
 mod output;
 mod running;
 mod started;
@@ -50,6 +54,7 @@ pub use self::error::RunError;
 pub use self::group::{GroupLimits, Groups};
 pub use self::keeper::confined_main;
 use self::order::Order;
+pub use self::orphans::{adopt_orphans, adopts_orphans};
 pub use self::output::{OUTPUT_DROPPED_BYTES_MAX, PIECE_BYTES_MAX, Piece, Source};
 use self::running::{Running, TIMEOUT_MAX};
 pub use self::started::{Exited, Process, Started, start};

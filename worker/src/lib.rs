@@ -44,5 +44,6 @@ mod uses;
 pub mod watching;
 mod worker;
 
+pub use fazai_tools::adopt_orphans;
 pub use process::{child_process, command_launcher, module_launcher};
 pub use worker::Worker;

@@ -45,11 +45,12 @@ pub(crate) fn is_ours(client: Option<i32>) -> bool {
     };
     let own = std::process::id().cast_signed();
     for _ in 0..ANCESTORS_MAX {
-        let Some(parent) = parent(pid) else {
+        let Some((parent, session)) = parent(pid) else {
             return true;
         };
         if parent == own {
-            return keeps(pid);
+            // One that lives in a session of others was adopted: it has lost its keeper.
+            return keeps(pid) || is_strange(session);
         }
         if parent <= 1 {
             return false;
@@ -59,11 +60,19 @@ pub(crate) fn is_ours(client: Option<i32>) -> bool {
     true
 }
 
-/// The second field behind the name, which may have anything in it.
-fn parent(pid: i32) -> Option<i32> {
+fn is_strange(session: i32) -> bool {
+    let own = rustix::process::getsid(None).map(|own| own.as_raw_pid());
+    fazai_tools::adopts_orphans() && own != Ok(session)
+}
+
+/// Whose child a process is, and in which session: fields behind the name, which may have anything
+/// in it.
+fn parent(pid: i32) -> Option<(i32, i32)> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, fields) = stat.rsplit_once(')')?;
-    fields.split_whitespace().nth(1)?.parse().ok()
+    let mut fields = fields.split_whitespace().skip(1);
+    let parent = fields.next()?.parse().ok()?;
+    Some((parent, fields.nth(1)?.parse().ok()?))
 }
 
 /// Whether a child of this process keeps a command or a module, by what it was started as.

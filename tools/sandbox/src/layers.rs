@@ -3,6 +3,7 @@
 //! A kernel that lacks a layer leaves the others; the [`Report`] says which are there. They are
 //! entered before any foreign code runs.
 
+mod apart;
 mod capabilities;
 mod files;
 mod limits;
@@ -12,6 +13,7 @@ mod user;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::apart::set_apart;
 pub use self::files::{Files, Rights, Rule};
 pub use self::limits::Limits;
 pub(crate) use self::limits::close_from;

@@ -20,7 +20,7 @@ mod wire;
 pub use self::launcher::{Launcher, spawn};
 pub use self::layers::{
     Calls, Files, Layer, Limits, Mounts, NOBODY, Report, Rights, Rule, Sockets, State, Wanted,
-    close_proc, enter, own_view,
+    close_proc, enter, own_view, set_apart,
 };
 pub use self::stop::Stop;
 pub use self::wire::{Frame, HEADER_BYTES, Wait, Wire, WireError, header, poll_until, timespec};

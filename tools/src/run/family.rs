@@ -1,6 +1,8 @@
 //! Who is whose child, as /proc has it.
 
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use std::collections::BTreeSet;
+
+use rustix::process::{Pid, Signal, WaitOptions, getpid, getsid, kill_process, waitpid};
 
 struct Process {
     pid: Pid,
@@ -24,6 +26,27 @@ pub(super) fn kill_session(leader: Pid) {
     for process in processes().iter().filter(|one| one.session == session) {
         let _ = kill_process(process.pid, Signal::KILL);
     }
+}
+
+pub(super) fn children_of_this() -> Vec<i32> {
+    let all = processes();
+    let children = children(&all, getpid().as_raw_pid());
+    children.map(|one| one.pid.as_raw_pid()).collect()
+}
+
+/// Kills the children of this process that live in sessions of others, and their descendants; waits
+/// for those that have ended. Whether there were any.
+pub(super) fn kill_adopted(keepers: &BTreeSet<i32>) -> bool {
+    let (me, own) = (getpid(), getsid(None).map_or(0, Pid::as_raw_pid));
+    let all = processes();
+    let strange = |one: &&Process| one.session != own && !keepers.contains(&one.pid.as_raw_pid());
+    let adopted: Vec<&Process> = children(&all, me.as_raw_pid()).filter(strange).collect();
+    for process in &adopted {
+        signal_descendants(process.pid, Signal::KILL);
+        let _ = kill_process(process.pid, Signal::KILL);
+        let _ = waitpid(Some(process.pid), WaitOptions::NOHANG);
+    }
+    !adopted.is_empty()
 }
 
 /// Whether nothing runs any more of what a process has started.

@@ -69,15 +69,19 @@ fn start(order: &Order, stdin: OwnedFd) -> Result<Pid, Refusal> {
     let group = group.map_err(|error| Refusal::Group(number(&error)))?;
     confine(order)?;
     std::env::set_current_dir(&order.cwd).map_err(|error| Refusal::Directory(number(&error)))?;
-    let child = Command::new(&order.argv[0])
+    let mut command = Command::new(&order.argv[0]);
+    command
         .args(&order.argv[1..])
         .env_clear()
         .envs(&order.env)
         .stdin(stdin)
         // A group without the keeper: scripts signal their group, and mean only themselves.
-        .process_group(0)
-        .spawn()
-        .map_err(|error| Refusal::Program(number(&error)))?;
+        .process_group(0);
+    if order.wanted.files.is_some() {
+        fazai_sandbox::set_apart(&mut command);
+    }
+    let child = command.spawn();
+    let child = child.map_err(|error| Refusal::Program(number(&error)))?;
     // The keeper must live when the group is ended for its memory. If it can't leave, the loss of
     // it is noticed.
     let left = group.map(|mut back| io::Write::write_all(&mut back, b"0"));

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use fazai_sandbox::{Wait, Wire, poll_until, spawn};
+use fazai_sandbox::{Wait, Wire, poll_until};
 use rustix::event::PollFlags;
 use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, shutdown, socketpair};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -14,6 +14,7 @@ use super::family;
 use super::group::Group;
 use super::keeper::LAST_WAIT;
 use super::order::{Order, SAID_BYTES_MAX, Said, read, send};
+use super::orphans::{end_orphans, reap_keeper, spawn_keeper};
 use super::{How, RunError};
 
 /// How much longer than it may need the keeper is waited for.
@@ -69,13 +70,13 @@ impl Kept {
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
         let mut command = how.launcher.command();
         command.stdin(theirs).stdout(stdout).stderr(stderr);
-        let mut keeper = spawn(command)?;
+        let mut keeper = spawn_keeper(command)?;
         let ended = match pidfd_open(Pid::from_child(&keeper), PidfdFlags::empty()) {
             Ok(ended) => ended,
             Err(error) => {
                 // It has started nothing yet; the error is what is reported.
                 let _ = keeper.kill();
-                let _ = keeper.wait();
+                reap_keeper(&mut keeper);
                 return Err(error.into());
             }
         };
@@ -131,6 +132,9 @@ impl Drop for Kept {
             let _ = poll_until(self.ended.as_fd(), PollFlags::IN, wait);
             family::kill_session(Pid::from_child(&self.keeper));
         }
-        let _ = self.keeper.wait();
+        reap_keeper(&mut self.keeper);
+        if !self.settled {
+            end_orphans();
+        }
     }
 }

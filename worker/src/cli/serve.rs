@@ -71,6 +71,9 @@ impl Serve {
         for note in &settings.notes {
             warn!("settings: {note}");
         }
+        if let Err(fault) = fazai::adopt_orphans() {
+            warn!(%fault, "a command that kills its keeper can't be ended");
+        }
         let server = Server::bind(&settings.server).await?;
         let worker = Worker::start(settings);
         // A configured model that can't be loaded should be known now and not at the first
