@@ -75,6 +75,8 @@ fn own_files_are_out_of_reach_by_every_way() {
         format!("echo x > {root}/w/policy.toml"),
         format!("rm -r {root}/w/audit"),
         format!("mv {root}/w/audit {root}/gone"),
+        // `mv` would copy what it can't rename.
+        format!("python3 -c 'import os; os.rename(\"{root}/w\", \"{root}/old\")'"),
     ] {
         let seen = see(&text, &guarded);
         assert_ne!(seen.ended.exit_code, Some(0), "{text}: {seen:?}");

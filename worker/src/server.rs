@@ -1,12 +1,12 @@
 //! Who may come in, and what is said on a connection.
 
+pub(crate) mod admission;
 mod connection;
 mod socket;
 
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -185,15 +185,13 @@ fn admit_unix(worker: &Worker, stream: UnixStream) {
         let why = "what the worker runs can't ask the worker, and answer its own questions";
         let error = WireError::new(ErrorCode::Forbidden, why)
             .with_hint("call tools and modules by the policy instead");
-        worker.shared.tasks.spawn(connection::refuse(stream, error));
-        return;
+        return refuse(worker, stream, error);
     }
     if !may_connect(&worker.settings().server, uid) {
         warn!(uid, "refused: not in allow_uids");
         let error = WireError::new(ErrorCode::Forbidden, format!("user {uid} may not connect"))
             .with_hint("the administrator can add the user to allow_uids");
-        worker.shared.tasks.spawn(connection::refuse(stream, error));
-        return;
+        return refuse(worker, stream, error);
     }
     admit(worker, stream, Peer::trusted(User::Uid(uid)));
 }
@@ -216,15 +214,13 @@ fn admit_tcp(worker: &Worker, stream: TcpStream) {
 }
 
 fn admit<S: Stream>(worker: &Worker, stream: S, peer: Peer) {
-    let Ok(place) = Arc::clone(&worker.shared.connections).try_acquire_owned() else {
-        warn!("refused: connections_max are open");
-        let error = WireError::new(
-            ErrorCode::Overloaded,
-            "connections_max connections are open",
-        )
-        .with_retry_after_ms(1_000);
-        worker.shared.tasks.spawn(connection::refuse(stream, error));
-        return;
+    let place = match worker.shared.connections.admit(peer.user) {
+        Ok(place) => place,
+        Err(why) => {
+            warn!(user = %peer.user, "refused: {why}");
+            let error = WireError::new(ErrorCode::Overloaded, why).with_retry_after_ms(1_000);
+            return refuse(worker, stream, error);
+        }
     };
     debug!(user = %peer.user, "connected");
     let owner = worker.clone();
@@ -247,6 +243,15 @@ fn admit<S: Stream>(worker: &Worker, stream: S, peer: Peer) {
             .fetch_sub(1, Ordering::Relaxed);
         drop(place);
     });
+}
+
+fn refuse<S: Stream>(worker: &Worker, stream: S, error: WireError) {
+    if let Some(place) = worker.shared.connections.refusal() {
+        worker.shared.tasks.spawn(async move {
+            connection::refuse(stream, error).await;
+            drop(place);
+        });
+    }
 }
 
 /// Tells where the worker listens, in the words of the README.

@@ -24,6 +24,7 @@ use crate::places::Places;
 use crate::quota::Quotas;
 use crate::registry::{Loader, Registry};
 use crate::runs::Runs;
+use crate::server::admission::Connections;
 use crate::server::{self, Peer};
 use crate::sessions::Sessions;
 use crate::toolbox::Tools;
@@ -62,8 +63,7 @@ pub(crate) struct Shared {
     pub(crate) quotas: Quotas,
     pub(crate) counters: Counters,
     pub(crate) started: Instant,
-    /// Places for connections.
-    pub(crate) connections: Arc<Semaphore>,
+    pub(crate) connections: Arc<Connections>,
     /// Places for long work beside the engines, such as tokenizing.
     pub(crate) computing: Arc<Semaphore>,
     /// Places for work on the modules' files.
@@ -118,7 +118,7 @@ impl Worker {
     /// Starts a worker whose models come from `loader`: for programs with backends of their own.
     #[must_use]
     pub fn with_loader(settings: Settings, loader: Loader) -> Self {
-        let connections = Arc::new(Semaphore::new(settings.limits.connections_max));
+        let connections = Arc::new(Connections::new(settings.limits.connections_max));
         let (settings, receiver) = watch::channel(Arc::new(settings));
         let shared = Shared {
             settings,

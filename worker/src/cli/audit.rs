@@ -1,7 +1,7 @@
 //! `fazai audit`: the record of everything that was decided and done.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Seek, SeekFrom};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -47,6 +47,9 @@ pub(crate) struct Show {
     #[command(flatten)]
     place: Place,
 }
+
+/// How much of a file is looked at for its last entries: a whole one, before it is rotated.
+const TAIL_BYTES_MAX: u64 = 64 << 20;
 
 /// A pause between two looks at a file that grows.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -119,11 +122,13 @@ impl Place {
             at = std::fs::metadata(last)?.len();
         }
         loop {
-            if let Some(last) = known.last() {
+            // Before the last one is read: if there is a newer one, it is whole by then.
+            let now = self.files()?;
+            let last = known.last();
+            if let Some(last) = last {
                 at = print_from(last, at)?;
             }
-            let now = self.files()?;
-            for newer in &now[known.len().min(now.len())..] {
+            for newer in now.iter().filter(|file| Some(*file) > last) {
                 at = print_from(newer, 0)?;
             }
             known = now;
@@ -142,23 +147,34 @@ fn print_from(path: &Path, from: u64) -> anyhow::Result<u64> {
     let mut file = BufReader::new(File::open(path)?);
     file.seek(SeekFrom::Start(from))?;
     let mut at = from;
-    let mut line = String::new();
+    let mut line = Vec::new();
     loop {
         line.clear();
-        let bytes = file.read_line(&mut line)?;
-        if bytes == 0 || !line.ends_with('\n') {
+        let bytes = file.read_until(b'\n', &mut line)?;
+        if !line.ends_with(b"\n") {
             return Ok(at);
         }
         at += bytes as u64;
-        output::say(line.trim_end())?;
+        // What is damaged is shown as it is; `verify` says that it is.
+        output::say(String::from_utf8_lossy(&line).trim_end())?;
     }
+}
+
+/// The end of a file, as far as it is looked at.
+fn tail(path: &Path) -> std::io::Result<String> {
+    let mut file = File::open(path)?;
+    let from = file.metadata()?.len().saturating_sub(TAIL_BYTES_MAX);
+    file.seek(SeekFrom::Start(from))?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 impl Show {
     fn run(&self) -> anyhow::Result<()> {
         let mut lines = Vec::new();
         for file in self.place.files()?.iter().rev() {
-            let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
+            let text = tail(file).with_context(|| file.display().to_string())?;
             lines.extend(
                 text.lines()
                     .rev()

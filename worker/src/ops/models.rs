@@ -92,7 +92,9 @@ async fn load(context: &Context, name: Option<String>) -> Result<Done, WireError
     Ok(context.done_with(result, describe_model(&model)))
 }
 
+/// Others may be waiting for it to answer.
 async fn unload(context: &Context, name: Option<String>) -> Result<Done, WireError> {
+    context.administers("unload models", "use sudo")?;
     let name = context.worker.shared.registry.unload(name).await?;
     let result = format!("{name} is unloaded");
     Ok(context.done_with(result, json!({ "name": name })))

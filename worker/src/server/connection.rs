@@ -54,14 +54,23 @@ pub(crate) async fn serve<S: Stream>(worker: Worker, stream: S, peer: Peer) {
 
 /// Tells a client why it can't come in.
 pub(super) async fn refuse<S: Stream>(stream: S, error: WireError) {
-    let (_reading, writing) = stream.halves();
+    let (mut reading, writing) = stream.halves();
     let (outgoing, lines) = outgoing::queue();
     let done = failed(ActionId::default(), error);
     outgoing.send(Line::Done(Box::new(done))).await;
     drop(outgoing);
     let gone = CancellationToken::new();
     outgoing::write_lines(writing, lines, Duration::from_secs(1), gone).await;
+    // What is closed with something unread is reset, and the line may be lost.
+    let rest = async {
+        let mut bytes = [0; 1024];
+        while matches!(reading.read(&mut bytes).await, Ok(1..)) {}
+    };
+    let _ = tokio::time::timeout(REFUSED_TIME, rest).await;
 }
+
+/// How long a client that can't come in has to read why.
+const REFUSED_TIME: Duration = Duration::from_millis(250);
 
 struct Connection {
     worker: Worker,

@@ -8,6 +8,7 @@
     reason = "leaving a mount namespace, and trying it, has no safe wrapper"
 )]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -35,6 +36,20 @@ pub struct Mounts {
     pub becomes_others: bool,
 }
 
+impl Mounts {
+    /// The directories in which they are, the outer ones first.
+    fn parents(&self) -> Vec<PathBuf> {
+        let paths = self.hidden.iter().chain(&self.kept);
+        let parents = paths
+            .filter(|path| path.exists())
+            .filter_map(|path| path.parent());
+        // The root is a mount as it is.
+        let parents = parents.filter(|parent| parent.parent().is_some());
+        let parents: BTreeSet<&Path> = parents.collect();
+        parents.into_iter().map(Path::to_owned).collect()
+    }
+}
+
 /// What others mount later is still seen; what the process mounts is its own.
 pub(super) fn enter(mounts: &Mounts) -> Result<State, String> {
     let left = match geteuid().is_root() {
@@ -51,8 +66,10 @@ pub(super) fn enter(mounts: &Mounts) -> Result<State, String> {
     }
     let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
     mount_change("/", slave).map_err(|error| format!("/: {error}"))?;
+    let pinned = mounts.parents();
     for (paths, cover) in [
-        (&mounts.hidden, hide as fn(&Path) -> io::Result<()>),
+        (&pinned, pin as fn(&Path) -> io::Result<()>),
+        (&mounts.hidden, hide),
         (&mounts.kept, keep),
     ] {
         for path in paths {
@@ -178,6 +195,11 @@ fn hide(path: &Path) -> io::Result<()> {
         MountFlags::RDONLY,
         c"mode=000",
     )?)
+}
+
+/// What is mounted can't be renamed, and another one put in its place.
+fn pin(path: &Path) -> io::Result<()> {
+    Ok(mount_bind_recursive(path, path)?)
 }
 
 fn keep(path: &Path) -> io::Result<()> {
