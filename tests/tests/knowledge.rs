@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use fazai_tests::served::{Served, fazai, path, wait_for};
-use fazai_tests::{TestWorker, Wire, echo, program};
+use fazai_tests::{TestWorker, Wire, echo, program, stdout};
 use serde_json::{Value, json};
 
 async fn worker(home: &Path) -> TestWorker {
@@ -304,4 +304,70 @@ async fn a_program_is_found_by_its_functions() {
         "{done}"
     );
     worker.stop().await;
+}
+
+/// A PDF of these objects.
+fn pdf(objects: &[&str]) -> String {
+    let mut text = "%PDF-1.4\n".to_owned();
+    let mut table = format!("xref\n0 {}\n0000000000 65535 f \n", objects.len() + 1);
+    for (number, object) in objects.iter().enumerate() {
+        table += &format!("{:010} 00000 n \n", text.len());
+        text += &format!("{} 0 obj\n{object}\nendobj\n", number + 1);
+    }
+    let at = text.len();
+    let size = objects.len() + 1;
+    text + &table + &format!("trailer<</Size {size}/Root 1 0 R>>\nstartxref\n{at}\n%%EOF\n")
+}
+
+/// One that draws itself for ever takes all stack there is, and that ends a process.
+#[test]
+fn a_hostile_pdf_ends_only_who_reads_it() {
+    let home = tempfile::tempdir().unwrap();
+    let docs = home.path().join("docs");
+    fs::create_dir(&docs).unwrap();
+    let stream = |rest: &str, text: &str| {
+        let length = text.len();
+        format!("<<{rest}/Length {length}>>stream\n{text}\nendstream")
+    };
+    let form = "/Type/XObject/Subtype/Form/BBox[0 0 1 1]/Resources<</XObject<</X 5 0 R>>>>";
+    let page = |resources: &str| {
+        format!(
+            "<</Type/Page/Parent 2 0 R/MediaBox[0 0 612 792]/Resources<<{resources}>>/Contents 4 0 R>>"
+        )
+    };
+    let (catalog, pages) = (
+        "<</Type/Catalog/Pages 2 0 R>>",
+        "<</Type/Pages/Kids[3 0 R]/Count 1>>",
+    );
+    let hostile = pdf(&[
+        catalog,
+        pages,
+        &page("/XObject<</X 5 0 R>>"),
+        &stream("", "/X Do"),
+        &stream(form, "/X Do"),
+    ]);
+    let good = pdf(&[
+        catalog,
+        pages,
+        &page("/Font<</F 5 0 R>>"),
+        &stream(
+            "",
+            "BT /F 12 Tf 72 700 Td (the needle is in this page) Tj ET",
+        ),
+        "<</Type/Font/Subtype/Type1/BaseFont/Helvetica/Encoding/WinAnsiEncoding>>",
+    ]);
+    fs::write(docs.join("hostile.pdf"), hostile).unwrap();
+    fs::write(docs.join("good.pdf"), good).unwrap();
+    let settings = format!("[memory]\ndir = {}\n", home.path().join("memory").display());
+    let served = Served::with_settings(&settings);
+    let add = ["kb", "add", path(&docs), "--socket", path(&served.socket)];
+    let added: Value = serde_json::from_str(&stdout(fazai(&add))).unwrap();
+    assert_eq!((&added["files"], &added["added"]), (&json!(1), &json!(1)));
+    let why = added["skipped"][0]["why"].to_string() + &added["skipped"][0].to_string();
+    assert!(
+        why.contains("hostile.pdf") && why.contains("PDF"),
+        "{added}"
+    );
+    let search = ["kb", "search", "needle", "--socket", path(&served.socket)];
+    assert!(stdout(fazai(&search)).contains("the needle is in this page"));
 }

@@ -1,5 +1,7 @@
 //! What this worker remembers: where that is, and whose it is.
 
+#[cfg(feature = "pdf")]
+pub(crate) mod pdf;
 mod remote;
 
 use std::path::Path;
@@ -11,7 +13,7 @@ use fazai_cloud::KeySource;
 use fazai_memory::embed::{Bert, BertOptions};
 use fazai_memory::store::Store;
 use fazai_memory::{
-    Backend, Collection, Embedder, Filter, Memory, MemoryError, Namespace, Options,
+    Backend, Collection, Embedder, Filter, Memory, MemoryError, Namespace, Options, ReadPdf,
 };
 use fazai_tools::Action;
 use tokio::sync::watch;
@@ -20,6 +22,7 @@ use self::remote::Remote;
 use crate::config::{MemorySettings, Settings};
 use crate::live::User;
 use crate::lock::lock;
+use crate::process::pdf_launcher;
 use crate::worker::Shared;
 
 /// The memory, opened when it is first needed.
@@ -149,6 +152,15 @@ fn server(address: &str, settings: &MemorySettings) -> Result<Backend, MemoryFau
 fn server(_: &str, _: &MemorySettings) -> Result<Backend, MemoryFault> {
     let fault = "server needs a build with the feature `qdrant`";
     Err(MemoryFault::Settings(fault.to_owned()))
+}
+
+/// Who reads PDF files.
+pub(crate) fn read_pdf(settings: &Settings) -> Option<ReadPdf> {
+    let launcher = pdf_launcher(settings.modules.program.as_deref());
+    #[cfg(feature = "pdf")]
+    return pdf::reader(launcher);
+    #[cfg(not(feature = "pdf"))]
+    return launcher.and(None);
 }
 
 /// Whose a record is that this user adds.

@@ -1,6 +1,7 @@
-//! The other lives of this program: the process of a module, and the keeper of a command.
+//! The other lives of this program: the process of a module, the keeper of a command, and the
+//! reader of a PDF file.
 //!
-//! Both confine themselves before they run what is not ours, so they are processes of their own,
+//! All confine themselves before they run what is not ours, so they are processes of their own,
 //! and the worker starts this very program again for each.
 
 use std::ffi::OsStr;
@@ -13,6 +14,8 @@ use fazai_sandbox::Launcher;
 const MODULE: &str = "module-process";
 /// What tells it to be a command's keeper.
 const COMMAND: &str = "command-process";
+/// What tells it to read a PDF file.
+const PDF: &str = "pdf-process";
 
 /// Whether [`child_process`] was called, so that starting this program again is of use.
 static PREPARED: AtomicBool = AtomicBool::new(false);
@@ -29,6 +32,10 @@ pub fn child_process() {
     }
     if role.as_deref() == Some(OsStr::new(COMMAND)) {
         fazai_tools::confined_main();
+    }
+    #[cfg(feature = "pdf")]
+    if role.as_deref() == Some(OsStr::new(PDF)) {
+        crate::memory::pdf::process_main();
     }
     PREPARED.store(true, Ordering::Relaxed);
 }
@@ -82,7 +89,7 @@ fn keeps(child: i32) -> bool {
     let program = words.next().unwrap_or_default();
     let role = words.next().unwrap_or_default();
     let helpers = ["fazai-keeper", "fazai-modhost", "fazai-toolbox-keeper"];
-    [MODULE, COMMAND]
+    [MODULE, COMMAND, PDF]
         .iter()
         .any(|known| role == known.as_bytes())
         || helpers
@@ -101,6 +108,11 @@ pub fn module_launcher(program: Option<&Path>) -> Option<Launcher> {
 #[must_use]
 pub fn command_launcher(program: Option<&Path>) -> Option<Launcher> {
     launcher(program, COMMAND)
+}
+
+/// The same for a process that reads a PDF file.
+pub(crate) fn pdf_launcher(program: Option<&Path>) -> Option<Launcher> {
+    launcher(program, PDF)
 }
 
 fn launcher(program: Option<&Path>, role: &str) -> Option<Launcher> {

@@ -36,6 +36,8 @@ use serde::Serialize;
 pub use self::follow::{Changes, Following};
 use self::intake::Intake;
 pub use self::journal::Journal;
+#[cfg(feature = "pdf")]
+pub use self::pdf::pdf_text;
 pub use self::walk::{Skip, Skipped};
 use crate::embed::Embedder;
 use crate::error::{MemoryError, Result, invalid};
@@ -47,6 +49,9 @@ pub type TokenCount = Arc<dyn Fn(&str) -> usize + Send + Sync>;
 
 /// Whether a file may be read.
 pub type MayRead = Arc<dyn Fn(&Path) -> bool + Send + Sync>;
+
+/// What a PDF says, or why it can't be read.
+pub type ReadPdf = Arc<dyn Fn(&[u8]) -> Result<String, String> + Send + Sync>;
 
 /// What is ingested, and in what pieces.
 #[derive(Clone)]
@@ -67,6 +72,8 @@ pub struct IngestOptions {
     pub tokens: TokenCount,
     /// A file of which this says no is left out.
     pub may_read: MayRead,
+    /// Who reads PDF files; none: this process, which a hostile one can end.
+    pub read_pdf: Option<ReadPdf>,
     /// A larger file is left out, and so is a packed one that gets larger.
     pub file_bytes_max: u64,
     /// How deep directories are looked into.
@@ -131,6 +138,7 @@ impl IngestOptions {
             overlap_tokens: 40,
             tokens: Arc::new(|text| text.chars().count().div_ceil(4)),
             may_read: Arc::new(|_| true),
+            read_pdf: None,
             file_bytes_max: 32 << 20,
             depth_max: 16,
             files_max: 100_000,

@@ -26,7 +26,11 @@ mod text;
 pub use self::embed::{EmbedError, EmbedKind, Embedder};
 pub use self::error::{MemoryError, Result};
 pub use self::filter::Filter;
-pub use self::ingest::{Changes, Following, IngestOptions, IngestReport, Journal, Progress};
+#[cfg(feature = "pdf")]
+pub use self::ingest::pdf_text;
+pub use self::ingest::{
+    Changes, Following, IngestOptions, IngestReport, Journal, Progress, ReadPdf, Skipped,
+};
 pub use self::knowledge::{Committed, Entry, GcReport};
 pub use self::memory::{Backend, Memory, Options, Stats};
 pub use self::personality::Personality;

@@ -10,9 +10,10 @@ use crate::live::User;
 use crate::lock::lock;
 use crate::sessions::Secrecy;
 
-/// How much of a text is looked at for secrets, and how much of it is kept, in bytes. What stands at
-/// the end of the one is never in the other, so that no half of a secret is.
-const LOOKED_BYTES: usize = 8 << 10;
+/// How much of a text is looked at for secrets, and how much of it is kept, in bytes. At the end of
+/// the one may be half a secret. It would have to be made of secrets nearly all to become so short
+/// that its end is kept.
+const LOOKED_BYTES: usize = 256 << 10;
 const ASKED_BYTES: usize = 2 << 10;
 const RESULT_BYTES: usize = 1 << 10;
 const DEED_BYTES: usize = 160;

@@ -145,7 +145,7 @@ async fn remove(context: &Context, text: &str) -> Result<Done, WireError> {
 }
 
 fn absolute(path: &str) -> Result<PathBuf, WireError> {
-    let path = Path::new(path.trim());
+    let path = Path::new(path);
     if path.is_absolute() {
         return Ok(path.to_owned());
     }

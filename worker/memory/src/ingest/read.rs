@@ -97,7 +97,7 @@ fn parse(name: &str, bytes: &[u8], options: &IngestOptions) -> Result<Document, 
         .map(|(_, ending)| ending.to_ascii_lowercase());
     let ending = ending.unwrap_or_default();
     if bytes.starts_with(b"%PDF-") || ending == "pdf" {
-        return pdf(name, bytes);
+        return pdf(name, bytes, options);
     }
     if bytes[..bytes.len().min(SNIFF_BYTES)].contains(&0) {
         return Err(Skip::Binary);
@@ -120,12 +120,12 @@ fn parse(name: &str, bytes: &[u8], options: &IngestOptions) -> Result<Document, 
 }
 
 #[cfg(feature = "pdf")]
-fn pdf(name: &str, bytes: &[u8]) -> Result<Document, Skip> {
-    super::pdf::document(name, bytes)
+fn pdf(name: &str, bytes: &[u8], options: &IngestOptions) -> Result<Document, Skip> {
+    super::pdf::document(name, bytes, options)
 }
 
 #[cfg(not(feature = "pdf"))]
-fn pdf(_: &str, _: &[u8]) -> Result<Document, Skip> {
+fn pdf(_: &str, _: &[u8], _: &IngestOptions) -> Result<Document, Skip> {
     Err(broken("this program was built without the feature `pdf`"))
 }
 

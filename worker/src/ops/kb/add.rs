@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use fazai_memory::{
     Collection, IngestOptions, IngestReport, Memory, MemoryError, Namespace, Progress as Told,
+    ReadPdf, Skipped,
 };
 use fazai_protocol::{Done, KbCall, Line, Phase, Progress, WireError};
 use fazai_tools::{Action, Outcome, Permit, Verdict};
@@ -18,6 +19,9 @@ use super::super::{Context, RememberFault};
 use super::absolute;
 use crate::errors;
 use crate::memory;
+
+/// Files of which it is said in words why they were left out.
+const LEFT_OUT_TOLD_MAX: usize = 10;
 
 /// How often it is said how far it is.
 const TELL_EVERY: Duration = Duration::from_millis(500);
@@ -59,6 +63,7 @@ pub(super) struct Wishes {
     namespace: Namespace,
     tags: Vec<String>,
     may_read: Arc<dyn Fn(&Path) -> bool + Send + Sync>,
+    read_pdf: Option<ReadPdf>,
 }
 
 impl Wishes {
@@ -75,6 +80,7 @@ impl Wishes {
             namespace: namespace.map_err(|fault| errors::from_memory(&fault.into()))?,
             tags: call.params.tags.clone(),
             may_read,
+            read_pdf: memory::read_pdf(&context.worker.settings()),
         })
     }
 
@@ -82,6 +88,7 @@ impl Wishes {
         IngestOptions {
             tags: self.tags.clone(),
             may_read: self.may_read.clone(),
+            read_pdf: self.read_pdf.clone(),
             ..memory.ingest_options(self.namespace.clone())
         }
     }
@@ -161,12 +168,20 @@ pub(super) async fn told<T: Send + 'static>(
 }
 
 pub(super) fn summary(report: &IngestReport) -> String {
-    format!(
+    let mut text = format!(
         "{} files: {} passages added, {} known already, {} removed, {} files left out",
         report.files,
         report.added,
         report.known,
         report.removed,
         report.skipped.len()
-    )
+    );
+    for Skipped { path, why } in report.skipped.iter().take(LEFT_OUT_TOLD_MAX) {
+        text += &format!("\n  {}: {why}", path.display());
+    }
+    let more = report.skipped.len().saturating_sub(LEFT_OUT_TOLD_MAX);
+    if more > 0 {
+        text += &format!("\n  and {more} more");
+    }
+    text
 }

@@ -1,7 +1,7 @@
 //! The memory as a whole: cleaned up, written to a file, read from one, moved between stores.
 //! It holds what is everybody's, so that these are for administrators.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{BufReader, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -13,6 +13,7 @@ use fazai_memory::{Collection, Memory, MemoryError};
 use fazai_protocol::{Done, ErrorCode, WireError};
 use fazai_tools::{Action, Outcome};
 use jiff::civil::Date;
+use rustix::fs::OFlags;
 use serde_json::{Value, json};
 
 use super::super::Context;
@@ -135,16 +136,20 @@ pub(super) async fn export(context: &Context, path: Option<&str>) -> Result<Done
     let path = path.map_or(Ok(own), absolute)?;
     let data = json!({ "path": path });
     let records = work(context, write_file(context, &path), move |memory| {
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path);
-        let file = file.map_err(at(&path))?;
+        let dir = path.parent().unwrap_or(Path::new("/"));
+        // Under its name it is whole. If it is not finished, it goes.
+        let file = tempfile::NamedTempFile::new_in(dir).map_err(at(dir))?;
         let mut out = BufWriter::new(file);
         let records = memory.export(&mut out)?;
-        let synced = out.flush().and_then(|()| out.get_ref().sync_all());
+        let synced = out
+            .flush()
+            .and_then(|()| out.get_ref().as_file().sync_all());
         synced.map_err(at(&path))?;
+        let file = out
+            .into_inner()
+            .map_err(|fault| at(&path)(fault.into_error()))?;
+        let named = file.persist_noclobber(&path);
+        named.map_err(|fault| at(&path)(fault.error))?;
         Ok(records)
     });
     let records = records.await?;
@@ -190,7 +195,15 @@ pub(super) async fn import(context: &Context, path: &str) -> Result<Done, WireEr
         .into_iter()
         .chain([memory::write(Collection::Knowledge)]);
     let records = work(context, actions, move |memory| {
-        let file = File::open(&path).map_err(at(&path))?;
+        // A pipe would be waited for, and is none.
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+            .open(&path)
+            .map_err(at(&path))?;
+        if !file.metadata().map_err(at(&path))?.is_file() {
+            return Err(at(&path)(std::io::Error::other("it is no plain file")).into());
+        }
         let vectors = match memory.embedder_name() {
             Some(_) => Vectors::Recompute,
             None => Vectors::Keep,
