@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::action::Action;
 use crate::caller::Caller;
 use crate::policy::Decision;
-use crate::seen::SeenFile;
+use crate::seen::Seen;
 
 /// How many questions may wait at once.
 pub const PENDING_MAX: usize = 256;
@@ -63,8 +63,8 @@ pub struct Question {
     pub session: Option<String>,
     /// What is to be done.
     pub action: Action,
-    /// What stands in the programs and scripts that it names: what runs has to be that.
-    pub files: Vec<SeenFile>,
+    /// What is shown of its programs, scripts and paths: what runs has to be that.
+    pub seen: Seen,
     /// Why it is asked for.
     pub decision: Decision,
     /// Who may answer.
@@ -162,8 +162,8 @@ pub struct Waiting {
     pub id: ApprovalId,
     /// Until when an answer counts.
     pub deadline: Instant,
-    /// What stands in the programs and scripts that are asked about.
-    pub files: Vec<SeenFile>,
+    /// What is shown of the programs, scripts and paths that are asked about.
+    pub seen: Seen,
     answer: Receiver<Answer>,
     approvals: Approvals,
 }
@@ -233,7 +233,7 @@ impl Approvals {
         }
         let id = ApprovalId::random()?;
         let deadline = now + question.patience;
-        let files = question.files.clone();
+        let seen = question.seen.clone();
         let (sender, answer) = sync_channel(1);
         let asked = Asked {
             pending: Pending {
@@ -252,7 +252,7 @@ impl Approvals {
         Ok(Waiting {
             id,
             deadline,
-            files,
+            seen,
             answer,
             approvals: self.clone(),
         })
@@ -481,7 +481,7 @@ fn session_key(caller: &Caller, session: &str) -> String {
 
 fn grant_of(question: &Question) -> Option<String> {
     let session = question.session.as_ref()?;
-    let action = serde_json::to_string(&(&question.action, &question.files)).ok()?;
+    let action = serde_json::to_string(&(&question.action, &question.seen)).ok()?;
     Some(session_key(&question.caller, session) + &action)
 }
 
@@ -504,7 +504,7 @@ mod tests {
             caller: user(1),
             session: Some("s".into()),
             action: Action::shell("reboot", "/"),
-            files: Vec::new(),
+            seen: Seen::default(),
             decision: Decision {
                 verdict: Verdict::Ask,
                 rule: "r".into(),

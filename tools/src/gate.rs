@@ -22,7 +22,7 @@ use crate::approval::{
 use crate::audit::{AuditError, AuditLog, Event, Hash};
 use crate::caller::Caller;
 use crate::policy::{Decision, Policy, Risk, Verdict};
-use crate::seen::{self, Changed, SeenFile};
+use crate::seen::{Changed, Seen};
 
 /// Decides, records, and lets through.
 pub struct Gate {
@@ -71,6 +71,9 @@ pub enum GateError {
     /// It was asked for, and there was no yes.
     #[error(transparent)]
     NotApproved(#[from] ApprovalError),
+    /// It is not what somebody said yes to any more.
+    #[error(transparent)]
+    Changed(#[from] Changed),
     /// It can't be recorded, and so it must not be done.
     #[error(transparent)]
     Audit(#[from] AuditError),
@@ -83,8 +86,8 @@ pub struct Permit {
     read_only: bool,
     by_person: bool,
     action: Action,
-    /// What stood in its programs and scripts when a person was asked.
-    files: Vec<SeenFile>,
+    /// What a person was shown of its programs, scripts and paths.
+    seen: Seen,
     audit: SharedAudit,
     since: Instant,
     finished: bool,
@@ -118,8 +121,8 @@ struct Consent {
     question: Option<ApprovalId>,
     /// Who said yes.
     by: Option<Caller>,
-    /// What they were shown of its programs and scripts.
-    files: Vec<SeenFile>,
+    /// What they were shown of its programs, scripts and paths.
+    seen: Seen,
 }
 
 /// How much of an error is recorded, in characters.
@@ -214,23 +217,38 @@ impl Gate {
         Ok(())
     }
 
-    /// Turns somebody's yes into a permit. What the policy denies by now stays denied.
+    /// Turns somebody's yes into a permit. What the policy denies by now stays denied, and what
+    /// leads elsewhere than it did is [`Changed`].
     pub fn enter(&self, approved: Approved, now: DateTime) -> Result<Permit, GateError> {
         let Question {
             caller,
             action,
-            files,
+            seen,
             ..
         } = approved.question;
         let decision = self.policy().decide(&caller, &action, now);
         let consent = Consent {
             question: Some(approved.id),
             by: Some(approved.by),
-            files,
+            seen,
         };
-        match decision.verdict {
-            Verdict::Deny => self.refuse(caller, action, decision, consent),
-            Verdict::Allow | Verdict::Ask => self.grant(caller, action, decision, consent),
+        if decision.verdict == Verdict::Deny {
+            return self.refuse(caller, action, decision, consent);
+        }
+        // What stands in its files is looked at right before they are run; nobody else looks at
+        // where its paths lead.
+        match consent.seen.check_places(&action) {
+            Ok(()) => self.grant(caller, action, decision, consent),
+            Err(changed) => {
+                let no = Decision {
+                    verdict: Verdict::Deny,
+                    rule: "changed".into(),
+                    reason: changed.to_string(),
+                    risk: decision.risk,
+                };
+                let _ = self.record(caller, action, no, consent);
+                Err(changed.into())
+            }
         }
     }
 
@@ -248,7 +266,7 @@ impl Gate {
 
     fn ask(&self, request: Request, decision: Decision) -> Result<Passage, GateError> {
         let question = Question {
-            files: seen::seen(&request.action),
+            seen: Seen::of(&request.action),
             caller: request.caller,
             session: request.session,
             action: request.action,
@@ -260,7 +278,7 @@ impl Gate {
             let consent = Consent {
                 question: None,
                 by: Some(by),
-                files: question.files,
+                seen: question.seen,
             };
             return self
                 .grant(question.caller, question.action, decision, consent)
@@ -277,7 +295,7 @@ impl Gate {
                 let consent = Consent {
                     question: Some(waiting.id.clone()),
                     by: None,
-                    files: waiting.files.clone(),
+                    seen: waiting.seen.clone(),
                 };
                 self.record(caller, action, decision.clone(), consent)?;
                 Ok(Passage::Asked(waiting, decision))
@@ -304,14 +322,14 @@ impl Gate {
     ) -> Result<Permit, GateError> {
         let by_person = consent.by.is_some();
         let read_only = !by_person && self.policy().is_read_only(&caller);
-        let files = consent.files.clone();
+        let seen = consent.seen.clone();
         let id = self.record(caller, action.clone(), decision, consent)?;
         Ok(Permit {
             id,
             read_only,
             by_person,
             action,
-            files,
+            seen,
             audit: Arc::clone(&self.audit),
             since: Instant::now(),
             finished: false,
@@ -380,7 +398,7 @@ impl Gate {
             permit,
             caller,
             action,
-            files: consent.files,
+            seen: Box::new(consent.seen),
             decision: decision.into(),
             question: consent.question.map(|id| id.as_str().to_owned()),
             approved_by: consent.by,
@@ -410,10 +428,10 @@ impl Permit {
         self.by_person
     }
 
-    /// Finds out whether its programs and scripts are still what a person said yes to. To be asked
-    /// right before they are started.
+    /// Finds out whether its programs, scripts and paths are still what a person said yes to. To be
+    /// asked right before they are started.
     pub fn check_files(&self) -> Result<(), Changed> {
-        seen::check(&self.files)
+        self.seen.check(&self.action)
     }
 
     /// Its number in the record.
@@ -462,7 +480,7 @@ impl GateError {
     pub fn risk(&self) -> Risk {
         match self {
             Self::Denied(decision) => decision.risk,
-            Self::NotApproved(_) | Self::Audit(_) => Risk::High,
+            Self::NotApproved(_) | Self::Changed(_) | Self::Audit(_) => Risk::High,
         }
     }
 }

@@ -12,7 +12,7 @@
 //! | `blocked.rs`, `blocked/` | patterns that no profile opens |
 //! | `policy.rs`, `policy/` | `policy.toml`, its profiles, and the decision |
 //! | `approval.rs` | questions to people, their deadlines and answers |
-//! | `seen.rs` | what stood in the programs and scripts that they said yes to |
+//! | `seen.rs`, `seen/` | what they were shown of its programs, scripts and paths, and that it still is so |
 //! | `audit.rs`, `audit/` | the record of it all, which can't be changed unnoticed |
 //! | `gate.rs` | the one way to a [`Permit`], through all of the above |
 //! | `run.rs`, `run/` | a command with a permit: run, watched, and ended in time |
@@ -58,7 +58,7 @@ pub use self::run::{
     Confinement, Ended, Exited, GroupLimits, Groups, How, OUTPUT_DROPPED_BYTES_MAX,
     PIECE_BYTES_MAX, Piece, Process, RunError, Source, Started, Why, confined_main, run, start,
 };
-pub use self::seen::{Changed, SeenFile};
+pub use self::seen::{Became, Changed, Does, Lead, Seen, SeenFile};
 pub use self::shell::{
     Access, COMMAND_BYTES_MAX, COMMANDS_MAX, Command, NESTING_MAX, Opaque, Refused, Script, Touch,
     Word, files_of, rollback, touches,

@@ -202,6 +202,7 @@ pub(crate) fn from_acting(fault: &ActingFault) -> WireError {
         }
         ActingFault::Gate(GateError::Denied(_)) => WireError::new(ErrorCode::Denied, message)
             .with_hint("`fazai policy explain` shows how it was understood"),
+        ActingFault::Gate(GateError::Changed(_)) => WireError::new(ErrorCode::Denied, message),
         ActingFault::Gate(GateError::NotApproved(fault)) => from_approval(fault),
     }
 }

@@ -7,7 +7,7 @@ use crate::action::Action;
 use crate::approval::Choice;
 use crate::caller::Caller;
 use crate::policy::Decision;
-use crate::seen::SeenFile;
+use crate::seen::Seen;
 
 /// The longest line, in bytes.
 pub const ENTRY_BYTES_MAX: usize = 64 * 1024;
@@ -56,9 +56,9 @@ pub enum Event {
         caller: Caller,
         /// What is to be done.
         action: Action,
-        /// What stood in its programs and scripts when a person was asked.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        files: Vec<SeenFile>,
+        /// What a person was shown of its programs, scripts and paths.
+        #[serde(flatten)]
+        seen: Box<Seen>,
         /// What the policy said.
         decision: Box<Decision>,
         /// The id of the question that it asks, or that was answered with a yes.

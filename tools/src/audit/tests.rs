@@ -14,7 +14,7 @@ fn event(permit: u64) -> Event {
             groups: vec![1],
             name: "anna".into(),
         }),
-        files: Vec::new(),
+        seen: Box::default(),
         action: Action::shell(format!("echo {permit}, \"hash\":\"x\""), "/"),
         decision: Box::new(Decision {
             verdict: Verdict::Allow,

@@ -145,6 +145,7 @@ fn agreed(gate: &Gate, request: Request, choice: Choice) -> Permit {
     let waiting = asked(gate.request(request));
     assert!(
         waiting
+            .seen
             .files
             .iter()
             .any(|file| file.path.ends_with("run.sh"))
@@ -279,4 +280,43 @@ fn nobody_to_ask_means_no() {
         Err(GateError::NotApproved(ApprovalError::NobodyToAsk))
     ));
     assert_eq!(events(directory.path()), ["decided deny"]);
+}
+
+#[test]
+fn a_link_that_is_turned_while_the_question_waits_is_not_followed() {
+    let (directory, gate) = gate("elevated");
+    let files = tempfile::tempdir().expect("a directory");
+    let at = std::fs::canonicalize(files.path()).expect("a path");
+    for name in ["one", "two"] {
+        std::fs::create_dir(at.join(name)).expect("made");
+    }
+    let link = at.join("dl");
+    let turn = |to: &str| {
+        let _ = std::fs::remove_file(&link);
+        std::os::unix::fs::symlink(to, &link).expect("a link");
+    };
+    turn("one");
+    let wanted = || Request {
+        action: Action::ReadFile {
+            path: link.join("x"),
+        },
+        ..request("", Approvers::Caller)
+    };
+    let now = wanted().now;
+    let waiting = asked(gate.request_by_person(wanted()));
+    let shown = format!("reads {0}/dl/x, which is {0}/one/x", at.display());
+    assert_eq!(waiting.seen.lines(), [shown]);
+    turn("two");
+    let taken = gate.answer(&waiting.id, &caller(), Choice::Session, "");
+    taken.expect("taken");
+    let refused = gate.enter(waiting.wait().expect("a yes"), now);
+    assert!(matches!(refused, Err(GateError::Changed(_))), "{refused:?}");
+    let entries = entries(directory.path());
+    let last = entries.last().expect("an entry");
+    assert_eq!(last["decision"]["rule"], "changed");
+    assert_eq!(last["leads"][0]["to"][0], format!("{}/one/x", at.display()));
+    // The session's yes was to the other place as well.
+    drop(asked(gate.request_by_person(wanted())));
+    turn("one");
+    drop(granted(gate.request_by_person(wanted())));
 }

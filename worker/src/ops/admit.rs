@@ -4,8 +4,7 @@ use std::time::{Duration, Instant};
 
 use fazai_protocol::{Approval, Line, Phase, WireError};
 use fazai_tools::{
-    Access, Action, Decision, Gate, GateError, Passage, Permit, Request, Script, SeenFile, Waiting,
-    files_of,
+    Access, Action, Decision, Gate, GateError, Passage, Permit, Request, Script, Waiting, files_of,
 };
 use serde_json::json;
 
@@ -124,12 +123,6 @@ async fn pass(
     }
 }
 
-/// What is to run, by its hash: it runs only if it is still that.
-fn runs(waiting: &Waiting) -> impl Iterator<Item = String> {
-    let line = |file: &SeenFile| format!("runs {}, sha256 {}", file.path.display(), file.sha256);
-    waiting.files.iter().map(line)
-}
-
 fn question(
     context: &Context,
     waiting: &Waiting,
@@ -141,7 +134,11 @@ fn question(
     Approval {
         action_id: context.action_id.clone(),
         id: waiting.id.as_str().to_owned(),
-        touches: touched(action).into_iter().chain(runs(waiting)).collect(),
+        // What it finds there has to be so as well when it is started.
+        touches: touched(action)
+            .into_iter()
+            .chain(waiting.seen.lines())
+            .collect(),
         result: summary(action),
         wanted: json!(action),
         rule: decision.rule.clone(),
