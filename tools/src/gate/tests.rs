@@ -1,6 +1,7 @@
 use jiff::civil::date;
 
 use super::*;
+use crate::action::Input;
 use crate::approval::Choice;
 use crate::audit::{AuditOptions, verify};
 use crate::caller::User;
@@ -319,4 +320,28 @@ fn a_link_that_is_turned_while_the_question_waits_is_not_followed() {
     drop(asked(gate.request_by_person(wanted())));
     turn("one");
     drop(granted(gate.request_by_person(wanted())));
+}
+
+#[test]
+fn a_yes_to_write_a_file_holds_for_what_is_written() {
+    let (directory, gate) = gate("elevated");
+    let wanted = |content: &[u8]| Request {
+        action: Action::WriteFile {
+            path: "/etc/motd".into(),
+            content: Some(Input::of(content)),
+        },
+        ..request("", Approvers::Caller)
+    };
+    let waiting = asked(gate.request_by_person(wanted(b"hello")));
+    let taken = gate.answer(&waiting.id, &caller(), Choice::Session, "");
+    taken.expect("taken");
+    let now = wanted(b"").now;
+    let permit = gate.enter(waiting.wait().expect("a yes"), now);
+    drop(permit.expect("a permit"));
+    drop(granted(gate.request_by_person(wanted(b"hello"))));
+    drop(asked(gate.request_by_person(wanted(b"evil"))));
+    let asked_about = &entries(directory.path())[1];
+    let content = &asked_about["action"]["content"];
+    assert_eq!(content["sha256"], Hash::of(b"hello").to_string());
+    assert_eq!(content["head"], "hello");
 }

@@ -41,7 +41,7 @@ impl Places {
         let mut found = Finding::default();
         match action {
             Action::ReadFile { path } => found.path(path, Access::Read),
-            Action::WriteFile { path } => found.path(path, Access::Write),
+            Action::WriteFile { path, .. } => found.path(path, Access::Write),
             action => {
                 if let Some(exec) = action.exec() {
                     found.exec(exec);
@@ -58,7 +58,7 @@ impl Places {
     /// What to name if it can't be told which path it was.
     pub(super) fn named(&self, action: &Action) -> PathBuf {
         match action {
-            Action::ReadFile { path } | Action::WriteFile { path } => path.clone(),
+            Action::ReadFile { path } | Action::WriteFile { path, .. } => path.clone(),
             action => action.exec().map_or_else(PathBuf::new, |exec| {
                 self.files.last().unwrap_or(&exec.cwd).clone()
             }),

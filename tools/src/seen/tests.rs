@@ -83,9 +83,7 @@ fn a_path_that_is_made_to_lead_elsewhere_is_found() {
         Action::ReadFile {
             path: link.join("x"),
         },
-        Action::WriteFile {
-            path: link.join("x"),
-        },
+        Action::write_file(link.join("x")),
     ];
     for action in &actions {
         let seen = Seen::of(action);

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use fazai_protocol::{Approval, Line, Phase, WireError};
 use fazai_tools::{
-    Access, Action, Decision, Gate, GateError, Passage, Permit, Request, Script, Waiting, files_of,
+    Access, Action, Decision, Gate, GateError, Input, Passage, Permit, Request, Script, Waiting,
+    files_of,
 };
 use serde_json::json;
 
@@ -26,7 +27,18 @@ pub(super) fn touched(action: &Action) -> Vec<String> {
             files_of(&script).into_iter().map(line).collect()
         }
         Action::ReadFile { path } => vec![format!("reads {}", path.display())],
-        Action::WriteFile { path } => vec![format!("writes {}", path.display())],
+        Action::WriteFile { path, content } => {
+            let path = format!("writes {}", path.display());
+            let content = content.as_ref().map(|content| {
+                let Input {
+                    bytes,
+                    sha256,
+                    head,
+                } = content;
+                format!("writes {bytes} bytes, sha256 {sha256}, which begin with {head:?}")
+            });
+            std::iter::once(path).chain(content).collect()
+        }
         _ => Vec::new(),
     }
 }
@@ -36,7 +48,7 @@ pub(super) fn summary(action: &Action) -> String {
     match action {
         Action::Exec(exec) => exec.text(),
         Action::ReadFile { path } => format!("read {}", path.display()),
-        Action::WriteFile { path } => format!("write {}", path.display()),
+        Action::WriteFile { path, .. } => format!("write {}", path.display()),
         Action::Network { host, port } => format!("connect to {host}, port {port}"),
         Action::SendToCloud {
             provider, label, ..
