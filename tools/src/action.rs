@@ -1,5 +1,7 @@
 //! What may be done on the machine, as data: the policy judges it before anything happens.
 
+mod cut;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -7,6 +9,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+pub use self::cut::Cut;
 use crate::policy::Risk;
 use crate::shell::{Refused, Script};
 

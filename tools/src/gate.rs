@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use jiff::civil::DateTime;
 
 use self::denials::{Denials, More};
-use crate::action::Action;
+use crate::action::{Action, Cut, Kind};
 use crate::approval::{
     ApprovalError, ApprovalId, Approvals, Approved, Approvers, Choice, Question, Unanswered,
     Waiting,
@@ -30,7 +30,7 @@ pub struct Gate {
     audit: SharedAudit,
     approvals: Approvals,
     next_permit: AtomicU64,
-    denials: Mutex<Denials>,
+    denials: Arc<Mutex<Denials>>,
 }
 
 type SharedAudit = Arc<Mutex<AuditLog>>;
@@ -125,6 +125,12 @@ struct Consent {
     seen: Seen,
 }
 
+/// How much of the reason of a denial is recorded, in bytes.
+const REASON_BYTES_MAX: usize = 500;
+
+/// About how long a line is besides the action and the reason, in bytes.
+const OTHER_BYTES: usize = 512;
+
 /// How much of an error is recorded, in characters.
 const ERROR_CHARS_MAX: usize = 1024;
 
@@ -140,7 +146,7 @@ impl Gate {
             audit: Arc::new(Mutex::new(audit)),
             approvals,
             next_permit: AtomicU64::new(first),
-            denials: Mutex::new(Denials::new(Instant::now())),
+            denials: Arc::new(Mutex::new(Denials::new(Instant::now()))),
         }
     }
 
@@ -197,7 +203,7 @@ impl Gate {
         self.ask(request, decision)
     }
 
-    /// Takes somebody's answer, and records it.
+    /// Records somebody's answer, and then takes it.
     pub fn answer(
         &self,
         id: &ApprovalId,
@@ -205,16 +211,34 @@ impl Gate {
         choice: Choice,
         reason: &str,
     ) -> Result<(), GateError> {
-        self.approvals
-            .answer(id, by, choice, reason, Instant::now())?;
+        let question = id.as_str().to_owned();
         let event = Event::Answered {
-            question: id.as_str().to_owned(),
+            question: question.clone(),
             by: by.clone(),
             choice,
             reason: reason.to_owned(),
         };
-        lock(&self.audit).append(&event)?;
-        Ok(())
+        let record = || -> Result<(), GateError> {
+            lock(&self.audit).append(&event)?;
+            Ok(())
+        };
+        let now = Instant::now();
+        let answered = self
+            .approvals
+            .answer_after(id, by, choice, reason, now, record);
+        if let Err(GateError::NotApproved(ApprovalError::NotAsked { .. })) = &answered {
+            let by = by.clone();
+            // A no stays a no if it can't be recorded.
+            if let Ok(true) = self.is_written(&by, None, "may-not-answer", OTHER_BYTES) {
+                let event = Event::AnswerRefused {
+                    question,
+                    by,
+                    choice,
+                };
+                let _ = lock(&self.audit).append(&event);
+            }
+        }
+        answered
     }
 
     /// Turns somebody's yes into a permit. What the policy denies by now stays denied, and what
@@ -255,7 +279,7 @@ impl Gate {
     /// Signs the end of the record; call it on a timer and before stopping. Denials that were only
     /// counted are recorded first.
     pub fn sign_head(&self) -> Result<(), AuditError> {
-        let counted = self.denials().take(Instant::now(), true);
+        let counted = lock(&self.denials).take(Instant::now(), true);
         self.record_counted(counted)?;
         let mut audit = lock(&self.audit);
         if audit.is_signed() {
@@ -274,7 +298,7 @@ impl Gate {
             approvers: request.approvers,
             patience: request.patience,
         };
-        if let Some(by) = self.approvals.granted_by(&question) {
+        if let Some(by) = self.approvals.granted_by(&question, Instant::now()) {
             let consent = Consent {
                 question: None,
                 by: Some(by),
@@ -285,12 +309,26 @@ impl Gate {
                 .map(Passage::Granted);
         }
         let (caller, action) = (question.caller.clone(), question.action.clone());
-        let audit = Arc::clone(&self.audit);
+        let (counted, too_often) = {
+            let mut denials = lock(&self.denials);
+            let counted = denials.take(Instant::now(), false);
+            (counted, denials.withdraws_too_often(&caller))
+        };
+        self.record_counted(counted)?;
+        let (audit, denials) = (Arc::clone(&self.audit), Arc::clone(&self.denials));
+        let (asking, bytes) = (caller.clone(), bytes_of(&action));
         let unanswered = move |id: &ApprovalId, how| {
+            if how == Unanswered::Withdrawn {
+                lock(&denials).note_withdrawn(&asking, bytes);
+            }
             // A question without an answer is a no, which stays one if it can't be recorded.
             let _ = lock(&audit).append(&event_of(id, how));
         };
-        match self.approvals.ask(question, Instant::now(), unanswered) {
+        let asked = match too_often {
+            true => Err(ApprovalError::TooOften),
+            false => self.approvals.ask(question, Instant::now(), unanswered),
+        };
+        match asked {
             Ok(waiting) => {
                 let consent = Consent {
                     question: Some(waiting.id.clone()),
@@ -357,21 +395,34 @@ impl Gate {
         &self,
         caller: Caller,
         action: Action,
-        decision: Decision,
+        mut decision: Decision,
     ) -> Result<(), AuditError> {
-        let (counted, written) = {
-            let mut denials = self.denials();
-            let counted = denials.take(Instant::now(), false);
-            (
-                counted,
-                denials.note(&caller, action.kind(), &decision.rule),
-            )
-        };
-        self.record_counted(counted)?;
-        if written {
-            self.record(caller, action, decision, Consent::default())?;
+        let (action, cut) = action.cut();
+        let reason = decision.reason.floor_char_boundary(REASON_BYTES_MAX);
+        decision.reason.truncate(reason);
+        let bytes = bytes_of(&action) + decision.reason.len() + OTHER_BYTES;
+        if self.is_written(&caller, Some(action.kind()), &decision.rule, bytes)? {
+            let nobody = Consent::default();
+            self.record_cut(caller, action, cut, decision, nobody)?;
         }
         Ok(())
+    }
+
+    /// Whether a denial is to be written; otherwise it is counted.
+    fn is_written(
+        &self,
+        caller: &Caller,
+        kind: Option<Kind>,
+        rule: &str,
+        bytes: usize,
+    ) -> Result<bool, AuditError> {
+        let (counted, written) = {
+            let mut denials = lock(&self.denials);
+            let counted = denials.take(Instant::now(), false);
+            (counted, denials.note(caller, kind, rule, bytes))
+        };
+        self.record_counted(counted)?;
+        Ok(written)
     }
 
     fn record_counted(&self, counted: Vec<More>) -> Result<(), AuditError> {
@@ -381,15 +432,21 @@ impl Gate {
         })
     }
 
-    fn denials(&self) -> MutexGuard<'_, Denials> {
-        // A count is complete in itself.
-        self.denials.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn record(
         &self,
         caller: Caller,
         action: Action,
+        decision: Decision,
+        consent: Consent,
+    ) -> Result<u64, AuditError> {
+        self.record_cut(caller, action, None, decision, consent)
+    }
+
+    fn record_cut(
+        &self,
+        caller: Caller,
+        action: Action,
+        cut: Option<Cut>,
         decision: Decision,
         consent: Consent,
     ) -> Result<u64, AuditError> {
@@ -398,6 +455,7 @@ impl Gate {
             permit,
             caller,
             action,
+            cut,
             seen: Box::new(consent.seen),
             decision: decision.into(),
             question: consent.question.map(|id| id.as_str().to_owned()),
@@ -493,9 +551,13 @@ fn event_of(id: &ApprovalId, how: Unanswered) -> Event {
     }
 }
 
-/// The record finds out by itself what a panic left half done.
-fn lock(audit: &SharedAudit) -> MutexGuard<'_, AuditLog> {
-    audit.lock().unwrap_or_else(PoisonError::into_inner)
+fn bytes_of(action: &Action) -> usize {
+    serde_json::to_string(action).map_or(0, |text| text.len())
+}
+
+/// The record finds out by itself what a panic left half done, and a count is complete in itself.
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::action::Action;
+use crate::action::{Action, Cut};
 use crate::approval::Choice;
 use crate::caller::Caller;
 use crate::policy::Decision;
@@ -56,6 +56,9 @@ pub enum Event {
         caller: Caller,
         /// What is to be done.
         action: Action,
+        /// What the action was, where it was denied and only its beginning is written.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cut: Option<Cut>,
         /// What a person was shown of its programs, scripts and paths.
         #[serde(flatten)]
         seen: Box<Seen>,
@@ -86,6 +89,15 @@ pub enum Event {
         choice: Choice,
         /// Why, in their words.
         reason: String,
+    },
+    /// Somebody tried to answer a question who may not.
+    AnswerRefused {
+        /// Its id.
+        question: String,
+        /// Who.
+        by: Caller,
+        /// What they answered.
+        choice: Choice,
     },
     /// Nobody answered a question in time.
     Expired {

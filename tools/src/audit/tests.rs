@@ -15,6 +15,7 @@ fn event(permit: u64) -> Event {
             name: "anna".into(),
         }),
         seen: Box::default(),
+        cut: None,
         action: Action::shell(format!("echo {permit}, \"hash\":\"x\""), "/"),
         decision: Box::new(Decision {
             verdict: Verdict::Allow,

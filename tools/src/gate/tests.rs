@@ -345,3 +345,95 @@ fn a_yes_to_write_a_file_holds_for_what_is_written() {
     assert_eq!(content["sha256"], Hash::of(b"hello").to_string());
     assert_eq!(content["head"], "hello");
 }
+
+#[test]
+fn long_denials_take_little_room() {
+    let (directory, gate) = gate("restricted");
+    let size = || {
+        let file = directory.path().join("audit-000001.ndjson");
+        std::fs::metadata(file).expect("a file").len()
+    };
+    let before = size();
+    for number in 0..200 {
+        let wanted = Request {
+            action: Action::ReadFile {
+                path: format!("/srv/{number}/{}", "x".repeat(60_000)).into(),
+            },
+            ..request("", Approvers::Nobody)
+        };
+        assert!(gate.request(wanted).is_err());
+    }
+    assert!(size() - before < 64 << 10, "{} bytes", size() - before);
+    let entries = entries(directory.path());
+    let cut = &entries[1]["cut"];
+    assert!(cut["bytes"].as_u64().expect("a length") > 60_000, "{cut}");
+    assert_eq!(cut["sha256"].as_str().map(str::len), Some(64), "{cut}");
+}
+
+#[test]
+fn who_asks_and_leaves_again_and_again_is_not_asked_for() {
+    let (directory, gate) = gate("elevated");
+    for _ in 0..20 {
+        drop(asked(gate.request(request("reboot", Approvers::Caller))));
+    }
+    for _ in 0..100 {
+        let refused = gate.request(request("reboot", Approvers::Caller));
+        assert!(
+            matches!(
+                refused,
+                Err(GateError::NotApproved(ApprovalError::TooOften))
+            ),
+            "{refused:?}"
+        );
+    }
+    let other = Request {
+        caller: Caller::Token("other".into()),
+        ..request("reboot", Approvers::Caller)
+    };
+    drop(asked(gate.request(other)));
+    let events = events(directory.path());
+    let denied = events.iter().filter(|event| *event == "decided deny");
+    assert_eq!(denied.count(), 20);
+}
+
+#[test]
+fn an_answer_is_recorded_before_it_is_given() {
+    let (directory, gate) = gate("elevated");
+    let waiting = asked(gate.request(request("reboot", Approvers::Caller)));
+    // A record that was moved away can't be written.
+    let (file, aside) = (
+        directory.path().join("audit-000001.ndjson"),
+        directory.path().join("aside"),
+    );
+    std::fs::rename(&file, &aside).expect("moved");
+    let answered = gate.answer(&waiting.id, &caller(), Choice::Once, "");
+    assert!(matches!(answered, Err(GateError::Audit(_))), "{answered:?}");
+    assert!(waiting.poll(Instant::now()).is_none(), "no yes without it");
+    std::fs::rename(&aside, &file).expect("moved back");
+    let answered = gate.answer(&waiting.id, &caller(), Choice::Once, "");
+    answered.expect("it waits still");
+    assert!(waiting.wait().is_ok());
+    assert_eq!(events(directory.path()), ["decided ask", "answered"]);
+}
+
+#[test]
+fn who_may_not_answer_is_recorded() {
+    let (directory, gate) = gate("elevated");
+    let waiting = asked(gate.request(request("reboot", Approvers::Caller)));
+    let other = Caller::Token("other".into());
+    for _ in 0..100 {
+        let refused = gate.answer(&waiting.id, &other, Choice::Once, "");
+        assert!(matches!(
+            refused,
+            Err(GateError::NotApproved(ApprovalError::NotAsked { .. }))
+        ));
+    }
+    let entries = entries(directory.path());
+    let refused = entries
+        .iter()
+        .filter(|it| it["event"] == "answer_refused")
+        .collect::<Vec<_>>();
+    assert_eq!(refused.len(), 20);
+    assert_eq!(refused[0]["by"]["token"], "other");
+    assert_eq!(refused[0]["question"], waiting.id.as_str());
+}
