@@ -81,7 +81,7 @@ impl Finding {
         let reach = Reach::of_path(Some(&Machine));
         let word = Word::Literal(text.into());
         for place in reach.places(&word, access) {
-            self.place(place, access);
+            self.place(&place, access);
         }
     }
 
@@ -89,13 +89,13 @@ impl Finding {
         let script = Script::from_argv(&exec.argv).unwrap_or_default();
         let reach = Reach::of_script(Some(&Machine), &script, &exec.cwd.to_string_lossy());
         let starts_in = Machine.real(&exec.cwd);
-        self.fact("starts in", format!("{starts_in:?}"));
+        self.fact("starts in", &format!("{starts_in:?}"));
         self.lead(Does::StartsIn, &exec.cwd, starts_in.into_iter().collect());
         let first = exec.argv.first().map(String::as_str);
         let programs = script.commands.iter().map(|it| it.program.as_str());
         for program in first.into_iter().chain(programs) {
             let paths = program_paths(exec, &reach, program);
-            self.fact("program", format!("{paths:?}"));
+            self.fact("program", &format!("{paths:?}"));
             if program.contains('/') {
                 for path in &paths {
                     self.script(path, true);
@@ -126,7 +126,7 @@ impl Finding {
                     continue;
                 }
                 for place in reach.places(&touch.path, touch.access) {
-                    self.place(place, touch.access);
+                    self.place(&place, touch.access);
                 }
             }
         }
@@ -153,7 +153,7 @@ impl Finding {
             Err(fault) if is_missing(fault.kind()) => "not there",
             Err(_) => "can't be looked at",
         };
-        self.fact(state, format!("{path:?}"));
+        self.fact(state, &format!("{path:?}"));
         if !is_shown {
             return;
         }
@@ -168,12 +168,12 @@ impl Finding {
         }
     }
 
-    fn place(&mut self, place: Place, access: Access) {
+    fn place(&mut self, place: &Place, access: Access) {
         let mut to: Vec<&str> = place.real.iter().map(Word::text).collect();
         // A directory tells its names in any order.
         to.sort_unstable();
         let written = place.written.text();
-        self.fact(written, format!("{to:?} {:?}", place.unclear));
+        self.fact(written, &format!("{to:?} {:?}", place.unclear));
         let does = match access {
             Access::Mention => return,
             Access::Read | Access::ReadTree => Does::Reads,
@@ -200,9 +200,9 @@ impl Finding {
     }
 
     /// The length keeps the parts apart whatever is in them.
-    fn fact(&mut self, what: &str, is: String) {
+    fn fact(&mut self, what: &str, is: &str) {
         let facts = self.facts.get_or_insert_default();
-        for part in [what, &is] {
+        for part in [what, is] {
             facts.update(part.len().to_le_bytes());
             facts.update(part.as_bytes());
         }

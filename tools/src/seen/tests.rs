@@ -123,7 +123,7 @@ fn a_script_that_was_not_there_must_not_appear() {
     ] {
         let action = Action::shell(text, &at);
         let seen = Seen::of(&action);
-        assert_eq!(seen.missing, [script.clone()], "{text}");
+        assert_eq!(seen.missing, std::slice::from_ref(&script), "{text}");
         let line = format!("runs {}, which is not there", script.display());
         assert!(seen.lines().contains(&line), "{text}");
         fs::write(&script, "true").expect("written");
