@@ -1,5 +1,7 @@
 //! What may be done on the machine, as data: the policy judges it before anything happens.
 
+mod cut;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -7,6 +9,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+pub use self::cut::Cut;
 use crate::policy::Risk;
 use crate::shell::{Refused, Script};
 
@@ -25,6 +28,9 @@ pub enum Action {
     WriteFile {
         /// Absolute, or relative to the directory of the worker.
         path: PathBuf,
+        /// All that it is to hold, where that is known: what somebody says yes to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        content: Option<Input>,
     },
     /// Open a connection.
     Network {
@@ -134,8 +140,8 @@ pub enum Right {
     Change,
 }
 
-/// The input of a program: which it is, and enough of it for a person to judge. No rule can know
-/// what a program makes of it, so that it is always asked for.
+/// The input of a program, or what a file is to hold: which it is, and enough of it for a person to
+/// judge. No rule can know what a program makes of it, so that its input is always asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Input {
@@ -260,6 +266,15 @@ impl Action {
         Self::Exec(Exec::shell(text, cwd))
     }
 
+    /// Writing a file whose content is not known yet, or not one text.
+    #[must_use]
+    pub fn write_file(path: impl Into<PathBuf>) -> Self {
+        Self::WriteFile {
+            path: path.into(),
+            content: None,
+        }
+    }
+
     /// The program that is to be started, if that is what it takes.
     #[must_use]
     pub fn exec(&self) -> Option<&Exec> {
@@ -304,6 +319,24 @@ mod tests {
             r#"{"action":"exec","argv":["bash","-c","df -h"],"cwd":"/"}"#
         );
         assert_eq!(serde_json::from_str::<Action>(&text).ok(), Some(action));
+    }
+
+    #[test]
+    fn a_line_of_before_files_had_a_content_is_read() {
+        let old = r#"{"action":"write_file","path":"/etc/motd"}"#;
+        let read = serde_json::from_str::<Action>(old).expect("an action");
+        assert_eq!(read, Action::write_file("/etc/motd"));
+        assert_eq!(serde_json::to_string(&read).expect("JSON"), old);
+        let new = Action::WriteFile {
+            path: "/etc/motd".into(),
+            content: Some(Input::of(b"hello")),
+        };
+        let text = serde_json::to_string(&new).expect("JSON");
+        assert!(
+            text.contains(r#""content":{"bytes":5,"sha256":""#),
+            "{text}"
+        );
+        assert_eq!(serde_json::from_str::<Action>(&text).ok(), Some(new));
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! answer in time, is denied. A question ends in just one way: somebody answers it, its time is up,
 //! or who asked it leaves; of the last two the one is told who added it.
 
+mod grants;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,10 +13,12 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::grants::{GRANT_LIFE, GRANTS_MAX};
+use self::grants::{Grants, grant_of};
 use crate::action::Action;
 use crate::caller::Caller;
 use crate::policy::Decision;
-use crate::seen::SeenFile;
+use crate::seen::Seen;
 
 /// How many questions may wait at once.
 pub const PENDING_MAX: usize = 256;
@@ -22,8 +26,6 @@ pub const PENDING_MAX: usize = 256;
 pub const PENDING_OF_ONE_MAX: usize = 16;
 /// How many answered questions are remembered, to tell a second answer from a made-up id.
 pub const ANSWERED_MAX: usize = 4096;
-/// How many answers may hold for a session.
-pub const GRANTS_MAX: usize = 4096;
 /// The longest reason of an answer, in bytes.
 pub const REASON_BYTES_MAX: usize = 1024;
 
@@ -37,7 +39,8 @@ pub struct ApprovalId(String);
 pub enum Choice {
     /// Yes, this time.
     Once,
-    /// Yes, and to the very same action again for as long as the session lasts.
+    /// Yes, and to the very same action again in this session, until [`GRANT_LIFE`] passes without
+    /// it.
     Session,
     /// No.
     Deny,
@@ -63,8 +66,8 @@ pub struct Question {
     pub session: Option<String>,
     /// What is to be done.
     pub action: Action,
-    /// What stands in the programs and scripts that it names: what runs has to be that.
-    pub files: Vec<SeenFile>,
+    /// What is shown of its programs, scripts and paths: what runs has to be that.
+    pub seen: Seen,
     /// Why it is asked for.
     pub decision: Decision,
     /// Who may answer.
@@ -113,6 +116,16 @@ pub enum ApprovalError {
     /// The deadline has passed.
     #[error("the question {0} was not answered in time, which means no; ask for the action again")]
     TooLate(String),
+    /// The answer came after the deadline.
+    #[error(
+        "the question {0} can't be answered any more: its time was up, which meant no; nothing was changed"
+    )]
+    AnsweredTooLate(String),
+    /// The answer came when nobody waited for it any more.
+    #[error(
+        "the question {0} can't be answered any more: who asked it has left; nothing was changed"
+    )]
+    AskerLeft(String),
     /// The answer came from somebody who was not asked.
     #[error("{by} may not answer the question {id}; let one of those answer who were asked")]
     NotAsked {
@@ -134,6 +147,9 @@ pub enum ApprovalError {
         "{PENDING_OF_ONE_MAX} questions of yours wait already, which is your share; wait until some are answered, or cancel them"
     )]
     TooManyOfYours,
+    /// This caller asked and left again and again.
+    #[error("too many questions of yours were taken back; wait a minute before you ask again")]
+    TooOften,
     /// Somebody said no.
     #[error("{by} said no: {reason}")]
     Denied {
@@ -162,8 +178,8 @@ pub struct Waiting {
     pub id: ApprovalId,
     /// Until when an answer counts.
     pub deadline: Instant,
-    /// What stands in the programs and scripts that are asked about.
-    pub files: Vec<SeenFile>,
+    /// What is shown of the programs, scripts and paths that are asked about.
+    pub seen: Seen,
     answer: Receiver<Answer>,
     approvals: Approvals,
 }
@@ -177,8 +193,8 @@ struct State {
     pending: HashMap<ApprovalId, Asked>,
     /// What became of the last ones, oldest first.
     settled: VecDeque<(ApprovalId, Settled)>,
-    /// Who said yes for the session, by session and action.
-    grants: HashMap<String, Caller>,
+    /// Who said yes for the session.
+    grants: Grants,
 }
 
 /// A question in the list, and whom its end is told.
@@ -192,6 +208,7 @@ struct Asked {
 enum Settled {
     Answered,
     Expired,
+    Withdrawn,
 }
 
 impl ApprovalId {
@@ -233,7 +250,7 @@ impl Approvals {
         }
         let id = ApprovalId::random()?;
         let deadline = now + question.patience;
-        let files = question.files.clone();
+        let seen = question.seen.clone();
         let (sender, answer) = sync_channel(1);
         let asked = Asked {
             pending: Pending {
@@ -252,7 +269,7 @@ impl Approvals {
         Ok(Waiting {
             id,
             deadline,
-            files,
+            seen,
             answer,
             approvals: self.clone(),
         })
@@ -278,27 +295,36 @@ impl Approvals {
         reason: &str,
         now: Instant,
     ) -> Result<(), ApprovalError> {
+        self.answer_after(id, by, choice, reason, now, || Ok(()))
+    }
+
+    /// Takes somebody's answer once `record` has gone well; otherwise the question waits on.
+    pub(crate) fn answer_after<E: From<ApprovalError>>(
+        &self,
+        id: &ApprovalId,
+        by: &Caller,
+        choice: Choice,
+        reason: &str,
+        now: Instant,
+        record: impl FnOnce() -> Result<(), E>,
+    ) -> Result<(), E> {
         if reason.len() > REASON_BYTES_MAX {
-            return Err(ApprovalError::ReasonTooLong {
-                bytes: reason.len(),
-            });
+            let bytes = reason.len();
+            return Err(ApprovalError::ReasonTooLong { bytes }.into());
         }
-        self.at(now, |state| state.answer(id, by, choice, reason))
+        self.at(now, |state| {
+            state.check_answer(id, by)?;
+            // Meanwhile nobody else can answer it, and its time can't be up.
+            record()?;
+            state.answer(id, by, choice, reason, now);
+            Ok(())
+        })
     }
 
-    /// Who already said yes to the very same action for this session.
+    /// Who already said yes to the very same action for this session, not too long ago.
     #[must_use]
-    pub fn granted_by(&self, question: &Question) -> Option<Caller> {
-        let grant = grant_of(question)?;
-        self.state().grants.get(&grant).cloned()
-    }
-
-    /// Forgets what was granted to a session.
-    pub fn end_session(&self, caller: &Caller, session: &str) {
-        let start = session_key(caller, session);
-        self.state()
-            .grants
-            .retain(|grant, _| !grant.starts_with(&start));
+    pub fn granted_by(&self, question: &Question, now: Instant) -> Option<Caller> {
+        self.state().grants.use_one(&grant_of(question)?, now)
     }
 
     /// Acts on the questions that still wait at this time, and tells of those that do not any more.
@@ -354,7 +380,7 @@ impl Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        let left = |state: &mut State| state.take(&self.id, Settled::Expired);
+        let left = |state: &mut State| state.take(&self.id, Settled::Withdrawn);
         if let Some(asked) = self.approvals.at(Instant::now(), left) {
             asked.tell(Unanswered::Withdrawn);
         }
@@ -406,28 +432,27 @@ impl State {
             .collect()
     }
 
-    fn answer(
-        &mut self,
-        id: &ApprovalId,
-        by: &Caller,
-        choice: Choice,
-        reason: &str,
-    ) -> Result<(), ApprovalError> {
-        let Some(asked) = self.pending.get(id) else {
-            return Err(self.why_gone(id));
-        };
-        if !asked.pending.question.may_be_answered_by(by) {
-            return Err(ApprovalError::NotAsked {
-                id: id.0.clone(),
-                by: by.to_string(),
-            });
+    /// Whether the question waits, and for this one.
+    fn check_answer(&self, id: &ApprovalId, by: &Caller) -> Result<(), ApprovalError> {
+        let asked = self.pending.get(id).ok_or_else(|| self.why_gone(id))?;
+        if asked.pending.question.may_be_answered_by(by) {
+            return Ok(());
         }
+        Err(ApprovalError::NotAsked {
+            id: id.0.clone(),
+            by: by.to_string(),
+        })
+    }
+
+    fn answer(&mut self, id: &ApprovalId, by: &Caller, choice: Choice, reason: &str, now: Instant) {
         let Some(asked) = self.take(id, Settled::Answered) else {
-            return Err(ApprovalError::UnknownId(id.0.clone()));
+            return;
         };
         let question = asked.pending.question;
-        if choice == Choice::Session {
-            self.grant(&question, by);
+        if choice == Choice::Session
+            && let Some(grant) = grant_of(&question)
+        {
+            self.grants.add(grant, by, now);
         }
         let answer = match choice {
             Choice::Once | Choice::Session => Ok(Box::new(Approved {
@@ -442,7 +467,6 @@ impl State {
         };
         // Who asked may have left in this moment; then the answer has no use.
         let _ = asked.answer.send(answer);
-        Ok(())
     }
 
     /// Takes a question out of the list; only who gets it may end it.
@@ -459,278 +483,12 @@ impl State {
         let text = id.0.clone();
         match self.settled.iter().find(|(settled, _)| settled == id) {
             Some((_, Settled::Answered)) => ApprovalError::AnsweredAlready(text),
-            Some((_, Settled::Expired)) => ApprovalError::TooLate(text),
+            Some((_, Settled::Expired)) => ApprovalError::AnsweredTooLate(text),
+            Some((_, Settled::Withdrawn)) => ApprovalError::AskerLeft(text),
             None => ApprovalError::UnknownId(text),
         }
     }
-
-    fn grant(&mut self, question: &Question, by: &Caller) {
-        // A full table asks again, which is only tedious.
-        if self.grants.len() < GRANTS_MAX
-            && let Some(grant) = grant_of(question)
-        {
-            self.grants.insert(grant, by.clone());
-        }
-    }
-}
-
-fn session_key(caller: &Caller, session: &str) -> String {
-    // JSON keeps the parts apart whatever is in them.
-    serde_json::json!([caller.key(), session]).to_string()
-}
-
-fn grant_of(question: &Question) -> Option<String> {
-    let session = question.session.as_ref()?;
-    let action = serde_json::to_string(&(&question.action, &question.files)).ok()?;
-    Some(session_key(&question.caller, session) + &action)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::caller::User;
-    use crate::policy::{Risk, Verdict};
-
-    fn user(uid: u32) -> Caller {
-        Caller::User(User {
-            uid,
-            groups: vec![],
-            name: "anna".into(),
-        })
-    }
-
-    fn question(approvers: Approvers) -> Question {
-        Question {
-            caller: user(1),
-            session: Some("s".into()),
-            action: Action::shell("reboot", "/"),
-            files: Vec::new(),
-            decision: Decision {
-                verdict: Verdict::Ask,
-                rule: "r".into(),
-                reason: "x".into(),
-                risk: Risk::High,
-            },
-            approvers,
-            patience: Duration::from_secs(60),
-        }
-    }
-
-    #[test]
-    fn an_id_has_128_bits() {
-        let (one, two) = (
-            ApprovalId::random().expect("random"),
-            ApprovalId::random().expect("random"),
-        );
-        assert_eq!(one.as_str().len(), 32);
-        assert_ne!(one, two);
-    }
-
-    #[test]
-    fn a_yes_is_a_yes_once() {
-        let (approvals, now) = (Approvals::default(), Instant::now());
-        let waiting = approvals
-            .ask(question(Approvers::Caller), now, |_, _| ())
-            .expect("asked");
-        assert!(waiting.poll(now).is_none());
-        assert_eq!(approvals.pending(now).len(), 1);
-        approvals
-            .answer(&waiting.id, &user(1), Choice::Once, "", now)
-            .expect("taken");
-        let id = waiting.id.clone();
-        assert!(waiting.wait().is_ok());
-        let again = approvals.answer(&id, &user(1), Choice::Once, "", now);
-        assert_eq!(again, Err(ApprovalError::AnsweredAlready(id.0)));
-        assert_eq!(approvals.granted_by(&question(Approvers::Caller)), None);
-    }
-
-    #[test]
-    fn each_wrong_answer_has_its_own_error() {
-        let (approvals, now) = (Approvals::default(), Instant::now());
-        let unknown =
-            approvals.answer(&ApprovalId::from_text("x"), &user(1), Choice::Once, "", now);
-        assert_eq!(unknown, Err(ApprovalError::UnknownId("x".into())));
-        let waiting = approvals
-            .ask(question(Approvers::Any(vec![user(0)])), now, |_, _| ())
-            .expect("asked");
-        let other = approvals.answer(&waiting.id, &user(1), Choice::Once, "", now);
-        assert!(matches!(other, Err(ApprovalError::NotAsked { .. })));
-        let long = approvals.answer(&waiting.id, &user(0), Choice::Deny, &"x".repeat(9999), now);
-        assert_eq!(long, Err(ApprovalError::ReasonTooLong { bytes: 9999 }));
-        let later = now + Duration::from_secs(61);
-        let late = approvals.answer(&waiting.id, &user(0), Choice::Once, "", later);
-        assert_eq!(late, Err(ApprovalError::TooLate(waiting.id.0.clone())));
-        assert!(matches!(
-            waiting.poll(later),
-            Some(Err(ApprovalError::TooLate(_)))
-        ));
-    }
-
-    #[test]
-    fn a_no_has_a_reason() {
-        let (approvals, now) = (Approvals::default(), Instant::now());
-        let waiting = approvals
-            .ask(question(Approvers::Caller), now, |_, _| ())
-            .expect("asked");
-        approvals
-            .answer(&waiting.id, &user(1), Choice::Deny, "not now", now)
-            .expect("taken");
-        let denied = waiting.wait().expect_err("a no");
-        assert_eq!(denied.to_string(), "anna (uid 1) said no: not now");
-    }
-
-    #[test]
-    fn nobody_to_ask_means_no() {
-        let (approvals, now) = (Approvals::default(), Instant::now());
-        for approvers in [Approvers::Nobody, Approvers::Any(vec![])] {
-            let refused = approvals.ask(question(approvers), now, |_, _| ()).map(drop);
-            assert_eq!(refused, Err(ApprovalError::NobodyToAsk));
-        }
-    }
-
-    #[test]
-    fn a_session_is_granted_the_same_action_only() {
-        let (approvals, now) = (Approvals::default(), Instant::now());
-        let waiting = approvals
-            .ask(question(Approvers::Caller), now, |_, _| ())
-            .expect("asked");
-        approvals
-            .answer(&waiting.id, &user(1), Choice::Session, "", now)
-            .expect("taken");
-        assert_eq!(
-            approvals.granted_by(&question(Approvers::Caller)),
-            Some(user(1))
-        );
-        let mut other = question(Approvers::Caller);
-        other.action = Action::shell("reboot now", "/");
-        assert_eq!(approvals.granted_by(&other), None);
-        approvals.end_session(&user(1), "s");
-        assert_eq!(approvals.granted_by(&question(Approvers::Caller)), None);
-    }
-
-    #[test]
-    fn who_leaves_takes_the_question_back() {
-        let (approvals, now) = (Approvals::default(), Instant::now());
-        let waiting = approvals
-            .ask(question(Approvers::Caller), now, |_, _| ())
-            .expect("asked");
-        let id = waiting.id.clone();
-        drop(waiting);
-        assert!(approvals.pending(now).is_empty());
-        let late = approvals.answer(&id, &user(1), Choice::Once, "", now);
-        assert_eq!(late, Err(ApprovalError::TooLate(id.0)));
-    }
-
-    #[test]
-    fn there_is_a_limit() {
-        let (approvals, now) = (Approvals::default(), Instant::now());
-        let ask = |uid| {
-            let question = Question {
-                caller: user(uid),
-                ..question(Approvers::Caller)
-            };
-            approvals.ask(question, now, |_, _| ())
-        };
-        let full = PENDING_MAX / PENDING_OF_ONE_MAX;
-        let users = (0..full).map(|uid| u32::try_from(uid).expect("few"));
-        let all: Vec<Waiting> = users
-            .flat_map(|uid| (0..PENDING_OF_ONE_MAX).map(move |_| uid))
-            .map(|uid| ask(uid).expect("below the limit"))
-            .collect();
-        assert_eq!(all.len(), PENDING_MAX);
-        assert_eq!(ask(1000).map(drop), Err(ApprovalError::TooMany));
-        drop(all);
-        let share: Vec<_> = (0..PENDING_OF_ONE_MAX).map(|_| ask(1)).collect();
-        assert!(share.iter().all(Result::is_ok));
-        assert_eq!(ask(1).map(drop), Err(ApprovalError::TooManyOfYours));
-        assert!(ask(2).is_ok(), "others can still ask");
-        drop(share);
-        assert!(ask(1).is_ok());
-    }
-
-    /// A question, and a place where its end is noted.
-    fn noted(approvals: &Approvals, now: Instant) -> (Waiting, Receiver<Unanswered>) {
-        let (sender, noted) = sync_channel(2);
-        let note = move |_: &ApprovalId, how| sender.send(how).expect("somebody listens");
-        let waiting = approvals.ask(question(Approvers::Caller), now, note);
-        (waiting.expect("asked"), noted)
-    }
-
-    #[test]
-    fn what_nobody_answers_is_told_once() {
-        type End = fn(&Approvals, Waiting, Instant);
-        let later = Instant::now() + Duration::from_secs(61);
-        let ends: [(&str, End); 5] = [
-            ("listed", |approvals, waiting, later| {
-                assert!(approvals.pending(later).is_empty());
-                drop(waiting);
-            }),
-            ("another is asked", |approvals, waiting, later| {
-                let other = approvals.ask(question(Approvers::Caller), later, |_, _| ());
-                assert!(other.is_ok() && waiting.poll(later).is_some());
-            }),
-            ("answered too late", |approvals, waiting, later| {
-                let late = approvals.answer(&waiting.id, &user(1), Choice::Once, "", later);
-                assert!(late.is_err());
-            }),
-            ("polled", |_, waiting, later| {
-                assert!(waiting.poll(later).is_some() && waiting.poll(later).is_some());
-            }),
-            ("polled and listed", |approvals, waiting, later| {
-                assert!(waiting.poll(later).is_some() && approvals.pending(later).is_empty());
-            }),
-        ];
-        for (name, end) in ends {
-            let approvals = Approvals::default();
-            let (waiting, noted) = noted(&approvals, Instant::now());
-            end(&approvals, waiting, later);
-            let ways: Vec<Unanswered> = noted.try_iter().collect();
-            assert_eq!(ways, [Unanswered::Expired], "{name}");
-        }
-    }
-
-    #[test]
-    fn who_leaves_is_told_apart_from_who_waits_too_long() {
-        let approvals = Approvals::default();
-        let (waiting, noted_left) = noted(&approvals, Instant::now());
-        drop(waiting);
-        assert_eq!(
-            noted_left.try_iter().collect::<Vec<_>>(),
-            [Unanswered::Withdrawn]
-        );
-        let long_ago = Instant::now() - Duration::from_secs(60);
-        let (waiting, noted_late) = noted(&approvals, long_ago);
-        assert!(matches!(waiting.wait(), Err(ApprovalError::TooLate(_))));
-        assert_eq!(
-            noted_late.try_iter().collect::<Vec<_>>(),
-            [Unanswered::Expired]
-        );
-    }
-
-    #[test]
-    fn an_answer_leaves_nothing_to_tell() {
-        for choice in [Choice::Once, Choice::Session, Choice::Deny] {
-            let (approvals, now) = (Approvals::default(), Instant::now());
-            let (waiting, noted) = noted(&approvals, now);
-            approvals
-                .answer(&waiting.id, &user(1), choice, "", now)
-                .expect("taken");
-            assert!(waiting.poll(now).is_some());
-            drop(waiting);
-            assert_eq!(noted.try_iter().count(), 0, "{choice:?}");
-        }
-    }
-
-    #[test]
-    fn an_answer_of_the_last_moment_counts() {
-        let (approvals, now) = (Approvals::default(), Instant::now());
-        let (waiting, noted) = noted(&approvals, now);
-        approvals
-            .answer(&waiting.id, &user(1), Choice::Once, "", now)
-            .expect("taken");
-        let later = now + Duration::from_secs(61);
-        assert!(waiting.last_look(later).is_ok());
-        drop(waiting);
-        assert_eq!(noted.try_iter().count(), 0);
-    }
-}
+mod tests;

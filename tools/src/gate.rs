@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use jiff::civil::DateTime;
 
 use self::denials::{Denials, More};
-use crate::action::Action;
+use crate::action::{Action, Cut, Kind};
 use crate::approval::{
     ApprovalError, ApprovalId, Approvals, Approved, Approvers, Choice, Question, Unanswered,
     Waiting,
@@ -22,7 +22,7 @@ use crate::approval::{
 use crate::audit::{AuditError, AuditLog, Event, Hash};
 use crate::caller::Caller;
 use crate::policy::{Decision, Policy, Risk, Verdict};
-use crate::seen::{self, Changed, SeenFile};
+use crate::seen::{Changed, Seen};
 
 /// Decides, records, and lets through.
 pub struct Gate {
@@ -30,7 +30,7 @@ pub struct Gate {
     audit: SharedAudit,
     approvals: Approvals,
     next_permit: AtomicU64,
-    denials: Mutex<Denials>,
+    denials: Arc<Mutex<Denials>>,
 }
 
 type SharedAudit = Arc<Mutex<AuditLog>>;
@@ -71,6 +71,9 @@ pub enum GateError {
     /// It was asked for, and there was no yes.
     #[error(transparent)]
     NotApproved(#[from] ApprovalError),
+    /// It is not what somebody said yes to any more.
+    #[error(transparent)]
+    Changed(#[from] Changed),
     /// It can't be recorded, and so it must not be done.
     #[error(transparent)]
     Audit(#[from] AuditError),
@@ -83,8 +86,8 @@ pub struct Permit {
     read_only: bool,
     by_person: bool,
     action: Action,
-    /// What stood in its programs and scripts when a person was asked.
-    files: Vec<SeenFile>,
+    /// What a person was shown of its programs, scripts and paths.
+    seen: Seen,
     audit: SharedAudit,
     since: Instant,
     finished: bool,
@@ -118,9 +121,15 @@ struct Consent {
     question: Option<ApprovalId>,
     /// Who said yes.
     by: Option<Caller>,
-    /// What they were shown of its programs and scripts.
-    files: Vec<SeenFile>,
+    /// What they were shown of its programs, scripts and paths.
+    seen: Seen,
 }
+
+/// How much of the reason of a denial is recorded, in bytes.
+const REASON_BYTES_MAX: usize = 500;
+
+/// About how long a line is besides the action and the reason, in bytes.
+const OTHER_BYTES: usize = 512;
 
 /// How much of an error is recorded, in characters.
 const ERROR_CHARS_MAX: usize = 1024;
@@ -137,7 +146,7 @@ impl Gate {
             audit: Arc::new(Mutex::new(audit)),
             approvals,
             next_permit: AtomicU64::new(first),
-            denials: Mutex::new(Denials::new(Instant::now())),
+            denials: Arc::new(Mutex::new(Denials::new(Instant::now()))),
         }
     }
 
@@ -194,7 +203,7 @@ impl Gate {
         self.ask(request, decision)
     }
 
-    /// Takes somebody's answer, and records it.
+    /// Records somebody's answer, and then takes it.
     pub fn answer(
         &self,
         id: &ApprovalId,
@@ -202,42 +211,75 @@ impl Gate {
         choice: Choice,
         reason: &str,
     ) -> Result<(), GateError> {
-        self.approvals
-            .answer(id, by, choice, reason, Instant::now())?;
+        let question = id.as_str().to_owned();
         let event = Event::Answered {
-            question: id.as_str().to_owned(),
+            question: question.clone(),
             by: by.clone(),
             choice,
             reason: reason.to_owned(),
         };
-        lock(&self.audit).append(&event)?;
-        Ok(())
+        let record = || -> Result<(), GateError> {
+            lock(&self.audit).append(&event)?;
+            Ok(())
+        };
+        let now = Instant::now();
+        let answered = self
+            .approvals
+            .answer_after(id, by, choice, reason, now, record);
+        if let Err(GateError::NotApproved(ApprovalError::NotAsked { .. })) = &answered {
+            let by = by.clone();
+            // A no stays a no if it can't be recorded.
+            if let Ok(true) = self.is_written(&by, None, "may-not-answer", OTHER_BYTES) {
+                let event = Event::AnswerRefused {
+                    question,
+                    by,
+                    choice,
+                };
+                let _ = lock(&self.audit).append(&event);
+            }
+        }
+        answered
     }
 
-    /// Turns somebody's yes into a permit. What the policy denies by now stays denied.
+    /// Turns somebody's yes into a permit. What the policy denies by now stays denied, and what
+    /// leads elsewhere than it did is [`Changed`].
     pub fn enter(&self, approved: Approved, now: DateTime) -> Result<Permit, GateError> {
         let Question {
             caller,
             action,
-            files,
+            seen,
             ..
         } = approved.question;
         let decision = self.policy().decide(&caller, &action, now);
         let consent = Consent {
             question: Some(approved.id),
             by: Some(approved.by),
-            files,
+            seen,
         };
-        match decision.verdict {
-            Verdict::Deny => self.refuse(caller, action, decision, consent),
-            Verdict::Allow | Verdict::Ask => self.grant(caller, action, decision, consent),
+        if decision.verdict == Verdict::Deny {
+            return self.refuse(caller, action, decision, consent);
+        }
+        // What stands in its files is looked at right before they are run; nobody else looks at
+        // where its paths lead.
+        match consent.seen.check_places(&action) {
+            Ok(()) => self.grant(caller, action, decision, consent),
+            Err(changed) => {
+                let no = Decision {
+                    verdict: Verdict::Deny,
+                    rule: "changed".into(),
+                    reason: changed.to_string(),
+                    risk: decision.risk,
+                };
+                let _ = self.record(caller, action, no, consent);
+                Err(changed.into())
+            }
         }
     }
 
     /// Signs the end of the record; call it on a timer and before stopping. Denials that were only
     /// counted are recorded first.
     pub fn sign_head(&self) -> Result<(), AuditError> {
-        let counted = self.denials().take(Instant::now(), true);
+        let counted = lock(&self.denials).take(Instant::now(), true);
         self.record_counted(counted)?;
         let mut audit = lock(&self.audit);
         if audit.is_signed() {
@@ -248,7 +290,7 @@ impl Gate {
 
     fn ask(&self, request: Request, decision: Decision) -> Result<Passage, GateError> {
         let question = Question {
-            files: seen::seen(&request.action),
+            seen: Seen::of(&request.action),
             caller: request.caller,
             session: request.session,
             action: request.action,
@@ -256,28 +298,42 @@ impl Gate {
             approvers: request.approvers,
             patience: request.patience,
         };
-        if let Some(by) = self.approvals.granted_by(&question) {
+        if let Some(by) = self.approvals.granted_by(&question, Instant::now()) {
             let consent = Consent {
                 question: None,
                 by: Some(by),
-                files: question.files,
+                seen: question.seen,
             };
             return self
                 .grant(question.caller, question.action, decision, consent)
                 .map(Passage::Granted);
         }
         let (caller, action) = (question.caller.clone(), question.action.clone());
-        let audit = Arc::clone(&self.audit);
+        let (counted, too_often) = {
+            let mut denials = lock(&self.denials);
+            let counted = denials.take(Instant::now(), false);
+            (counted, denials.withdraws_too_often(&caller))
+        };
+        self.record_counted(counted)?;
+        let (audit, denials) = (Arc::clone(&self.audit), Arc::clone(&self.denials));
+        let (asking, bytes) = (caller.clone(), bytes_of(&action));
         let unanswered = move |id: &ApprovalId, how| {
+            if how == Unanswered::Withdrawn {
+                lock(&denials).note_withdrawn(&asking, bytes);
+            }
             // A question without an answer is a no, which stays one if it can't be recorded.
             let _ = lock(&audit).append(&event_of(id, how));
         };
-        match self.approvals.ask(question, Instant::now(), unanswered) {
+        let asked = match too_often {
+            true => Err(ApprovalError::TooOften),
+            false => self.approvals.ask(question, Instant::now(), unanswered),
+        };
+        match asked {
             Ok(waiting) => {
                 let consent = Consent {
                     question: Some(waiting.id.clone()),
                     by: None,
-                    files: waiting.files.clone(),
+                    seen: waiting.seen.clone(),
                 };
                 self.record(caller, action, decision.clone(), consent)?;
                 Ok(Passage::Asked(waiting, decision))
@@ -304,14 +360,14 @@ impl Gate {
     ) -> Result<Permit, GateError> {
         let by_person = consent.by.is_some();
         let read_only = !by_person && self.policy().is_read_only(&caller);
-        let files = consent.files.clone();
+        let seen = consent.seen.clone();
         let id = self.record(caller, action.clone(), decision, consent)?;
         Ok(Permit {
             id,
             read_only,
             by_person,
             action,
-            files,
+            seen,
             audit: Arc::clone(&self.audit),
             since: Instant::now(),
             finished: false,
@@ -339,21 +395,34 @@ impl Gate {
         &self,
         caller: Caller,
         action: Action,
-        decision: Decision,
+        mut decision: Decision,
     ) -> Result<(), AuditError> {
-        let (counted, written) = {
-            let mut denials = self.denials();
-            let counted = denials.take(Instant::now(), false);
-            (
-                counted,
-                denials.note(&caller, action.kind(), &decision.rule),
-            )
-        };
-        self.record_counted(counted)?;
-        if written {
-            self.record(caller, action, decision, Consent::default())?;
+        let (action, cut) = action.cut();
+        let reason = decision.reason.floor_char_boundary(REASON_BYTES_MAX);
+        decision.reason.truncate(reason);
+        let bytes = bytes_of(&action) + decision.reason.len() + OTHER_BYTES;
+        if self.is_written(&caller, Some(action.kind()), &decision.rule, bytes)? {
+            let nobody = Consent::default();
+            self.record_cut(caller, action, cut, decision, nobody)?;
         }
         Ok(())
+    }
+
+    /// Whether a denial is to be written; otherwise it is counted.
+    fn is_written(
+        &self,
+        caller: &Caller,
+        kind: Option<Kind>,
+        rule: &str,
+        bytes: usize,
+    ) -> Result<bool, AuditError> {
+        let (counted, written) = {
+            let mut denials = lock(&self.denials);
+            let counted = denials.take(Instant::now(), false);
+            (counted, denials.note(caller, kind, rule, bytes))
+        };
+        self.record_counted(counted)?;
+        Ok(written)
     }
 
     fn record_counted(&self, counted: Vec<More>) -> Result<(), AuditError> {
@@ -363,15 +432,21 @@ impl Gate {
         })
     }
 
-    fn denials(&self) -> MutexGuard<'_, Denials> {
-        // A count is complete in itself.
-        self.denials.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn record(
         &self,
         caller: Caller,
         action: Action,
+        decision: Decision,
+        consent: Consent,
+    ) -> Result<u64, AuditError> {
+        self.record_cut(caller, action, None, decision, consent)
+    }
+
+    fn record_cut(
+        &self,
+        caller: Caller,
+        action: Action,
+        cut: Option<Cut>,
         decision: Decision,
         consent: Consent,
     ) -> Result<u64, AuditError> {
@@ -380,7 +455,8 @@ impl Gate {
             permit,
             caller,
             action,
-            files: consent.files,
+            cut,
+            seen: Box::new(consent.seen),
             decision: decision.into(),
             question: consent.question.map(|id| id.as_str().to_owned()),
             approved_by: consent.by,
@@ -410,10 +486,10 @@ impl Permit {
         self.by_person
     }
 
-    /// Finds out whether its programs and scripts are still what a person said yes to. To be asked
-    /// right before they are started.
+    /// Finds out whether its programs, scripts and paths are still what a person said yes to. To be
+    /// asked right before they are started.
     pub fn check_files(&self) -> Result<(), Changed> {
-        seen::check(&self.files)
+        self.seen.check(&self.action)
     }
 
     /// Its number in the record.
@@ -462,7 +538,7 @@ impl GateError {
     pub fn risk(&self) -> Risk {
         match self {
             Self::Denied(decision) => decision.risk,
-            Self::NotApproved(_) | Self::Audit(_) => Risk::High,
+            Self::NotApproved(_) | Self::Changed(_) | Self::Audit(_) => Risk::High,
         }
     }
 }
@@ -475,9 +551,13 @@ fn event_of(id: &ApprovalId, how: Unanswered) -> Event {
     }
 }
 
-/// The record finds out by itself what a panic left half done.
-fn lock(audit: &SharedAudit) -> MutexGuard<'_, AuditLog> {
-    audit.lock().unwrap_or_else(PoisonError::into_inner)
+fn bytes_of(action: &Action) -> usize {
+    serde_json::to_string(action).map_or(0, |text| text.len())
+}
+
+/// The record finds out by itself what a panic left half done, and a count is complete in itself.
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

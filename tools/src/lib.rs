@@ -11,8 +11,8 @@
 //! | `reach.rs` | where the words of a command lead: as they are written, and on the disk |
 //! | `blocked.rs`, `blocked/` | patterns that no profile opens |
 //! | `policy.rs`, `policy/` | `policy.toml`, its profiles, and the decision |
-//! | `approval.rs` | questions to people, their deadlines and answers |
-//! | `seen.rs` | what stood in the programs and scripts that they said yes to |
+//! | `approval.rs`, `approval/` | questions to people, their deadlines and answers |
+//! | `seen.rs`, `seen/` | what they were shown of its programs, scripts and paths, and that it still is so |
 //! | `audit.rs`, `audit/` | the record of it all, which can't be changed unnoticed |
 //! | `gate.rs` | the one way to a [`Permit`], through all of the above |
 //! | `run.rs`, `run/` | a command with a permit: run, watched, and ended in time |
@@ -37,10 +37,11 @@ mod run;
 mod seen;
 mod shell;
 
-pub use self::action::{Action, Exec, Input, Kind, Right, ToolCall, not_installed};
+pub use self::action::{Action, Cut, Exec, Input, Kind, Right, ToolCall, not_installed};
 pub use self::approval::{
-    ANSWERED_MAX, ApprovalError, ApprovalId, Approvals, Approved, Approvers, Choice, GRANTS_MAX,
-    PENDING_MAX, PENDING_OF_ONE_MAX, Pending, Question, REASON_BYTES_MAX, Unanswered, Waiting,
+    ANSWERED_MAX, ApprovalError, ApprovalId, Approvals, Approved, Approvers, Choice, GRANT_LIFE,
+    GRANTS_MAX, PENDING_MAX, PENDING_OF_ONE_MAX, Pending, Question, REASON_BYTES_MAX, Unanswered,
+    Waiting,
 };
 pub use self::audit::{
     AuditError, AuditLog, AuditOptions, ENTRY_BYTES_MAX, Entry, Event, Finding, Hash, Head,
@@ -59,7 +60,7 @@ pub use self::run::{
     PIECE_BYTES_MAX, Piece, Process, RunError, Source, Started, Why, adopt_orphans, adopts_orphans,
     confined_main, run, start,
 };
-pub use self::seen::{Changed, SeenFile};
+pub use self::seen::{Became, Changed, Does, Lead, Seen, SeenFile};
 pub use self::shell::{
     Access, COMMAND_BYTES_MAX, COMMANDS_MAX, Command, NESTING_MAX, Opaque, Refused, Script, Touch,
     Word, files_of, rollback, touches,

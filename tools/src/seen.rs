@@ -1,4 +1,13 @@
-//! What stood in the programs and scripts that a person said yes to: what runs has to be that.
+//! What a person was shown of an action besides its text: what stood in its programs and scripts,
+//! which of them were not there, and where its paths led. What runs has to be that.
+//!
+//! | file | what it owns |
+//! |---|---|
+//! | `places.rs` | where each path leads, which programs a name means, and which scripts there are |
+//! | `script.rs` | which words of a command are code, and what of it can't be looked at |
+
+mod places;
+mod script;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -9,69 +18,212 @@ use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::action::{Action, Exec};
+use self::places::Places;
+use crate::action::Action;
 use crate::audit::Hash;
-use crate::disk::Machine;
-use crate::reach::Reach;
-use crate::shell::{Access, Command, Script, Word, runs_its_files};
 
-/// How much of a file is looked at. What is longer has a length that is looked at as well.
+/// Became much of a file is looked at. What is longer has a length that is looked at as well.
 const FILE_BYTES_MAX: u64 = 64 << 20;
 
-/// How many files of one command are looked at, and how much of all of them.
+/// Became many files of one command are looked at, and how much of all of them.
 const FILES_MAX: usize = 64;
 const ALL_BYTES_MAX: u64 = 256 << 20;
+
+/// An action as it was when somebody was asked about it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// What stood in its programs and scripts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<SeenFile>,
+    /// Scripts that were not there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<PathBuf>,
+    /// Paths that led elsewhere than they say; the first ones, if there are many.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub leads: Vec<Lead>,
+    /// Code that would run and that nobody could look at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unseen: Vec<String>,
+    /// A hash over where each of its paths led and which scripts there were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub places_sha256: Option<Hash>,
+}
 
 /// A file as it was when somebody was asked about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeenFile {
     /// Where it is.
     pub path: PathBuf,
-    /// How long it is, in bytes.
+    /// Became long it is, in bytes.
     pub bytes: u64,
     /// The hash of its first 64 MiB.
     pub sha256: Hash,
 }
 
-/// A file is not what somebody said yes to.
+/// A path that leads elsewhere than it says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lead {
+    /// What is done there.
+    pub does: Does,
+    /// The path, from the root.
+    pub path: PathBuf,
+    /// Where it leads; of a pattern, each place.
+    pub to: Vec<PathBuf>,
+}
+
+/// What an action does with a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Does {
+    /// It begins in this directory.
+    StartsIn,
+    /// It is read.
+    Reads,
+    /// It is created, changed, moved or deleted.
+    Writes,
+}
+
+/// An action is not what somebody said yes to any more.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{} was changed after somebody was asked about it, and nothing was run; look at it, and ask again", .path.display()
+    "{} {became} after somebody was asked about it, and nothing was run; look at it, and ask again", .path.display()
 )]
 pub struct Changed {
-    /// Which.
+    /// Which file.
     pub path: PathBuf,
+    /// What became of it.
+    pub became: Became,
 }
 
-/// The programs that an action starts, and the files that it gives to those which run them.
-pub(crate) fn seen(action: &Action) -> Vec<SeenFile> {
-    let Some(exec) = action.exec() else {
-        return Vec::new();
-    };
-    let mut files: Vec<SeenFile> = Vec::new();
-    let mut left = ALL_BYTES_MAX;
-    for path in named(exec) {
-        if files.len() >= FILES_MAX || left == 0 || files.iter().any(|file| file.path == path) {
-            continue;
-        }
-        if let Ok(file) = SeenFile::of(&path) {
-            left = left.saturating_sub(file.bytes.min(FILE_BYTES_MAX));
-            files.push(file);
-        }
-    }
-    files
+/// What became of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Became {
+    /// It holds something else, or is gone.
+    Content,
+    /// It was not there.
+    Appeared,
+    /// It leads elsewhere.
+    Leads,
 }
 
-/// Finds what has changed since.
-pub(crate) fn check(files: &[SeenFile]) -> Result<(), Changed> {
-    let changed = |file: &&SeenFile| {
-        let now = SeenFile::of(&file.path);
-        !now.is_ok_and(|now| now == **file)
-    };
-    match files.iter().find(changed) {
-        Some(SeenFile { path, .. }) => Err(Changed { path: path.clone() }),
-        None => Ok(()),
+impl Seen {
+    /// Looks at what an action names.
+    pub(crate) fn of(action: &Action) -> Self {
+        let places = Places::of(action);
+        let mut unseen = places.unseen;
+        let mut files: Vec<SeenFile> = Vec::new();
+        let mut left = ALL_BYTES_MAX;
+        for path in places.files {
+            if files.iter().any(|file| file.path == path) {
+                continue;
+            }
+            if files.len() >= FILES_MAX || left == 0 {
+                unseen.push("the files after these, which are too many or too long".into());
+                break;
+            }
+            if let Ok(file) = SeenFile::of(&path) {
+                left = left.saturating_sub(file.bytes.min(FILE_BYTES_MAX));
+                files.push(file);
+            }
+        }
+        Self {
+            files,
+            missing: places.missing,
+            leads: places.leads,
+            unseen,
+            places_sha256: places.sha256,
+        }
     }
+
+    /// Finds what has changed since.
+    pub(crate) fn check(&self, action: &Action) -> Result<(), Changed> {
+        let changed = |file: &&SeenFile| {
+            let now = SeenFile::of(&file.path);
+            !now.is_ok_and(|now| now == **file)
+        };
+        if let Some(SeenFile { path, .. }) = self.files.iter().find(changed) {
+            return Err(Changed {
+                path: path.clone(),
+                became: Became::Content,
+            });
+        }
+        self.check_places(action)
+    }
+
+    /// Finds a path that leads elsewhere by now, and a script that has appeared. It opens no file.
+    pub(crate) fn check_places(&self, action: &Action) -> Result<(), Changed> {
+        // What was not asked about has nothing to compare with.
+        let Some(then) = self.places_sha256 else {
+            return Ok(());
+        };
+        let now = Places::of(action);
+        if now.sha256 == Some(then) {
+            return Ok(());
+        }
+        if let Some(path) = self.missing.iter().find(|path| !now.missing.contains(path)) {
+            return Err(Changed {
+                path: path.clone(),
+                became: Became::Appeared,
+            });
+        }
+        let new = now.leads.iter().find(|lead| !self.leads.contains(lead));
+        let old = self.leads.iter().find(|lead| !now.leads.contains(lead));
+        let path = new.or(old).map(|lead| lead.path.clone());
+        Err(Changed {
+            path: path.unwrap_or_else(|| now.named(action)),
+            became: Became::Leads,
+        })
+    }
+
+    /// What a person is shown of it, a line each.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let leads = self.leads.iter().map(Lead::line);
+        let files = self.files.iter().map(|file| {
+            let SeenFile { path, sha256, .. } = file;
+            format!("runs {}, sha256 {sha256}", path.display())
+        });
+        let missing = self.missing.iter();
+        let missing = missing.map(|path| format!("runs {}, which is not there", path.display()));
+        let unseen = self.unseen.iter();
+        let unseen = unseen.map(|what| format!("runs code that was not looked at: {what}"));
+        let lines = leads.chain(files).chain(missing).chain(unseen);
+        lines.map(|line| without_controls(&line)).collect()
+    }
+}
+
+impl Lead {
+    fn line(&self) -> String {
+        let does = match self.does {
+            Does::StartsIn => "starts in",
+            Does::Reads => "reads",
+            Does::Writes => "writes",
+        };
+        let to: Vec<String> = self.to.iter().map(|to| to.display().to_string()).collect();
+        format!("{does} {}, which is {}", self.path.display(), to.join(", "))
+    }
+}
+
+impl std::fmt::Display for Became {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Content => "was changed",
+            Self::Appeared => "was made",
+            Self::Leads => "was made to lead elsewhere",
+        })
+    }
+}
+
+/// A name that somebody chose must not look like another line.
+fn without_controls(line: &str) -> String {
+    let plain = |c: char| {
+        if c.is_control() {
+            char::REPLACEMENT_CHARACTER
+        } else {
+            c
+        }
+    };
+    line.chars().map(plain).collect()
 }
 
 impl SeenFile {
@@ -99,89 +251,5 @@ fn hash(file: File) -> io::Result<Hash> {
     Ok(Hash(hasher.finalize().into()))
 }
 
-/// Where the programs and scripts of a command may be.
-fn named(exec: &Exec) -> Vec<PathBuf> {
-    let script = Script::from_argv(&exec.argv).unwrap_or_default();
-    let reach = Reach::of_script(Some(&Machine), &script, &exec.cwd.to_string_lossy());
-    let first = exec.argv.first().map(String::as_str);
-    let programs = script.commands.iter().map(|it| it.program.as_str());
-    let programs = first.into_iter().chain(programs);
-    let mut paths: Vec<PathBuf> = programs
-        .flat_map(|program| program_paths(exec, &reach, program))
-        .collect();
-    let files = script.commands.iter().filter(|it| runs_its_files(it));
-    let words = files.flat_map(|command: &Command| command.args.iter().chain(&command.reads));
-    paths.extend(words.flat_map(|word| word_paths(&reach, word)));
-    paths
-}
-
-fn program_paths(exec: &Exec, reach: &Reach<'_>, program: &str) -> Vec<PathBuf> {
-    if program.contains('/') {
-        return word_paths(reach, &Word::Literal(program.to_owned()));
-    }
-    let own = exec.env.get("PATH").map(Into::into);
-    let path = own.or_else(|| std::env::var_os("PATH")).unwrap_or_default();
-    let mut places = std::env::split_paths(&path).map(|directory| directory.join(program));
-    places.find(|path| path.is_file()).into_iter().collect()
-}
-
-fn word_paths(reach: &Reach<'_>, word: &Word) -> Vec<PathBuf> {
-    let places = reach.places(word, Access::Mention);
-    let texts = places.iter().flat_map(|place| place.forms());
-    let texts = texts
-        .filter_map(Word::literal)
-        .filter(|text| text.starts_with('/'));
-    texts.map(PathBuf::from).collect()
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::fs;
-
-    fn paths(action: &Action) -> Vec<PathBuf> {
-        seen(action).into_iter().map(|file| file.path).collect()
-    }
-
-    #[test]
-    fn programs_and_scripts_are_looked_at_and_data_is_not() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let at = fs::canonicalize(directory.path()).expect("a path");
-        for name in ["run.sh", "x.py", "data"] {
-            fs::write(at.join(name), name).expect("written");
-        }
-        let check = |text: &str, expected: &[&str]| {
-            let found = paths(&Action::shell(text, &at));
-            let own: Vec<_> = found.iter().filter(|path| path.starts_with(&at)).collect();
-            let expected: Vec<_> = expected.iter().map(|name| at.join(name)).collect();
-            assert_eq!(own, expected.iter().collect::<Vec<_>>(), "{text}");
-        };
-        check("./run.sh data", &["run.sh"]);
-        check("sudo ./run.sh", &["run.sh"]);
-        check("python3 -W ignore x.py", &["x.py"]);
-        check("bash < run.sh", &["run.sh"]);
-        check(". ./run.sh", &["run.sh"]);
-        check("cat data | python3 x.py", &["x.py"]);
-        check("cat data; rm run.sh", &[]);
-        check("python3 nothing.py", &[]);
-        check(&format!("cd {} && ./run.sh", at.display()), &["run.sh"]);
-        let bash = paths(&Action::shell("reboot", "/"));
-        assert!(bash.iter().any(|path| path.ends_with("bash")), "{bash:?}");
-    }
-
-    #[test]
-    fn what_changes_is_found() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let path = directory.path().join("run.sh");
-        fs::write(&path, "true").expect("written");
-        let action = Action::shell(path.display().to_string(), "/");
-        let files = seen(&action);
-        assert_eq!(check(&files), Ok(()));
-        fs::write(&path, "evil").expect("written");
-        assert_eq!(check(&files), Err(Changed { path: path.clone() }));
-        fs::remove_file(&path).expect("removed");
-        assert!(check(&files).is_err());
-        rustix::fs::mkfifoat(rustix::fs::CWD, &path, 0o600.into()).expect("a pipe");
-        assert!(check(&files).is_err(), "it waits for nobody");
-    }
-}
+mod tests;

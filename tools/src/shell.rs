@@ -35,7 +35,9 @@ mod usage;
 mod walk;
 mod word;
 
-pub(crate) use self::code::{harmless_assignment, only_asks_about_itself, runs_its_files};
+pub(crate) use self::code::{
+    harmless_assignment, is_shell, only_asks_about_itself, runs_its_files,
+};
 pub use self::touch::{Access, Touch, files_of, touches};
 pub use self::undo::rollback;
 pub(crate) use self::usage::{options_in_full, values_of_option};

@@ -202,20 +202,24 @@ pub(crate) fn from_acting(fault: &ActingFault) -> WireError {
         }
         ActingFault::Gate(GateError::Denied(_)) => WireError::new(ErrorCode::Denied, message)
             .with_hint("`fazai policy explain` shows how it was understood"),
+        ActingFault::Gate(GateError::Changed(_)) => WireError::new(ErrorCode::Denied, message),
         ActingFault::Gate(GateError::NotApproved(fault)) => from_approval(fault),
     }
 }
 
 pub(crate) fn from_approval(fault: &ApprovalError) -> WireError {
     let code = match fault {
-        ApprovalError::UnknownId(_) | ApprovalError::AnsweredAlready(_) => {
-            ErrorCode::ApprovalNotFound
-        }
+        ApprovalError::UnknownId(_)
+        | ApprovalError::AnsweredAlready(_)
+        | ApprovalError::AnsweredTooLate(_)
+        | ApprovalError::AskerLeft(_) => ErrorCode::ApprovalNotFound,
         ApprovalError::NotAsked { .. } => ErrorCode::Forbidden,
         ApprovalError::TooLate(_) | ApprovalError::NobodyToAsk | ApprovalError::Denied { .. } => {
             ErrorCode::Denied
         }
-        ApprovalError::TooMany | ApprovalError::TooManyOfYours => ErrorCode::Overloaded,
+        ApprovalError::TooMany | ApprovalError::TooManyOfYours | ApprovalError::TooOften => {
+            ErrorCode::Overloaded
+        }
         ApprovalError::ReasonTooLong { .. } => ErrorCode::InvalidParams,
     };
     WireError::new(code, fault.to_string())

@@ -3,11 +3,11 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::action::Action;
+use crate::action::{Action, Cut};
 use crate::approval::Choice;
 use crate::caller::Caller;
 use crate::policy::Decision;
-use crate::seen::SeenFile;
+use crate::seen::Seen;
 
 /// The longest line, in bytes.
 pub const ENTRY_BYTES_MAX: usize = 64 * 1024;
@@ -56,9 +56,12 @@ pub enum Event {
         caller: Caller,
         /// What is to be done.
         action: Action,
-        /// What stood in its programs and scripts when a person was asked.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        files: Vec<SeenFile>,
+        /// What the action was, where it was denied and only its beginning is written.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cut: Option<Cut>,
+        /// What a person was shown of its programs, scripts and paths.
+        #[serde(flatten)]
+        seen: Box<Seen>,
         /// What the policy said.
         decision: Box<Decision>,
         /// The id of the question that it asks, or that was answered with a yes.
@@ -86,6 +89,15 @@ pub enum Event {
         choice: Choice,
         /// Why, in their words.
         reason: String,
+    },
+    /// Somebody tried to answer a question who may not.
+    AnswerRefused {
+        /// Its id.
+        question: String,
+        /// Who.
+        by: Caller,
+        /// What they answered.
+        choice: Choice,
     },
     /// Nobody answered a question in time.
     Expired {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::time::{ClockId, clock_gettime};
 
-use super::head::Key;
+use super::head::{Key, cut_half_head};
 use super::{AuditError, ENTRY_BYTES_MAX, Entry, Event, Hash, Head, unavailable};
 
 /// How the record is kept.
@@ -74,6 +74,7 @@ impl AuditLog {
             .map_err(unavailable(&directory))?;
         let lock = lock(&directory)?;
         let key = Key::open(&directory)?;
+        cut_half_head(&directory)?;
         let number = files(&directory)
             .map_err(unavailable(&directory))?
             .last()

@@ -14,7 +14,8 @@ fn event(permit: u64) -> Event {
             groups: vec![1],
             name: "anna".into(),
         }),
-        files: Vec::new(),
+        seen: Box::default(),
+        cut: None,
         action: Action::shell(format!("echo {permit}, \"hash\":\"x\""), "/"),
         decision: Box::new(Decision {
             verdict: Verdict::Allow,
@@ -341,4 +342,37 @@ fn a_record_that_was_moved_takes_no_more() {
         fs::rename(&kept, &path).expect("put back");
         log.append(&event(2)).expect("a good disk");
     }
+}
+
+#[test]
+fn half_a_head_is_cut_off_before_the_next() {
+    let directory = record(2);
+    let path = directory.path().join("heads.ndjson");
+    let whole = fs::read(&path).expect("heads");
+    // As a full disk leaves it, once before an open and once while it is open.
+    let half = || {
+        let mut text = fs::read(&path).expect("heads");
+        text.extend_from_slice(&whole[..100]);
+        fs::write(&path, text).expect("written");
+        let findings = verify(directory.path()).expect("readable").findings;
+        let problems: Vec<_> = findings.iter().map(|finding| &finding.problem).collect();
+        assert_eq!(problems, [&Problem::HalfLine]);
+    };
+    half();
+    let mut log = open(directory.path());
+    assert_eq!(verify(directory.path()).expect("readable").findings, []);
+    half();
+    log.sign_head().expect("a head");
+    assert_eq!(verify(directory.path()).expect("readable").findings, []);
+}
+
+#[test]
+fn a_public_key_that_was_not_written_is_made_again() {
+    let directory = record(1);
+    let path = directory.path().join("audit.pub");
+    let key = fs::read(&path).expect("a key");
+    fs::remove_file(&path).expect("removed");
+    drop(open(directory.path()));
+    assert_eq!(fs::read(&path).expect("a key"), key);
+    assert!(verify(directory.path()).expect("readable").is_whole());
 }

@@ -223,7 +223,7 @@ impl Chain {
         self.hashes.push(None);
     }
 
-    fn heads(&mut self, directory: &Path, heads: Vec<String>) {
+    fn heads(&mut self, directory: &Path, heads: Vec<Vec<u8>>) {
         self.file = directory.join(HEADS_FILE);
         self.line = 0;
         let Some(key) = public_key(directory) else {
@@ -232,7 +232,11 @@ impl Chain {
         let last = self.hashes.len() as u64 - 1;
         for text in heads {
             self.line += 1;
-            let head = serde_json::from_str::<Head>(&text)
+            if text.last() != Some(&b'\n') {
+                self.find(Problem::HalfLine);
+                continue;
+            }
+            let head = serde_json::from_slice::<Head>(&text)
                 .ok()
                 .filter(|head| head.is_signed_by(&key));
             let Some(head) = head else {
@@ -256,10 +260,20 @@ impl Chain {
     }
 }
 
-fn read_heads(directory: &Path) -> io::Result<Vec<String>> {
-    match File::open(directory.join(HEADS_FILE)) {
-        Ok(file) => BufReader::new(file).lines().collect(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(error),
+/// The lines with their ends.
+fn read_heads(directory: &Path) -> io::Result<Vec<Vec<u8>>> {
+    let file = match File::open(directory.join(HEADS_FILE)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut reader = BufReader::new(file);
+    let mut lines = Vec::new();
+    loop {
+        let mut line = Vec::new();
+        if reader.read_until(b'\n', &mut line)? == 0 {
+            return Ok(lines);
+        }
+        lines.push(line);
     }
 }

@@ -1,6 +1,7 @@
 use jiff::civil::date;
 
 use super::*;
+use crate::action::Input;
 use crate::approval::Choice;
 use crate::audit::{AuditOptions, verify};
 use crate::caller::User;
@@ -145,6 +146,7 @@ fn agreed(gate: &Gate, request: Request, choice: Choice) -> Permit {
     let waiting = asked(gate.request(request));
     assert!(
         waiting
+            .seen
             .files
             .iter()
             .any(|file| file.path.ends_with("run.sh"))
@@ -279,4 +281,159 @@ fn nobody_to_ask_means_no() {
         Err(GateError::NotApproved(ApprovalError::NobodyToAsk))
     ));
     assert_eq!(events(directory.path()), ["decided deny"]);
+}
+
+#[test]
+fn a_link_that_is_turned_while_the_question_waits_is_not_followed() {
+    let (directory, gate) = gate("elevated");
+    let files = tempfile::tempdir().expect("a directory");
+    let at = std::fs::canonicalize(files.path()).expect("a path");
+    for name in ["one", "two"] {
+        std::fs::create_dir(at.join(name)).expect("made");
+    }
+    let link = at.join("dl");
+    let turn = |to: &str| {
+        let _ = std::fs::remove_file(&link);
+        std::os::unix::fs::symlink(to, &link).expect("a link");
+    };
+    turn("one");
+    let wanted = || Request {
+        action: Action::ReadFile {
+            path: link.join("x"),
+        },
+        ..request("", Approvers::Caller)
+    };
+    let now = wanted().now;
+    let waiting = asked(gate.request_by_person(wanted()));
+    let shown = format!("reads {0}/dl/x, which is {0}/one/x", at.display());
+    assert_eq!(waiting.seen.lines(), [shown]);
+    turn("two");
+    let taken = gate.answer(&waiting.id, &caller(), Choice::Session, "");
+    taken.expect("taken");
+    let refused = gate.enter(waiting.wait().expect("a yes"), now);
+    assert!(matches!(refused, Err(GateError::Changed(_))), "{refused:?}");
+    let entries = entries(directory.path());
+    let last = entries.last().expect("an entry");
+    assert_eq!(last["decision"]["rule"], "changed");
+    assert_eq!(last["leads"][0]["to"][0], format!("{}/one/x", at.display()));
+    // The session's yes was to the other place as well.
+    drop(asked(gate.request_by_person(wanted())));
+    turn("one");
+    drop(granted(gate.request_by_person(wanted())));
+}
+
+#[test]
+fn a_yes_to_write_a_file_holds_for_what_is_written() {
+    let (directory, gate) = gate("elevated");
+    let wanted = |content: &[u8]| Request {
+        action: Action::WriteFile {
+            path: "/etc/motd".into(),
+            content: Some(Input::of(content)),
+        },
+        ..request("", Approvers::Caller)
+    };
+    let waiting = asked(gate.request_by_person(wanted(b"hello")));
+    let taken = gate.answer(&waiting.id, &caller(), Choice::Session, "");
+    taken.expect("taken");
+    let now = wanted(b"").now;
+    let permit = gate.enter(waiting.wait().expect("a yes"), now);
+    drop(permit.expect("a permit"));
+    drop(granted(gate.request_by_person(wanted(b"hello"))));
+    drop(asked(gate.request_by_person(wanted(b"evil"))));
+    let asked_about = &entries(directory.path())[1];
+    let content = &asked_about["action"]["content"];
+    assert_eq!(content["sha256"], Hash::of(b"hello").to_string());
+    assert_eq!(content["head"], "hello");
+}
+
+#[test]
+fn long_denials_take_little_room() {
+    let (directory, gate) = gate("restricted");
+    let size = || {
+        let file = directory.path().join("audit-000001.ndjson");
+        std::fs::metadata(file).expect("a file").len()
+    };
+    let before = size();
+    for number in 0..200 {
+        let wanted = Request {
+            action: Action::ReadFile {
+                path: format!("/srv/{number}/{}", "x".repeat(60_000)).into(),
+            },
+            ..request("", Approvers::Nobody)
+        };
+        assert!(gate.request(wanted).is_err());
+    }
+    assert!(size() - before < 64 << 10, "{} bytes", size() - before);
+    let entries = entries(directory.path());
+    let cut = &entries[1]["cut"];
+    assert!(cut["bytes"].as_u64().expect("a length") > 60_000, "{cut}");
+    assert_eq!(cut["sha256"].as_str().map(str::len), Some(64), "{cut}");
+}
+
+#[test]
+fn who_asks_and_leaves_again_and_again_is_not_asked_for() {
+    let (directory, gate) = gate("elevated");
+    for _ in 0..20 {
+        drop(asked(gate.request(request("reboot", Approvers::Caller))));
+    }
+    for _ in 0..100 {
+        let refused = gate.request(request("reboot", Approvers::Caller));
+        assert!(
+            matches!(
+                refused,
+                Err(GateError::NotApproved(ApprovalError::TooOften))
+            ),
+            "{refused:?}"
+        );
+    }
+    let other = Request {
+        caller: Caller::Token("other".into()),
+        ..request("reboot", Approvers::Caller)
+    };
+    drop(asked(gate.request(other)));
+    let events = events(directory.path());
+    let denied = events.iter().filter(|event| *event == "decided deny");
+    assert_eq!(denied.count(), 20);
+}
+
+#[test]
+fn an_answer_is_recorded_before_it_is_given() {
+    let (directory, gate) = gate("elevated");
+    let waiting = asked(gate.request(request("reboot", Approvers::Caller)));
+    // A record that was moved away can't be written.
+    let (file, aside) = (
+        directory.path().join("audit-000001.ndjson"),
+        directory.path().join("aside"),
+    );
+    std::fs::rename(&file, &aside).expect("moved");
+    let answered = gate.answer(&waiting.id, &caller(), Choice::Once, "");
+    assert!(matches!(answered, Err(GateError::Audit(_))), "{answered:?}");
+    assert!(waiting.poll(Instant::now()).is_none(), "no yes without it");
+    std::fs::rename(&aside, &file).expect("moved back");
+    let answered = gate.answer(&waiting.id, &caller(), Choice::Once, "");
+    answered.expect("it waits still");
+    assert!(waiting.wait().is_ok());
+    assert_eq!(events(directory.path()), ["decided ask", "answered"]);
+}
+
+#[test]
+fn who_may_not_answer_is_recorded() {
+    let (directory, gate) = gate("elevated");
+    let waiting = asked(gate.request(request("reboot", Approvers::Caller)));
+    let other = Caller::Token("other".into());
+    for _ in 0..100 {
+        let refused = gate.answer(&waiting.id, &other, Choice::Once, "");
+        assert!(matches!(
+            refused,
+            Err(GateError::NotApproved(ApprovalError::NotAsked { .. }))
+        ));
+    }
+    let entries = entries(directory.path());
+    let refused = entries
+        .iter()
+        .filter(|it| it["event"] == "answer_refused")
+        .collect::<Vec<_>>();
+    assert_eq!(refused.len(), 20);
+    assert_eq!(refused[0]["by"]["token"], "other");
+    assert_eq!(refused[0]["question"], waiting.id.as_str());
 }

@@ -52,7 +52,7 @@ impl Judge<'_> {
                 decision
             }
             Action::ReadFile { path } => self.file(Kind::ReadFile, path),
-            Action::WriteFile { path } => self.file(Kind::WriteFile, path),
+            Action::WriteFile { path, .. } => self.file(Kind::WriteFile, path),
             Action::Network { host, port } => {
                 self.rules(Kind::Network, host, |rule| rule.host(host, *port))
             }

@@ -43,7 +43,7 @@ fn shell(text: &str) -> Action {
 }
 
 fn write(path: &str) -> Action {
-    Action::WriteFile { path: path.into() }
+    Action::write_file(path)
 }
 
 fn read(path: &str) -> Action {

@@ -57,8 +57,12 @@ pub(crate) fn only_asks_about_itself(command: &Command) -> bool {
 /// Whether a command runs what stands in the files that it is given.
 pub(crate) fn runs_its_files(command: &Command) -> bool {
     let name = command.name();
-    let is_shell = SHELLS.contains(&name) || SHELLS.contains(&unversioned(name));
-    is_interpreter(name) || is_shell || matches!(name, "." | "source" | "sed")
+    is_interpreter(name) || is_shell(name) || matches!(name, "." | "source" | "sed")
+}
+
+/// Whether a program is a shell.
+pub(crate) fn is_shell(name: &str) -> bool {
+    SHELLS.contains(&name) || SHELLS.contains(&unversioned(name))
 }
 
 /// Why it can't be known what a command does, if so.

@@ -651,9 +651,7 @@ fn a_chart_is_drawn_and_written() {
     to_file["path"] = json!(path);
     assert_eq!(
         place.wants("chart", &to_file),
-        [Action::WriteFile {
-            path: path.clone().into()
-        }]
+        [Action::write_file(path.clone())]
     );
     place.done("chart", to_file.clone());
     assert_eq!(

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use fazai_protocol::{Approval, Line, Phase, WireError};
 use fazai_tools::{
-    Access, Action, Decision, Gate, GateError, Passage, Permit, Request, Script, SeenFile, Waiting,
+    Access, Action, Decision, Gate, GateError, Input, Passage, Permit, Request, Script, Waiting,
     files_of,
 };
 use serde_json::json;
@@ -27,7 +27,18 @@ pub(super) fn touched(action: &Action) -> Vec<String> {
             files_of(&script).into_iter().map(line).collect()
         }
         Action::ReadFile { path } => vec![format!("reads {}", path.display())],
-        Action::WriteFile { path } => vec![format!("writes {}", path.display())],
+        Action::WriteFile { path, content } => {
+            let path = format!("writes {}", path.display());
+            let content = content.as_ref().map(|content| {
+                let Input {
+                    bytes,
+                    sha256,
+                    head,
+                } = content;
+                format!("writes {bytes} bytes, sha256 {sha256}, which begin with {head:?}")
+            });
+            std::iter::once(path).chain(content).collect()
+        }
         _ => Vec::new(),
     }
 }
@@ -37,7 +48,7 @@ pub(super) fn summary(action: &Action) -> String {
     match action {
         Action::Exec(exec) => exec.text(),
         Action::ReadFile { path } => format!("read {}", path.display()),
-        Action::WriteFile { path } => format!("write {}", path.display()),
+        Action::WriteFile { path, .. } => format!("write {}", path.display()),
         Action::Network { host, port } => format!("connect to {host}, port {port}"),
         Action::SendToCloud {
             provider, label, ..
@@ -124,12 +135,6 @@ async fn pass(
     }
 }
 
-/// What is to run, by its hash: it runs only if it is still that.
-fn runs(waiting: &Waiting) -> impl Iterator<Item = String> {
-    let line = |file: &SeenFile| format!("runs {}, sha256 {}", file.path.display(), file.sha256);
-    waiting.files.iter().map(line)
-}
-
 fn question(
     context: &Context,
     waiting: &Waiting,
@@ -141,7 +146,11 @@ fn question(
     Approval {
         action_id: context.action_id.clone(),
         id: waiting.id.as_str().to_owned(),
-        touches: touched(action).into_iter().chain(runs(waiting)).collect(),
+        // What it finds there has to be so as well when it is started.
+        touches: touched(action)
+            .into_iter()
+            .chain(waiting.seen.lines())
+            .collect(),
         result: summary(action),
         wanted: json!(action),
         rule: decision.rule.clone(),

@@ -83,7 +83,8 @@ fn describe(pending: &Pending, now: Instant) -> Value {
         "id": pending.id.as_str(),
         "caller": question.caller.to_string(),
         "wanted": question.action,
-        "files": question.files,
+        "files": question.seen.files,
+        "seen": question.seen.lines(),
         "decision": question.decision,
         "wait_ms": u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
     })

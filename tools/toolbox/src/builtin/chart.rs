@@ -87,7 +87,8 @@ impl Define for Chart {
             return Ok(vec![itself]);
         };
         check(&path)?;
-        Ok(vec![Action::WriteFile { path }])
+        // What it is to hold is known once it is drawn.
+        Ok(vec![Action::write_file(path)])
     }
 
     fn call(&self, told: Told, call: &Call) -> Result<Value, ToolError> {

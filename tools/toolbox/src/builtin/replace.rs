@@ -7,7 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt, fchown};
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use fazai_tools::Action;
+use fazai_tools::{Action, Input};
 use rustix::fs::{FileType, Mode, OFlags, XattrFlags, fgetxattr, flistxattr, fsetxattr, open};
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
@@ -73,8 +73,10 @@ impl Replacement<'_> {
         };
         let name = Path::new(name);
         let parent = self.path.parent().unwrap_or(Path::new("/"));
+        let content = Input::of(self.content.as_bytes());
         let (permit, directory) = find(parent, call, |parent| Action::WriteFile {
             path: parent.join(name),
+            content: Some(content.clone()),
         })?;
         perform(permit, || {
             // A person may be asked for it, and others go on writing meanwhile.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use fazai_tools::{Action, Right, Risk};
+use fazai_tools::{Action, Input, Right, Risk};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
@@ -38,7 +38,10 @@ impl Define for WriteFile {
 
     fn wants(&self, told: Told, _: Action) -> Result<Vec<Action>, ToolError> {
         check(&told.path)?;
-        Ok(vec![Action::WriteFile { path: told.path }])
+        Ok(vec![Action::WriteFile {
+            path: told.path,
+            content: Some(Input::of(told.content.as_bytes())),
+        }])
     }
 
     fn call(&self, told: Told, call: &Call) -> Result<Value, ToolError> {

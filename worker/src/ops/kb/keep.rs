@@ -177,7 +177,7 @@ fn is_own(context: &Context, path: &Path) -> bool {
 }
 
 fn write_file(context: &Context, path: &Path) -> Vec<Action> {
-    let action = Action::WriteFile { path: path.into() };
+    let action = Action::write_file(path);
     Some(action)
         .filter(|_| !is_own(context, path))
         .into_iter()

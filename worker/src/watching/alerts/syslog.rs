@@ -27,7 +27,7 @@ impl Syslog {
         record: &Record,
     ) -> Result<(), Failure> {
         let action = match &self.0 {
-            SyslogPlace::Socket(path) => Action::WriteFile { path: path.clone() },
+            SyslogPlace::Socket(path) => Action::write_file(path.clone()),
             SyslogPlace::Udp(address) => Action::Network {
                 host: address.ip().to_string(),
                 port: address.port(),
