@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use common::{filter, namespace, open};
-use fazai_memory::ingest::Skip;
+use fazai_memory::ingest::{Skip, Skipped};
 use fazai_memory::{Collection, IngestOptions, IngestReport, Memory, MemoryError, Options};
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -185,6 +185,65 @@ fn what_is_not_a_good_file_is_left_out_with_a_reason() {
             Err(error) => assert!(matches!(error, MemoryError::Ingest { .. }), "{error}"),
         }
     }
+}
+
+#[test]
+fn a_link_that_takes_a_directorys_place_leads_nowhere() {
+    let home = tempfile::tempdir().unwrap();
+    let (docs, etc) = (home.path().join("docs"), home.path().join("etc"));
+    fs::create_dir_all(docs.join("z")).unwrap();
+    fs::create_dir(&etc).unwrap();
+    fs::write(etc.join("shadow"), "xyzzy is the secret").unwrap();
+    fs::write(docs.join("z/shadow"), "nothing at all").unwrap();
+    (0..70).for_each(|n| fs::write(docs.join(format!("f{n}.txt")), format!("fact {n}")).unwrap());
+    let memory = open(&home.path().join("memory"));
+    let mut done = 0;
+    let report = memory.ingest(&docs, &options(), &mut |_| {
+        done += 1;
+        if done == 1 {
+            fs::rename(docs.join("z"), docs.join("y")).unwrap();
+            symlink(&etc, docs.join("z")).unwrap();
+        }
+        ControlFlow::Continue(())
+    });
+    let report = report.unwrap();
+    assert_eq!((report.files, report.skipped.len()), (70, 1), "{report:?}");
+    assert_eq!(report.skipped[0].why, Skip::Link);
+    // What was moved elsewhere is read only if it may be read there.
+    fs::remove_file(docs.join("z")).unwrap();
+    fs::rename(docs.join("y"), docs.join("z")).unwrap();
+    let moved = fs::canonicalize(home.path()).unwrap().join("moved");
+    let not_there = {
+        let moved = moved.clone();
+        IngestOptions {
+            may_read: Arc::new(move |path| !path.starts_with(&moved)),
+            ..options()
+        }
+    };
+    let mut done = 0;
+    let report = memory.ingest(&docs, &not_there, &mut |_| {
+        done += 1;
+        if done == 1 {
+            fs::rename(&docs, &moved).unwrap();
+        }
+        ControlFlow::Continue(())
+    });
+    let report = report.unwrap();
+    let denied = |skipped: &Skipped| skipped.why == Skip::Denied;
+    assert!(report.files < 71, "{report:?}");
+    assert!(report.skipped.iter().all(denied), "{report:?}");
+}
+
+#[test]
+fn a_file_alone_is_read_by_its_own_name_or_a_links() {
+    let home = tempfile::tempdir().unwrap();
+    let memory = open(&home.path().join("memory"));
+    let (file, link) = (home.path().join("one.txt"), home.path().join("link.txt"));
+    fs::write(&file, "the capybara swims").unwrap();
+    symlink(&file, &link).unwrap();
+    assert_eq!(ingest(&memory, &file, &options()).added, 1);
+    assert_eq!(ingest(&memory, &link, &options()).known, 1);
+    check_found(&memory, "capybara", "one.txt");
 }
 
 #[test]

@@ -100,7 +100,7 @@ impl<'a> Intake<'a> {
             .into_iter()
             .for_each(|skipped| self.leave_out(skipped));
         for files in batches(files) {
-            let read = |file: &Found| read::file(&file.path, options);
+            let read = |file: &Found| read::file(file, options);
             let documents: Vec<_> = files.par_iter().map(read).collect();
             for (file, document) in files.iter().zip(documents) {
                 match document {
