@@ -338,7 +338,14 @@ fn readers_have_names() {
 fn hostile_html_is_survived() {
     let directory = tempfile::tempdir().unwrap();
     let memory = open(directory.path());
-    for open in ["<div>", "<table><tr><td>", "<ul><li>", "<font a=1><b>"] {
+    for open in [
+        "<div>",
+        "<div></a>",
+        "<div><!--</div>-->",
+        "<table><tr><td>",
+        "<ul><li>",
+        "<font a=1><b>",
+    ] {
         for count in [100, 200_000] {
             let page = format!("{}deep words{}", open.repeat(count), "</p>".repeat(10));
             let report = memory.ingest_reader("page.html", &mut page.as_bytes(), &options());
@@ -354,6 +361,18 @@ fn hostile_html_is_survived() {
     memory
         .ingest_reader("page.html", &mut flat.as_bytes(), &options())
         .unwrap();
+}
+
+#[test]
+fn headings_alone_are_found() {
+    let directory = tempfile::tempdir().unwrap();
+    let memory = open(directory.path());
+    let mut page: &[u8] = b"# Plans\n\n## Replace the capybara\n\n## Paint it\n";
+    let report = memory
+        .ingest_reader("plans.md", &mut page, &options())
+        .unwrap();
+    assert_eq!((report.files, report.skipped.len()), (1, 0), "{report:?}");
+    check_found(&memory, "replace capybara", "plans.md");
 }
 
 /// The smallest file that holds a text.
