@@ -5,16 +5,19 @@
 //! |---|---|
 //! | `spool.rs` | the days that are being written: lines appended to files of this machine |
 //! | `place.rs` | the object store in which days are kept |
+//! | `lock.rs` | that a directory has one process |
 //!
 //! Objects can't be appended to, and a whole one is put or none. So a line goes to a file first,
 //! where a process that is killed leaves at most half of the last one behind; that is cut at the
 //! next start. [`Episodes::flush`] puts the days that have grown into the store, whole.
 
+mod lock;
 mod place;
 mod spool;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use jiff::civil::Date;
@@ -26,7 +29,7 @@ use self::place::Place;
 #[cfg(feature = "s3")]
 pub use self::place::S3Options;
 use self::spool::Spool;
-use crate::error::{MemoryError, Result, invalid};
+use crate::error::{MemoryError, Result, invalid, io};
 
 /// The longest line, in bytes.
 pub const LINE_BYTES_MAX: usize = 16 << 10;
@@ -51,7 +54,8 @@ pub struct EpisodeOptions {
 /// Where days are kept.
 #[derive(Debug, Clone)]
 pub enum EpisodePlace {
-    /// In a directory; made with 0700 if it is not there.
+    /// In a directory of one process; made with 0700 if it is not there, and refused if others can
+    /// look into it.
     Directory(PathBuf),
     /// In a bucket.
     #[cfg(feature = "s3")]
@@ -96,6 +100,11 @@ impl Episodes {
             let why = format!("is {low}, more than the high one's {high}");
             return Err(invalid("episodes_bytes_low", why));
         }
+        match &options.place {
+            EpisodePlace::Directory(dir) => check_apart(&options.spool, dir)?,
+            #[cfg(feature = "s3")]
+            EpisodePlace::S3(_) => {}
+        }
         Ok(Self {
             spool: Mutex::new(Spool::open(&options.spool)?),
             place: Mutex::new((Place::open(&options.place)?, BTreeMap::new())),
@@ -123,9 +132,10 @@ impl Episodes {
     /// Whether there is anything that is not in the store yet.
     pub fn is_behind(&self) -> Result<bool> {
         let place = lock(&self.place);
-        let spool = lock(&self.spool);
+        let mut spool = lock(&self.spool);
+        spool.settle()?;
         for date in spool.days()? {
-            if place.1.get(&date) != Some(&spool.size(date)?) {
+            if spool.has_begun(date) || place.1.get(&date) != Some(&spool.size(date)?) {
                 return Ok(true);
             }
         }
@@ -137,7 +147,18 @@ impl Episodes {
     pub fn flush(&self, now: Timestamp) -> Result<usize> {
         let mut place = lock(&self.place);
         let (place, put) = &mut *place;
-        let days = lock(&self.spool).days()?;
+        if place.settle()? {
+            put.clear();
+        }
+        let days = {
+            let mut spool = lock(&self.spool);
+            spool.settle()?;
+            // What was put is not what such a file goes on from.
+            for date in spool.take_begun() {
+                put.remove(&date);
+            }
+            spool.days()?
+        };
         let mut changed = 0;
         for date in days {
             let size = lock(&self.spool).size(date)?;
@@ -145,7 +166,13 @@ impl Episodes {
                 if !put.contains_key(&date) {
                     self.merge(place, date)?;
                 }
-                let text = lock(&self.spool).read(date)?;
+                let spool = lock(&self.spool);
+                if spool.has_begun(date) {
+                    // Somebody removed it a moment ago; the next time it is merged.
+                    continue;
+                }
+                let text = spool.read(date)?;
+                drop(spool);
                 let size = text.len() as u64;
                 place.put(date, text)?;
                 put.insert(date, size);
@@ -240,6 +267,26 @@ impl EpisodePlace {
             Self::S3(options) => options.remote(),
         }
     }
+}
+
+/// Days in the store have the names of those that are being written: in one directory they would
+/// take each other's place.
+fn check_apart(spool: &Path, dir: &Path) -> Result<()> {
+    let real = |path: &Path| {
+        lock::make(path)?;
+        fs::canonicalize(path).map_err(io(path))
+    };
+    let (spool, dir) = (real(spool)?, real(dir)?);
+    if spool.starts_with(&dir) || dir.starts_with(&spool) {
+        let why = format!(
+            "is {}, and {} is where days are written first: neither may be in the other; name \
+             another directory",
+            dir.display(),
+            spool.display()
+        );
+        return Err(invalid("episodes_dir", why));
+    }
+    Ok(())
 }
 
 fn day(time: Timestamp) -> Date {

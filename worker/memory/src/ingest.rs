@@ -3,6 +3,7 @@
 //! | file | what it owns |
 //! |---|---|
 //! | `walk.rs` | which files of a directory; links and devices stay outside |
+//! | `root.rs` | how files are opened: from one directory, through no link |
 //! | `intake.rs` | one run: what is new is stored, and what no file says any more goes |
 //! | `follow.rs` | a directory that is followed |
 //! | `journal.rs` | a system's journal |
@@ -23,6 +24,7 @@ mod markdown;
 #[cfg(feature = "pdf")]
 mod pdf;
 mod read;
+mod root;
 mod walk;
 
 use std::io::Read;
@@ -38,6 +40,7 @@ use self::intake::Intake;
 pub use self::journal::Journal;
 #[cfg(feature = "pdf")]
 pub use self::pdf::pdf_text;
+use self::root::Root;
 pub use self::walk::{Skip, Skipped};
 use crate::embed::Embedder;
 use crate::error::{MemoryError, Result, invalid};
@@ -186,7 +189,8 @@ impl Memory {
     ) -> Result<IngestReport> {
         options.check()?;
         self.make_ready()?;
-        let (files, skipped) = walk::walk(path, options, &mut |_| {})?;
+        let root = Root::named(path).map_err(|error| nothing(path, error.to_string()))?;
+        let (files, skipped) = walk::walk(&Arc::new(root), options, &mut |_| {});
         Intake::new(self, options).all(&files, skipped, progress)
     }
 

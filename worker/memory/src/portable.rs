@@ -1,7 +1,8 @@
 //! A memory as lines of JSON: out of one store and into another, without loss.
 //!
 //! The first line says what follows: `{"fazai_memory":1,"dimensions":{"fazai_kb":384}}`. Every
-//! other line is a record: `{"collection":"fazai_kb","id":...,"payload":{...},"vector":[...]}`.
+//! other line is a record: `{"collection":"fazai_kb","id":...,"payload":{...},"vector":[...]}`. The
+//! last one, `{"end":{"records":1234}}`, says how many there were: without it the file is cut off.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, Read, Write};
@@ -43,6 +44,20 @@ struct Line<R> {
     record: R,
 }
 
+/// The last line.
+#[derive(Serialize, Deserialize)]
+struct Trailer {
+    end: End,
+}
+
+#[derive(Serialize, Deserialize)]
+struct End {
+    records: usize,
+}
+
+/// How the last line begins.
+const TRAILER: &[u8] = b"{\"end\":";
+
 /// Writes every record of a store; answers how many.
 pub fn export(store: &dyn Store, out: &mut dyn Write) -> Result<usize> {
     let mut dimensions = BTreeMap::new();
@@ -65,6 +80,8 @@ pub fn export(store: &dyn Store, out: &mut dyn Write) -> Result<usize> {
                 .try_for_each(|record| write_line(out, &Line { collection, record }))
         })?;
     }
+    let end = End { records: written };
+    write_line(out, &Trailer { end })?;
     out.flush().map_err(io(Path::new("export")))?;
     Ok(written)
 }
@@ -92,12 +109,17 @@ fn import(
         prepare(collection, dimensions)?;
     }
     let mut batch: Vec<Record> = Vec::new();
-    let mut batch_of = Collection::Memory;
+    let (mut batch_of, mut read) = (Collection::Memory, 0);
     loop {
         number += 1;
-        let line: Option<Line<Record>> = match read_line(from, number)? {
-            Some(line) => Some(parse(&line, number)?),
-            None => None,
+        let line = read_line(from, number)?;
+        let end = match &line {
+            Some(line) if line.starts_with(TRAILER) => Some(parse::<Trailer>(line, number)?.end),
+            _ => None,
+        };
+        let line: Option<Line<Record>> = match &line {
+            Some(line) if end.is_none() => Some(parse(line, number)?),
+            _ => None,
         };
         let other = line.as_ref().is_none_or(|line| line.collection != batch_of);
         if (other || batch.len() == BATCH) && !batch.is_empty() {
@@ -105,6 +127,7 @@ fn import(
             add(batch_of, std::mem::take(&mut batch))?;
         }
         let Some(Line { collection, record }) = line else {
+            check_end(from, number, end, read)?;
             return Ok(imported);
         };
         record
@@ -113,6 +136,32 @@ fn import(
             .map_err(|error| wrong(number, error.to_string()))?;
         batch_of = collection;
         batch.push(record);
+        read += 1;
+    }
+}
+
+/// Whether an export is whole, after its last line.
+fn check_end(from: &mut dyn BufRead, number: usize, end: Option<End>, read: usize) -> Result<()> {
+    let Some(End { records }) = end else {
+        let why = format!(
+            "the export ends here without its last line, which says how many records there are: it \
+             is cut off; {read} were imported, and a whole copy of the file brings the others"
+        );
+        return Err(wrong(number, why));
+    };
+    if records != read {
+        let why = format!(
+            "the export had {records} records, and there are {read}: some were lost on the way; \
+             import a whole copy of the file"
+        );
+        return Err(wrong(number, why));
+    }
+    match read_line(from, number + 1)? {
+        Some(_) => Err(wrong(
+            number + 1,
+            "there is more after the last line".into(),
+        )),
+        None => Ok(()),
     }
 }
 
@@ -170,6 +219,11 @@ fn read_line(from: &mut dyn BufRead, number: usize) -> Result<Option<Vec<u8>>> {
         .map_err(io(Path::new("import")))?;
     if bytes > LINE_BYTES_MAX {
         let why = format!("it is longer than {LINE_BYTES_MAX} bytes");
+        return Err(wrong(number, why));
+    }
+    // The end of a file may lack its line end, if everything else is there.
+    if bytes > 0 && line.last() != Some(&b'\n') && !line.ends_with(b"}") {
+        let why = "the file ends within this line: it is cut off".into();
         return Err(wrong(number, why));
     }
     Ok((bytes > 0).then_some(line))

@@ -1,8 +1,9 @@
 //! Days of episodes: written, kept, found again, and given up.
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, OpenOptions, Permissions};
 use std::io::Write;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use fazai_memory::MemoryError;
@@ -203,6 +204,12 @@ fn another_spool_adds_to_the_day_and_takes_nothing_away() {
     first.flush(at(NOON)).unwrap();
     let mut other = options(home.path());
     other.spool = home.path().join("another");
+    let refused = Episodes::open(other.clone());
+    assert!(
+        matches!(refused, Err(MemoryError::InUse { .. })),
+        "one at a time: {refused:?}"
+    );
+    drop(first);
     let second = Episodes::open(other).unwrap();
     second
         .append(at(NOON), &json!({ "from": "second" }))
@@ -275,7 +282,12 @@ fn old_days_go_and_so_do_too_many() {
     names.sort();
     assert_eq!(
         names,
-        ["2026-06-01.ndjson", "2026-06-02.ndjson", "notes.txt"]
+        [
+            "2026-06-01.ndjson",
+            "2026-06-02.ndjson",
+            "lock",
+            "notes.txt"
+        ]
     );
 }
 
@@ -300,6 +312,120 @@ fn there_is_an_end_to_a_line_and_to_a_day() {
         ..options(&home.path().join("other"))
     };
     assert!(Episodes::open(wrong).is_err());
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn nobody_else_reads_what_was_asked() {
+    let home = tempfile::tempdir().unwrap();
+    let (days, day) = (
+        home.path().join("days"),
+        home.path().join("days/2026-06-02.ndjson"),
+    );
+    let episodes = Episodes::open(options(home.path())).unwrap();
+    episodes.append(at(NOON), &json!({ "number": 1 })).unwrap();
+    episodes.flush(at(NOON)).unwrap();
+    assert_eq!((mode(&days), mode(&day)), (0o700, 0o600));
+    drop(episodes);
+    // What an earlier one left open is closed.
+    fs::set_permissions(&day, Permissions::from_mode(0o644)).unwrap();
+    drop(Episodes::open(options(home.path())).unwrap());
+    assert_eq!(mode(&day), 0o600);
+    for open in [0o755, 0o740, 0o720, 0o701] {
+        fs::set_permissions(&days, Permissions::from_mode(open)).unwrap();
+        let refused = Episodes::open(options(home.path())).unwrap_err();
+        let hint = format!("chmod 700 {}", days.display());
+        assert!(refused.to_string().contains(&hint), "{refused}");
+    }
+    fs::set_permissions(&days, Permissions::from_mode(0o700)).unwrap();
+    Episodes::open(options(home.path())).unwrap();
+}
+
+#[test]
+fn the_spool_and_the_days_are_apart() {
+    let home = tempfile::tempdir().unwrap();
+    symlink(home.path(), home.path().join("same")).unwrap();
+    for (spool, days) in [
+        ("a", "a"),
+        ("a", "same/a"),
+        ("a", "a/days"),
+        ("a/spool", "a"),
+        ("a", "b/../a"),
+    ] {
+        fs::create_dir_all(home.path().join("b")).unwrap();
+        let refused = Episodes::open(EpisodeOptions {
+            spool: home.path().join(spool),
+            place: EpisodePlace::Directory(home.path().join(days)),
+            ..options(home.path())
+        });
+        let named = matches!(
+            refused,
+            Err(MemoryError::Invalid {
+                field: "episodes_dir",
+                ..
+            })
+        );
+        assert!(named, "{spool} {days}: {refused:?}");
+    }
+    let beside = EpisodeOptions {
+        spool: home.path().join("episodes.open"),
+        place: EpisodePlace::Directory(home.path().join("episodes")),
+        ..options(home.path())
+    };
+    Episodes::open(beside).unwrap();
+}
+
+#[test]
+fn what_is_removed_while_it_is_written_comes_back_and_takes_nothing_away() {
+    let home = tempfile::tempdir().unwrap();
+    let (spool, days) = (home.path().join("spool"), home.path().join("days"));
+    let episodes = Episodes::open(options(home.path())).unwrap();
+    let mut number = 0;
+    let mut append = || {
+        number += 1;
+        let line = json!({ "number": number });
+        assert!(episodes.append(at(NOON), &line).unwrap());
+    };
+    let kept = || lines(&episodes, "2026-06-02").len();
+    append();
+    episodes.flush(at(NOON)).unwrap();
+    // The file.
+    fs::remove_file(spool.join("2026-06-02.ndjson")).unwrap();
+    append();
+    assert!(episodes.is_behind().unwrap(), "though it is as long");
+    assert_eq!(kept(), 2);
+    episodes.flush(at(NOON)).unwrap();
+    assert_eq!(kept(), 2);
+    // The directory, or another one in its place.
+    fs::remove_dir_all(&spool).unwrap();
+    append();
+    append();
+    assert!(matches!(
+        Episodes::open(options(home.path())),
+        Err(MemoryError::InUse { .. })
+    ));
+    episodes.flush(at(NOON)).unwrap();
+    assert_eq!(kept(), 4);
+    fs::rename(&spool, home.path().join("spool.old")).unwrap();
+    fs::create_dir(&spool).unwrap();
+    append();
+    episodes.flush(at(NOON)).unwrap();
+    assert_eq!(kept(), 5);
+    fs::remove_dir_all(&spool).unwrap();
+    assert!(!episodes.is_behind().unwrap());
+    assert_eq!(kept(), 5);
+    // Where the days are kept.
+    append();
+    episodes.flush(at(NOON)).unwrap();
+    fs::remove_dir_all(&days).unwrap();
+    append();
+    episodes.flush(at(NOON)).unwrap();
+    assert_eq!(kept(), 7);
+    assert_eq!(mode(&days), 0o700);
+    assert_eq!(mode(&days.join("2026-06-02.ndjson")), 0o600);
 }
 
 #[cfg(feature = "s3")]

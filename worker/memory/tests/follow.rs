@@ -291,3 +291,32 @@ fn more_than_the_limit_is_said() {
             .contains("more than 5 files")
     );
 }
+
+#[test]
+fn another_directory_of_the_same_name_makes_nothing_forgotten() {
+    let mut followed = followed(|docs| fs::write(docs.join("one.txt"), "the first fact").unwrap());
+    assert_eq!(followed.counts(), [1, 1, 0]);
+    let old = followed.docs.with_extension("old");
+    fs::rename(&followed.docs, &old).unwrap();
+    for other in [true, false] {
+        if other {
+            fs::create_dir(&followed.docs).unwrap();
+        } else {
+            fs::remove_dir(&followed.docs).unwrap();
+            symlink(&old, &followed.docs).unwrap();
+        }
+        let refused = followed.following.look(&followed.memory);
+        assert!(
+            matches!(refused, Err(MemoryError::Ingest { .. })),
+            "{refused:?}"
+        );
+    }
+    // It is known what there was, and when the directory is back it is followed as before.
+    let found = followed.memory.search("first fact", 1, &filter("a"));
+    assert_eq!(found.unwrap().hits.len(), 1);
+    fs::remove_file(&followed.docs).unwrap();
+    fs::rename(&old, &followed.docs).unwrap();
+    fs::write(followed.docs.join("two.txt"), "another thing").unwrap();
+    let [_, added, removed] = followed.counts();
+    assert_eq!((added, removed), (1, 0));
+}

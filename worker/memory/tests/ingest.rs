@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use common::{filter, namespace, open};
-use fazai_memory::ingest::Skip;
+use fazai_memory::ingest::{Skip, Skipped};
 use fazai_memory::{Collection, IngestOptions, IngestReport, Memory, MemoryError, Options};
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -188,6 +188,65 @@ fn what_is_not_a_good_file_is_left_out_with_a_reason() {
 }
 
 #[test]
+fn a_link_that_takes_a_directorys_place_leads_nowhere() {
+    let home = tempfile::tempdir().unwrap();
+    let (docs, etc) = (home.path().join("docs"), home.path().join("etc"));
+    fs::create_dir_all(docs.join("z")).unwrap();
+    fs::create_dir(&etc).unwrap();
+    fs::write(etc.join("shadow"), "xyzzy is the secret").unwrap();
+    fs::write(docs.join("z/shadow"), "nothing at all").unwrap();
+    (0..70).for_each(|n| fs::write(docs.join(format!("f{n}.txt")), format!("fact {n}")).unwrap());
+    let memory = open(&home.path().join("memory"));
+    let mut done = 0;
+    let report = memory.ingest(&docs, &options(), &mut |_| {
+        done += 1;
+        if done == 1 {
+            fs::rename(docs.join("z"), docs.join("y")).unwrap();
+            symlink(&etc, docs.join("z")).unwrap();
+        }
+        ControlFlow::Continue(())
+    });
+    let report = report.unwrap();
+    assert_eq!((report.files, report.skipped.len()), (70, 1), "{report:?}");
+    assert_eq!(report.skipped[0].why, Skip::Link);
+    // What was moved elsewhere is read only if it may be read there.
+    fs::remove_file(docs.join("z")).unwrap();
+    fs::rename(docs.join("y"), docs.join("z")).unwrap();
+    let moved = fs::canonicalize(home.path()).unwrap().join("moved");
+    let not_there = {
+        let moved = moved.clone();
+        IngestOptions {
+            may_read: Arc::new(move |path| !path.starts_with(&moved)),
+            ..options()
+        }
+    };
+    let mut done = 0;
+    let report = memory.ingest(&docs, &not_there, &mut |_| {
+        done += 1;
+        if done == 1 {
+            fs::rename(&docs, &moved).unwrap();
+        }
+        ControlFlow::Continue(())
+    });
+    let report = report.unwrap();
+    let denied = |skipped: &Skipped| skipped.why == Skip::Denied;
+    assert!(report.files < 71, "{report:?}");
+    assert!(report.skipped.iter().all(denied), "{report:?}");
+}
+
+#[test]
+fn a_file_alone_is_read_by_its_own_name_or_a_links() {
+    let home = tempfile::tempdir().unwrap();
+    let memory = open(&home.path().join("memory"));
+    let (file, link) = (home.path().join("one.txt"), home.path().join("link.txt"));
+    fs::write(&file, "the capybara swims").unwrap();
+    symlink(&file, &link).unwrap();
+    assert_eq!(ingest(&memory, &file, &options()).added, 1);
+    assert_eq!(ingest(&memory, &link, &options()).known, 1);
+    check_found(&memory, "capybara", "one.txt");
+}
+
+#[test]
 fn limits_hold() {
     let directory = tempfile::tempdir().unwrap();
     let docs = directory.path().join("docs");
@@ -279,7 +338,14 @@ fn readers_have_names() {
 fn hostile_html_is_survived() {
     let directory = tempfile::tempdir().unwrap();
     let memory = open(directory.path());
-    for open in ["<div>", "<table><tr><td>", "<ul><li>", "<font a=1><b>"] {
+    for open in [
+        "<div>",
+        "<div></a>",
+        "<div><!--</div>-->",
+        "<table><tr><td>",
+        "<ul><li>",
+        "<font a=1><b>",
+    ] {
         for count in [100, 200_000] {
             let page = format!("{}deep words{}", open.repeat(count), "</p>".repeat(10));
             let report = memory.ingest_reader("page.html", &mut page.as_bytes(), &options());
@@ -295,6 +361,18 @@ fn hostile_html_is_survived() {
     memory
         .ingest_reader("page.html", &mut flat.as_bytes(), &options())
         .unwrap();
+}
+
+#[test]
+fn headings_alone_are_found() {
+    let directory = tempfile::tempdir().unwrap();
+    let memory = open(directory.path());
+    let mut page: &[u8] = b"# Plans\n\n## Replace the capybara\n\n## Paint it\n";
+    let report = memory
+        .ingest_reader("plans.md", &mut page, &options())
+        .unwrap();
+    assert_eq!((report.files, report.skipped.len()), (1, 0), "{report:?}");
+    check_found(&memory, "replace capybara", "plans.md");
 }
 
 /// The smallest file that holds a text.

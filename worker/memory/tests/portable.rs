@@ -161,3 +161,39 @@ fn a_bad_line_is_named() {
         );
     }
 }
+
+#[test]
+fn a_file_that_is_cut_off_is_refused() {
+    let whole = String::from_utf8(exported()).unwrap();
+    let (rest, last) = whole.trim_end().rsplit_once('\n').unwrap();
+    assert_eq!(
+        last,
+        format!("{{\"end\":{{\"records\":{}}}}}", rest.lines().count() - 1)
+    );
+    let fewer = rest.rsplit_once('\n').unwrap().0;
+    let import = |text: &str| {
+        let directory = tempfile::tempdir().unwrap();
+        let memory = open(directory.path());
+        memory.import(&mut text.as_bytes(), Vectors::Keep)
+    };
+    assert_eq!(import(&whole).unwrap(), rest.lines().count() - 1);
+    assert!(
+        import(whole.trim_end()).is_ok(),
+        "only the line end is gone"
+    );
+    let header = rest.lines().next().unwrap();
+    for (text, why) in [
+        (format!("{rest}\n"), "cut off"),
+        (rest.to_owned(), "cut off"),
+        (rest[..rest.len() - 40].to_owned(), "cut off"),
+        (whole[..whole.len() - 3].to_owned(), "line"),
+        (format!("{header}\n"), "cut off"),
+        (format!("{fewer}\n{last}\n"), "lost"),
+        (format!("{whole}{last}\n"), "more after"),
+        (format!("{whole}\n"), "more after"),
+    ] {
+        let refused = import(&text).unwrap_err();
+        assert!(matches!(refused, MemoryError::Import { .. }), "{refused}");
+        assert!(refused.to_string().contains(why), "{refused}");
+    }
+}

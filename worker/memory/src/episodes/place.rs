@@ -1,8 +1,8 @@
 //! The object store of the days: a directory, or a bucket.
 
 use std::fs;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::Path as File;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path as File, PathBuf};
 use std::sync::Arc;
 #[cfg(feature = "s3")]
 use std::time::Duration;
@@ -14,10 +14,9 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use tokio::runtime::{Builder, Runtime};
 
+use super::lock::{self, Lock};
 use super::{DAY_BYTES_MAX, EpisodePlace, away, date_of, file_name};
-#[cfg(feature = "s3")]
-use crate::error::invalid;
-use crate::error::{Result, io};
+use crate::error::{Result, invalid, io};
 
 /// How many days are listed; what else is in a bucket is not ours.
 const DAYS_MAX: usize = 100_000;
@@ -49,6 +48,8 @@ pub(super) struct Place {
     name: String,
     store: Arc<dyn ObjectStore>,
     prefix: Path,
+    /// The directory, if it is one: no other process puts days there.
+    locked: Option<(PathBuf, Lock)>,
     /// Gone only while this is dropped.
     runtime: Option<Runtime>,
 }
@@ -70,12 +71,16 @@ impl Drop for Place {
 
 impl Place {
     pub(super) fn open(place: &EpisodePlace) -> Result<Self> {
-        let (name, store, prefix) = match place {
+        let ((name, store, prefix), locked) = match place {
             EpisodePlace::Directory(dir) => {
-                (dir.display().to_string(), directory(dir)?, Path::default())
+                lock::make(dir)?;
+                check(dir)?;
+                let locked = (dir.clone(), Lock::take(dir)?);
+                let name = dir.display().to_string();
+                ((name, directory(dir)?, Path::default()), Some(locked))
             }
             #[cfg(feature = "s3")]
-            EpisodePlace::S3(options) => options.open()?,
+            EpisodePlace::S3(options) => (options.open()?, None),
         };
         let runtime = Builder::new_current_thread().enable_all().build();
         Ok(Self {
@@ -83,7 +88,20 @@ impl Place {
             name,
             store,
             prefix,
+            locked,
         })
+    }
+
+    /// Makes a directory anew that somebody removed; whether that was so.
+    pub(super) fn settle(&mut self) -> Result<bool> {
+        match &mut self.locked {
+            Some((dir, lock)) => {
+                lock::make(dir)?;
+                check(dir)?;
+                lock.settle(dir)
+            }
+            None => Ok(false),
+        }
     }
 
     pub(super) fn name(&self) -> &str {
@@ -107,8 +125,11 @@ impl Place {
 
     pub(super) fn put(&self, date: Date, text: String) -> Result<()> {
         let put = self.wait(self.store.put(&self.path(date), text.into()))?;
-        put.map(drop)
-            .ok_or_else(|| away(&self.name, "there is no such bucket"))
+        put.ok_or_else(|| away(&self.name, "there is no such bucket"))?;
+        match &self.locked {
+            Some((dir, _)) => keep_private(&dir.join(file_name(date))),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn get(&self, date: Date) -> Result<Option<String>> {
@@ -152,12 +173,27 @@ impl Place {
     }
 }
 
+/// Refuses a directory in which others can look, since it holds what everybody asked.
+fn check(dir: &File) -> Result<()> {
+    let mode = fs::metadata(dir).map_err(io(dir))?.mode() & 0o777;
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    let why = format!(
+        "is {dir}, which others can look into (its mode is {mode:o}): days hold what everybody \
+         asked; chmod 700 {dir}",
+        dir = dir.display()
+    );
+    Err(invalid("episodes_dir", why))
+}
+
+/// What is put there has the mode that the process gives to all its files.
+fn keep_private(path: &File) -> Result<()> {
+    let set = fs::set_permissions(path, fs::Permissions::from_mode(0o600));
+    set.map_err(io(path))
+}
+
 fn directory(dir: &File) -> Result<Arc<dyn ObjectStore>> {
-    let made = fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir);
-    made.map_err(io(dir))?;
     // What a killed process was about to put; nobody else puts anything here.
     for entry in fs::read_dir(dir).map_err(io(dir))? {
         let path = entry.map_err(io(dir))?.path();
@@ -167,6 +203,8 @@ fn directory(dir: &File) -> Result<Arc<dyn ObjectStore>> {
             .is_some_and(|(name, number)| date_of(name).is_some() && number.parse::<u32>().is_ok())
         {
             fs::remove_file(&path).map_err(io(&path))?;
+        } else if date_of(&name).is_some() {
+            keep_private(&path)?;
         }
     }
     let store = LocalFileSystem::new_with_prefix(dir);

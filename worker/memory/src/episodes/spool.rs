@@ -1,12 +1,14 @@
 //! Days that are being written: files to which lines are only added.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use jiff::civil::Date;
 
+use super::lock::{Lock, is_at};
 use super::{DAY_BYTES_MAX, date_of, file_name};
 use crate::error::{MemoryError, Result, io};
 
@@ -14,39 +16,20 @@ use crate::error::{MemoryError, Result, io};
 #[derive(Debug)]
 pub(super) struct Spool {
     dir: PathBuf,
-    _lock: File,
+    lock: Lock,
     /// The day that grows, its file and how long that is.
     open: Option<(Date, File, u64)>,
+    /// Days whose files were begun since somebody asked: the store may have more of them.
+    begun: BTreeSet<Date>,
 }
 
 impl Spool {
     pub(super) fn open(dir: &Path) -> Result<Self> {
-        let made = fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(dir);
-        made.map_err(io(dir))?;
-        let path = dir.join("lock");
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(&path);
-        let lock = lock.map_err(io(&path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(MemoryError::InUse {
-                    path: dir.to_owned(),
-                });
-            }
-            Err(TryLockError::Error(fault)) => return Err(io(&path)(fault)),
-        }
         let spool = Self {
             dir: dir.to_owned(),
-            _lock: lock,
+            lock: Lock::take(dir)?,
             open: None,
+            begun: BTreeSet::new(),
         };
         for date in spool.days()? {
             spool.repair(date)?;
@@ -56,6 +39,20 @@ impl Spool {
 
     fn path(&self, date: Date) -> PathBuf {
         self.dir.join(file_name(date))
+    }
+
+    /// Whoever removed the directory gets it back, empty, so that nothing is written into the void.
+    pub(super) fn settle(&mut self) -> Result<()> {
+        self.lock.settle(&self.dir).map(drop)
+    }
+
+    /// The days whose files were begun since the last time.
+    pub(super) fn take_begun(&mut self) -> BTreeSet<Date> {
+        std::mem::take(&mut self.begun)
+    }
+
+    pub(super) fn has_begun(&self, date: Date) -> bool {
+        self.begun.contains(&date)
     }
 
     /// The days that are here.
@@ -100,7 +97,10 @@ impl Spool {
     /// Adds a line. `false` if the day is full.
     pub(super) fn append(&mut self, date: Date, line: &str) -> Result<bool> {
         let path = self.path(date);
-        if self.open.as_ref().is_none_or(|(open, ..)| *open != date) {
+        let is_open = |(open, file, _): &(Date, File, u64)| *open == date && is_at(file, &path);
+        if !self.open.as_ref().is_some_and(is_open) {
+            self.open = None;
+            self.settle()?;
             let file = OpenOptions::new()
                 .create(true)
                 .append(true)
@@ -108,6 +108,9 @@ impl Spool {
                 .open(&path);
             let file = file.map_err(io(&path))?;
             let bytes = file.metadata().map_err(io(&path))?.len();
+            if bytes == 0 {
+                self.begun.insert(date);
+            }
             self.open = Some((date, file, bytes));
         }
         let Some((_, file, bytes)) = &mut self.open else {

@@ -9,6 +9,7 @@ use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use std::{fs, mem};
 
@@ -16,6 +17,7 @@ use notify::event::{AccessKind, AccessMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
 use super::intake::Intake;
+use super::root::Root;
 use super::walk::{self, Found, Skipped, Stamp};
 use super::{IngestOptions, IngestReport, Progress, nothing};
 use crate::error::Result;
@@ -32,7 +34,8 @@ const YOUNG_NS: i128 = 100_000_000;
 /// A directory that is followed.
 pub struct Following {
     root: PathBuf,
-    device: u64,
+    /// The device and the inode of the directory.
+    identity: (u64, u64),
     options: IngestOptions,
     watcher: RecommendedWatcher,
     watched: HashSet<PathBuf>,
@@ -97,7 +100,7 @@ impl Following {
             nothing(path, why)
         })?;
         Ok(Self {
-            device: metadata.dev(),
+            identity: (metadata.dev(), metadata.ino()),
             root,
             options,
             watcher,
@@ -114,14 +117,22 @@ impl Following {
         &self.root
     }
 
-    /// What is otherwise than at the last time. A directory that is no longer there, or on which
-    /// another file system is mounted by now, is an error: nothing is forgotten for that.
+    /// What is otherwise than at the last time. A directory that is no longer there, or that
+    /// is another one by now, or on which another file system is mounted, is an error: nothing is
+    /// forgotten for that.
     pub fn look(&mut self, memory: &Memory) -> Result<Changes> {
         memory.make_ready()?;
-        let device =
-            fs::metadata(&self.root).map_err(|error| nothing(&self.root, error.to_string()));
-        if device?.dev() != self.device {
-            let why = "another file system is there than in the beginning; follow it anew";
+        let fault = |error: std::io::Error| nothing(&self.root, error.to_string());
+        let root = Arc::new(Root::open(&self.root).map_err(fault)?);
+        let metadata = root.metadata().map_err(fault)?;
+        let (device, inode) = self.identity;
+        let other = match (metadata.dev() == device, metadata.ino() == inode) {
+            (true, true) => None,
+            (true, false) => Some("another directory"),
+            (false, _) => Some("another file system"),
+        };
+        if let Some(what) = other {
+            let why = format!("{what} is there than in the beginning; follow it anew");
             return Err(nothing(&self.root, why));
         }
         let now_ns = SystemTime::now()
@@ -146,7 +157,7 @@ impl Following {
             let (count, _) = unwatched.get_or_insert((0, why));
             *count += 1;
         };
-        let (files, skipped) = walk::walk(&self.root, &self.options, &mut entering)?;
+        let (files, skipped) = walk::walk(&root, &self.options, &mut entering);
         for path in mem::replace(&mut self.watched, entered).difference(&self.watched) {
             // Mostly it is not there any more, and neither is its watch.
             let _ = self.watcher.unwatch(path);

@@ -18,8 +18,10 @@ use crate::store::Collection;
 
 /// How many files are read before their pieces are stored.
 const FILES_AT_ONCE: usize = 64;
-/// And how many bytes of files.
+/// And how many bytes of files, unpacked.
 const BYTES_AT_ONCE: u64 = 64 << 20;
+/// How many times its size a file of gzip has in it at most.
+const GZIP_RATIO: u64 = 1032;
 /// How many pieces are stored together.
 const RECORDS_AT_ONCE: usize = 512;
 
@@ -99,8 +101,8 @@ impl<'a> Intake<'a> {
         skipped
             .into_iter()
             .for_each(|skipped| self.leave_out(skipped));
-        for files in batches(files) {
-            let read = |file: &Found| read::file(&file.path, options);
+        for files in batches(files, options.file_bytes_max) {
+            let read = |file: &Found| read::file(file, options);
             let documents: Vec<_> = files.par_iter().map(read).collect();
             for (file, document) in files.iter().zip(documents) {
                 match document {
@@ -172,12 +174,12 @@ impl<'a> Intake<'a> {
 }
 
 /// Files that are read together.
-fn batches(files: &[Found]) -> Vec<&[Found]> {
+fn batches(files: &[Found], file_bytes_max: u64) -> Vec<&[Found]> {
     let (mut batches, mut rest) = (Vec::new(), files);
     while !rest.is_empty() {
         let mut bytes = 0;
         let fits = |file: &&Found| {
-            bytes += file.bytes;
+            bytes += bytes_at_most(file, file_bytes_max);
             bytes <= BYTES_AT_ONCE
         };
         let count = rest
@@ -191,4 +193,48 @@ fn batches(files: &[Found]) -> Vec<&[Found]> {
         rest = others;
     }
     batches
+}
+
+/// How much of a file is in memory at most; a packed one is there twice.
+fn bytes_at_most(file: &Found, file_bytes_max: u64) -> u64 {
+    let is_packed = file.path.extension().is_some_and(|ending| ending == "gz");
+    let unpacked = file.bytes.saturating_mul(GZIP_RATIO).min(file_bytes_max);
+    file.bytes + if is_packed { unpacked } else { 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::ingest::{root::Root, walk};
+    use crate::record::Namespace;
+
+    #[test]
+    fn packed_files_count_as_what_they_may_become() {
+        let home = tempfile::tempdir().unwrap();
+        for n in 0..64 {
+            for (ending, bytes) in [("gz", 40_000), ("small.gz", 300), ("txt", 40_000)] {
+                let file =
+                    std::fs::File::create(home.path().join(format!("{ending}-{n}.{ending}")));
+                file.unwrap().set_len(bytes).unwrap();
+            }
+        }
+        let options = IngestOptions::new(Namespace::new("a").unwrap());
+        let root = Arc::new(Root::named(home.path()).unwrap());
+        let (files, _) = walk::walk(&root, &options, &mut |_| {});
+        assert_eq!(files.len(), 3 * 64);
+        let sizes = |from: &str| {
+            let is_one = |file: &&Found| {
+                let name = file.path.file_name().unwrap_or_default();
+                name.to_string_lossy().starts_with(from)
+            };
+            let files: Vec<Found> = files.iter().filter(is_one).cloned().collect();
+            let batches = batches(&files, options.file_bytes_max);
+            batches.iter().map(|batch| batch.len()).max().unwrap()
+        };
+        assert_eq!(sizes("txt"), 64);
+        assert_eq!(sizes("small"), 64, "as a man page is");
+        assert_eq!(sizes("gz-"), 1, "each may become 32 MB");
+    }
 }

@@ -41,9 +41,23 @@ pub(super) fn document(name: &str, text: &str) -> Document {
         }
     }
     document.sections.push(section);
+    let headings: Vec<&str> = document
+        .sections
+        .iter()
+        .map(|section| section.heading.as_str())
+        .filter(|heading| !heading.is_empty())
+        .collect();
+    let headings = headings.join("\n\n");
     document
         .sections
         .retain(|section| !section.text.trim().is_empty());
+    // A list of headings says something, too.
+    if document.sections.is_empty() && !headings.is_empty() {
+        document.sections.push(Section {
+            heading: String::new(),
+            text: headings,
+        });
+    }
     document
 }
 
@@ -76,5 +90,15 @@ mod tests {
             .collect();
         assert_eq!(headings, ["Disks", "Full", "Slow"]);
         assert!(document.sections[1].text.contains("# not a heading"));
+    }
+
+    #[test]
+    fn headings_alone_are_text() {
+        let all = document("todo.md", "# Disks\n\n## Replace sdb\n## Grow md0\n");
+        assert_eq!(all.title, "Disks");
+        assert_eq!(all.sections.len(), 1);
+        assert_eq!(all.sections[0].text, "Disks\n\nReplace sdb\n\nGrow md0");
+        assert_eq!(document("blank.md", " \n#\n").sections[0].text.trim(), "#");
+        assert_eq!(document("blank.md", " \n\n").sections, []);
     }
 }

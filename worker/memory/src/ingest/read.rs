@@ -1,16 +1,13 @@
 //! From a file's bytes to a document: by its name, and by its first bytes where the name says
 //! nothing.
 
-use std::fs::OpenOptions;
 use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
-use rustix::fs::OFlags;
 
-use super::walk::{self, Skip, broken};
-use super::{IngestOptions, code, html, man, markdown};
+use super::walk::{self, Found, Skip, broken, unopened};
+use super::{IngestOptions, code, html, man, markdown, root};
 
 /// A text with its structure.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -51,16 +48,18 @@ impl Document {
     }
 }
 
-/// Reads a file. It is looked at once more after it was opened: it may be another one by now.
-pub(super) fn file(path: &Path, options: &IngestOptions) -> Result<Document, Skip> {
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let mut file = OpenOptions::new()
-        .read(true)
-        .custom_flags(flags.bits().cast_signed())
-        .open(path)
-        .map_err(broken)?;
+/// Reads a file. It is looked at once more after it was opened: it may be another one by now, or
+/// elsewhere.
+pub(super) fn file(found: &Found, options: &IngestOptions) -> Result<Document, Skip> {
+    let path = &found.path;
+    let mut file = found.root.read(path).map_err(unopened)?;
     let metadata = file.metadata().map_err(broken)?;
     walk::check(metadata.file_type(), metadata.len(), options)?;
+    // That it may be read where it was found was asked before.
+    let place = root::place(&file);
+    if place.is_ok_and(|place| place != *path && !(options.may_read)(&place)) {
+        return Err(Skip::Denied);
+    }
     reader(path, &mut file, options)
 }
 

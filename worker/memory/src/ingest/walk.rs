@@ -1,14 +1,20 @@
 //! Which files of a directory are read. Links are not followed, and what is not a file is not
 //! opened: so a cycle ends, and a pipe keeps nobody waiting.
 
-use std::fs::{self, FileType, Metadata};
+use std::ffi::OsStr;
+use std::fs::{FileType, Metadata};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use rustix::fs::Dir;
+use rustix::io::Errno;
 use serde::Serialize;
 
-use super::{IngestOptions, nothing};
-use crate::error::Result;
+use super::IngestOptions;
+use super::root::Root;
 
 /// Why something was not read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
@@ -98,13 +104,15 @@ pub struct Skipped {
 }
 
 /// A name that is no UTF-8 is told as far as it is.
-fn lossy<S: serde::Serializer>(path: &Path, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+fn lossy<S: serde::Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&path.display())
 }
 
 /// A file to read.
 #[derive(Debug, Clone)]
 pub(super) struct Found {
+    /// Through which it is opened.
+    pub(super) root: Arc<Root>,
     pub(super) path: PathBuf,
     pub(super) bytes: u64,
     pub(super) stamp: Stamp,
@@ -133,6 +141,7 @@ impl Stamp {
 }
 
 struct Walk<'a> {
+    root: &'a Arc<Root>,
     options: &'a IngestOptions,
     /// Is told of each directory before it is read.
     entering: &'a mut dyn FnMut(&Path),
@@ -150,22 +159,22 @@ impl Skipped {
     }
 }
 
-/// The files under a path, in order. The path itself may be a link: somebody named it.
+/// The files under a path, in order.
 pub(super) fn walk(
-    path: &Path,
+    root: &Arc<Root>,
     options: &IngestOptions,
     entering: &mut dyn FnMut(&Path),
-) -> Result<(Vec<Found>, Vec<Skipped>)> {
-    let root = fs::canonicalize(path).map_err(|error| nothing(path, error.to_string()))?;
+) -> (Vec<Found>, Vec<Skipped>) {
     let mut walk = Walk {
+        root,
         options,
         entering,
         files: Vec::new(),
         skipped: Vec::new(),
         full: false,
     };
-    walk.enter(&root, 0);
-    Ok((walk.files, walk.skipped))
+    walk.enter(root.path(), 0);
+    (walk.files, walk.skipped)
 }
 
 impl Walk<'_> {
@@ -176,7 +185,7 @@ impl Walk<'_> {
     }
 
     fn try_enter(&mut self, path: &Path, depth: usize) -> Result<(), Skip> {
-        let metadata = fs::symlink_metadata(path).map_err(broken)?;
+        let metadata = self.root.look(path).map_err(unopened)?;
         let kind = metadata.file_type();
         let name = path.file_name().unwrap_or_default();
         if depth > 0 && name.as_encoded_bytes().starts_with(b".") {
@@ -194,6 +203,7 @@ impl Walk<'_> {
             return Err(Skip::Denied);
         }
         self.files.push(Found {
+            root: Arc::clone(self.root),
             path: path.into(),
             bytes,
             stamp: Stamp::of(&metadata),
@@ -208,8 +218,14 @@ impl Walk<'_> {
         }
         (self.entering)(path);
         let mut paths = Vec::new();
-        for entry in fs::read_dir(path).map_err(broken)? {
-            paths.push(entry.map_err(broken)?.path());
+        let directory = self.root.read(path).map_err(unopened)?;
+        for entry in Dir::new(directory).map_err(broken)? {
+            let entry = entry.map_err(broken)?;
+            let name = entry.file_name().to_bytes();
+            if name == b"." || name == b".." {
+                continue;
+            }
+            paths.push(path.join(OsStr::from_bytes(name)));
             if paths.len() > self.options.files_max {
                 break;
             }
@@ -268,6 +284,14 @@ pub(super) fn check(kind: FileType, bytes: u64, options: &IngestOptions) -> Resu
         _ => "directory",
     };
     Err(Skip::NotAFile { what })
+}
+
+/// Why something could not be opened. Where a directory was, there may be a link by now.
+pub(super) fn unopened(error: io::Error) -> Skip {
+    match error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) {
+        true => Skip::Link,
+        false => broken(error),
+    }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it stands in map_err")]
