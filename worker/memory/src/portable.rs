@@ -50,7 +50,7 @@ struct Trailer {
     end: End,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
 struct End {
     records: usize,
 }
