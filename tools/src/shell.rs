@@ -41,6 +41,7 @@ pub(crate) use self::code::{
 pub use self::touch::{Access, Touch, files_of, touches};
 pub use self::undo::rollback;
 pub(crate) use self::usage::{options_in_full, values_of_option};
+pub(crate) use self::walk::PIPE;
 use self::walk::Walk;
 pub use self::word::Word;
 

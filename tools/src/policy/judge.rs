@@ -14,7 +14,7 @@ use crate::caller::Caller;
 use crate::disk::Disk;
 use crate::path::overlap;
 use crate::reach::{Place, Reach};
-use crate::shell::{Access, Command, Script, Word, harmless_assignment};
+use crate::shell::{Access, Command, PIPE, Script, Word, harmless_assignment};
 
 /// One question to a profile.
 pub(super) struct Judge<'a> {
@@ -173,7 +173,7 @@ impl Judge<'_> {
         let written = &place.written;
         match (written, access) {
             (Word::Literal(text), _) if NO_FILES.contains(&text.as_str()) => return None,
-            (Word::Unknown { prefix, .. }, _) if prefix.starts_with("/dev/fd/") => return None,
+            (Word::Unknown { prefix, .. }, _) if prefix == PIPE => return None,
             (Word::Unknown { .. }, Access::Mention | Access::ReadTree) => return None,
             (Word::Unknown { .. }, Access::Read) if loose => return None,
             (Word::Unknown { text, .. }, _) => {

@@ -519,6 +519,11 @@ fn find(command: &mut Command) -> Vec<Inner> {
     while let Some(arg) = args.next() {
         match arg.text() {
             "-exec" | "-execdir" | "-ok" | "-okdir" => {
+                if arg.text().ends_with("dir") {
+                    found.push(Inner::Opaque(
+                        "a command that runs in directories that are found",
+                    ));
+                }
                 // A `+` ends it behind `{}` alone; elsewhere it is a word like others.
                 let mut behind_all = false;
                 let words = args.by_ref().take_while(|arg| {
@@ -628,17 +633,23 @@ fn after_c(args: &[Word], names: &[&str]) -> Vec<Inner> {
         return vec![Inner::Opaque("a shell whose text is not known")];
     };
     // With `bash -c -e TEXT` the text is the first word that is no option.
-    let text = args[at + 1..]
-        .iter()
-        .find(|arg| !arg.text().starts_with(['-', '+']));
+    let is_text = |arg: &Word| !arg.text().starts_with(['-', '+']);
+    let behind = &args[at + 1..];
+    let end = behind.iter().position(is_text).unwrap_or(behind.len());
+    let (text, options) = (behind.get(end), &args[at..=at + end.min(behind.len())]);
+    let options = options.iter().filter(|arg| !is_text(arg));
     let mut found = Vec::new();
+    // dash runs the text, and then what it reads.
+    if options.clone().any(|arg| is_cluster_with(arg, 's')) {
+        found.push(Inner::Opaque("a shell that runs what it reads"));
+    }
     let options_before = args[..at]
         .iter()
         .all(|arg| matches!(arg.text(), "-e" | "-u" | "-x" | "-l") || names.contains(&arg.text()));
     if !options_before || args[at].text().len() > 4 {
         found.push(Inner::Opaque("options of a shell that may run other files"));
     }
-    if is_interactive(&args[at]) {
+    if options.clone().any(is_interactive) {
         found.push(Inner::Opaque(
             "a login or interactive shell, which runs the user's files",
         ));

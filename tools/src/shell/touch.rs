@@ -152,7 +152,9 @@ fn reads_trees(command: &Command, line: Option<&Line>) -> bool {
         | "mksquashfs" | "genisoimage" | "mkisofs" | "xorriso" | "unison" | "diff" => true,
         // Outside of a repository, git compares and searches whatever directory it is given.
         "git" => command.args.iter().map(Word::text).any(|text| {
-            text.starts_with("--no-i") || text.starts_with(['/', '~']) || text.starts_with("..")
+            text.starts_with("--no-i")
+                || text.starts_with(['/', '~'])
+                || text.split('/').any(|part| part == "..")
         }),
         _ => line.is_some_and(Line::goes_through_trees),
     }

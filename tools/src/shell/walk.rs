@@ -613,10 +613,13 @@ impl Walk {
     }
 }
 
+/// What no path in a command begins with, and what stands for one is.
+pub(crate) const PIPE: &str = "/dev/fd/\0pipe";
+
 /// What a process substitution looks like to the program.
 fn pipe_name() -> Word {
     Word::Unknown {
-        prefix: "/dev/fd/".into(),
+        prefix: PIPE.into(),
         text: "<(...)".into(),
     }
 }

@@ -38,7 +38,10 @@ const OPTIONS: &[(&str, &[&str])] = &[
         ],
     ),
     ("aptitude", &["-o", "changelog"]),
-    ("apt-cache", &["-o", "-c", "--o", "--con"]),
+    (
+        "apt-cache",
+        &["-o", "-c", "-p", "-s", "--o", "--con", "--p", "--s"],
+    ),
     ("apt-mark", &["-o", "-c", "--o", "--con"]),
     ("apt-config", &["-o", "-c", "--o", "--con"]),
     (

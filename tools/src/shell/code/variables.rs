@@ -6,7 +6,7 @@ use super::{Command, Word};
 pub(super) const NAMING_BUILTINS: &[&str] = &["test", "[", "printf", "read", "unset", "wait"];
 
 /// Builtins that give the variables that they are told another value, or none.
-pub(super) const SETTING_BUILTINS: &[&str] = &["read", "unset", "wait"];
+pub(super) const SETTING_BUILTINS: &[&str] = &["local", "read", "unset", "wait"];
 
 /// Variables of which programs make the name of a file, in a directory of theirs.
 const NAMES_OF_FILES: &[&str] = &[
@@ -72,9 +72,11 @@ pub(super) fn names_a_variable(command: &Command) -> bool {
     let unknown = |arg: &Word| matches!(arg, Word::Unknown { .. });
     args.iter().any(subscript)
         || match command.program.as_str() {
-            "printf" => args.first().is_some_and(|arg| {
-                arg.text().starts_with("-v") || (unknown(arg) && arg.may_be_option())
-            }),
+            "printf" => {
+                args.first().is_some_and(|arg| {
+                    arg.text().starts_with("-v") || (unknown(arg) && arg.may_be_option())
+                }) || args.iter().map(Word::text).any(stores_a_count)
+            }
             "test" | "[" => {
                 args.iter().any(|arg| arg.text() == "-v")
                     || args.first().is_some_and(unknown) && args.len() <= 3
@@ -84,6 +86,15 @@ pub(super) fn names_a_variable(command: &Command) -> bool {
                 .iter()
                 .any(|arg| unknown(arg) || arg.text().contains('[')),
         }
+}
+
+/// Whether a format has `%n`, which sets a variable.
+fn stores_a_count(format: &str) -> bool {
+    let marks = |c: char| c.is_ascii_digit() || "#+- .'*hlLjzt".contains(c);
+    let conversions = format.split('%').skip(1);
+    conversions
+        .map(|rest| rest.trim_start_matches(marks))
+        .any(|rest| rest.starts_with('n'))
 }
 
 /// Whether one of the variables that a builtin sets or forgets, named by itself or right behind its
@@ -98,11 +109,14 @@ pub(super) fn sets_what_is_obeyed(command: &Command) -> bool {
     })
 }
 
-/// `set -k`, alone or with other letters, or by its name.
+/// `set -k` or `set -H`, alone or with other letters, or by their names: with the latter quoted words
+/// become commands.
 pub(super) fn takes_words_as_variables(word: &Word) -> bool {
     match word.literal() {
-        Some("keyword") => true,
-        Some(text) => text.strip_prefix('-').is_some_and(|it| it.contains('k')),
+        Some("keyword" | "histexpand" | "history") => true,
+        Some(text) => text
+            .strip_prefix('-')
+            .is_some_and(|it| it.contains(['k', 'H'])),
         None => word.may_be_option(),
     }
 }

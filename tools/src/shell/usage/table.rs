@@ -379,7 +379,7 @@ pub(super) const ROWS: &[Row] = &[
          no-anchored no-ignore-case one-file-system one-top-level:: dereference=h hard-dereference
          verify=W totals:: checkpoint:: sparse=S format=H: owner: group: mode: mtime: newer=N:
          after-date: newer-mtime: sort: no-recursion recursion label=V: blocking-factor=b:
-         record-size: tape-length=L: listed-incremental=g:> incremental=G level: index-file:>
+         record-size: tape-length=L:! listed-incremental=g:> incremental=G level: index-file:>
          volno-file:> to-stdout=O ignore-zeros=i ignore-failed-read block-number=R acls xattrs
          selinux no-acls no-xattrs no-selinux show-defaults show-omitted-dirs utc full-time warning:
          touch=m delay-directory-restore occurrence:: starting-file=K: atime-preserve:: posix
@@ -482,7 +482,7 @@ pub(super) const ROWS: &[Row] = &[
     (
         "git branch",
         Words,
-        "all=a remotes=r list=l verbose=v quiet=q show-current abbrev: no-abbrev color:: no-color
+        "all=a remotes=r list=l verbose=v quiet=q show-current abbrev:: no-abbrev color:: no-color
          column:: no-column contains: no-contains: merged:: no-merged:: points-at: sort: format:
          ignore-case=i track:: -t no-track copy=c create-reflog set-upstream-to=u: unset-upstream
          omit-empty force=f! delete=d! move=m! -DMC! edit-description!",
