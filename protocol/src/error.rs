@@ -112,7 +112,7 @@ error_codes! {
     WatchUnavailable = "watch_unavailable", Worker, true;
     /// The policy does not allow it, or nobody said yes in time; the message names the rule.
     Denied = "denied", Client, false;
-    /// There is no such question, or it was answered already, or too late.
+    /// There is no such question, or it was answered already, or too late, or who asked has left.
     ApprovalNotFound = "approval_not_found", Client, false;
     /// What is done can't be recorded, so nothing is done; answers go on.
     AuditUnavailable = "audit_unavailable", Worker, true;
