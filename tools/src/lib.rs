@@ -16,6 +16,7 @@
 //! | `audit.rs`, `audit/` | the record of it all, which can't be changed unnoticed |
 //! | `gate.rs` | the one way to a [`Permit`], through all of the above |
 //! | `run.rs`, `run/` | a command with a permit: run, watched, and ended in time |
+//! | `text.rs` | texts of strangers, for people |
 //!
 //! Only the gate makes a [`Permit`], and whatever has a side effect takes one.
 //! Nothing here knows the worker, its protocol or its models.
@@ -36,6 +37,7 @@ mod reach;
 mod run;
 mod seen;
 mod shell;
+mod text;
 
 pub use self::action::{Action, Cut, Exec, Input, Kind, Right, ToolCall, not_installed};
 pub use self::approval::{

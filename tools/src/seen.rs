@@ -21,11 +21,12 @@ use sha2::{Digest, Sha256};
 use self::places::Places;
 use crate::action::Action;
 use crate::audit::Hash;
+use crate::text::one_line;
 
-/// Became much of a file is looked at. What is longer has a length that is looked at as well.
+/// How much of a file is looked at. What is longer has a length that is looked at as well.
 const FILE_BYTES_MAX: u64 = 64 << 20;
 
-/// Became many files of one command are looked at, and how much of all of them.
+/// How many files of one command are looked at, and how much of all of them.
 const FILES_MAX: usize = 64;
 const ALL_BYTES_MAX: u64 = 256 << 20;
 
@@ -54,7 +55,7 @@ pub struct Seen {
 pub struct SeenFile {
     /// Where it is.
     pub path: PathBuf,
-    /// Became long it is, in bytes.
+    /// How long it is, in bytes.
     pub bytes: u64,
     /// The hash of its first 64 MiB.
     pub sha256: Hash,
@@ -188,7 +189,7 @@ impl Seen {
         let unseen = self.unseen.iter();
         let unseen = unseen.map(|what| format!("runs code that was not looked at: {what}"));
         let lines = leads.chain(files).chain(missing).chain(unseen);
-        lines.map(|line| without_controls(&line)).collect()
+        lines.map(|line| one_line(line.chars())).collect()
     }
 }
 
@@ -212,18 +213,6 @@ impl std::fmt::Display for Became {
             Self::Leads => "was made to lead elsewhere",
         })
     }
-}
-
-/// A name that somebody chose must not look like another line.
-fn without_controls(line: &str) -> String {
-    let plain = |c: char| {
-        if c.is_control() {
-            char::REPLACEMENT_CHARACTER
-        } else {
-            c
-        }
-    };
-    line.chars().map(plain).collect()
 }
 
 impl SeenFile {

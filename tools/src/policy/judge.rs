@@ -15,6 +15,7 @@ use crate::disk::Disk;
 use crate::path::overlap;
 use crate::reach::{Place, Reach};
 use crate::shell::{Access, Command, PIPE, Script, Word, harmless_assignment};
+use crate::text::one_line;
 
 /// One question to a profile.
 pub(super) struct Judge<'a> {
@@ -462,8 +463,5 @@ fn verb(kind: Kind) -> &'static str {
 
 /// A text for a message: one line, not too long.
 fn shown(text: &str) -> String {
-    text.chars()
-        .take(120)
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
+    one_line(text.chars().take(120))
 }

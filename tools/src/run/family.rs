@@ -13,9 +13,13 @@ struct Process {
 
 /// Signals all that a process has started, and what that has started.
 pub(super) fn signal_descendants(of: Pid, signal: Signal) {
-    for pid in descendants(of) {
+    signal_all(&descendants(&processes(), of), signal);
+}
+
+fn signal_all(family: &[Pid], signal: Signal) {
+    for pid in family {
         // It may have ended meanwhile.
-        let _ = kill_process(pid, signal);
+        let _ = kill_process(*pid, signal);
     }
 }
 
@@ -42,7 +46,7 @@ pub(super) fn kill_adopted(keepers: &BTreeSet<i32>) -> bool {
     let strange = |one: &&Process| one.session != own && !keepers.contains(&one.pid.as_raw_pid());
     let adopted: Vec<&Process> = children(&all, me.as_raw_pid()).filter(strange).collect();
     for process in &adopted {
-        signal_descendants(process.pid, Signal::KILL);
+        signal_all(&descendants(&all, process.pid), Signal::KILL);
         let _ = kill_process(process.pid, Signal::KILL);
         let _ = waitpid(Some(process.pid), WaitOptions::NOHANG);
     }
@@ -51,7 +55,7 @@ pub(super) fn kill_adopted(keepers: &BTreeSet<i32>) -> bool {
 
 /// Whether nothing runs any more of what a process has started.
 pub(super) fn is_alone(of: Pid) -> bool {
-    descendants(of).is_empty()
+    descendants(&processes(), of).is_empty()
 }
 
 /// Waits for the children of this process that have ended, but not for this one.
@@ -63,12 +67,11 @@ pub(super) fn reap_others(me: Pid, but: Pid) {
     }
 }
 
-fn descendants(of: Pid) -> Vec<Pid> {
-    let all = processes();
+fn descendants(all: &[Process], of: Pid) -> Vec<Pid> {
     let mut family = vec![of];
     let mut next = 0;
     while let Some(parent) = family.get(next).map(|pid| pid.as_raw_pid()) {
-        family.extend(children(&all, parent).map(|one| one.pid));
+        family.extend(children(all, parent).map(|one| one.pid));
         next += 1;
     }
     let runs = |pid: &Pid| *pid != of && all.iter().any(|one| one.pid == *pid && !one.zombie);

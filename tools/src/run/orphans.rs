@@ -6,7 +6,7 @@ use std::io;
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, getpid, set_child_subreaper};
 
@@ -58,6 +58,6 @@ pub(super) fn end_orphans() {
     }
     let until = Instant::now() + LAST_WAIT;
     while family::kill_adopted(&keepers()) && Instant::now() < until {
-        std::thread::sleep(std::time::Duration::from_millis(1));
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
