@@ -103,7 +103,9 @@ async fn enter(
 ) -> Result<Permit, WireError> {
     let deed = context.deeds.are_wanted().then(|| summary(&action));
     let permit = pass(context, session, action, stream, asking).await?;
-    deed.into_iter().for_each(|deed| context.deeds.did(deed));
+    if let Some(deed) = deed {
+        context.deeds.did(deed);
+    }
     Ok(permit)
 }
 
