@@ -195,7 +195,7 @@ pub enum StepState {
 pub struct ShellLine {
     /// The request.
     pub action_id: ActionId,
-    /// The command.
+    /// The command; of one over 1 KiB its beginning, but for the first line.
     pub input: String,
     /// `$ COMMAND`, a line of output, or `[exit CODE]`.
     pub result: String,

@@ -354,6 +354,24 @@ fn a_record_outlives_the_death_of_the_worker() {
     );
 }
 
+/// The lines of a long command don't repeat all of it.
+#[tokio::test]
+async fn a_long_command_is_whole_in_its_first_line_alone() {
+    let acting = Acting::start("elevated");
+    let mut wire = acting.wire().await;
+    let command = format!("echo {}", "long ".repeat(1_000))
+        .trim_end()
+        .to_owned();
+    wire.send(&shell("l", &command)).await;
+    let first = wire.next().await.unwrap();
+    assert_eq!(first["input"], command.as_str());
+    for event in ["stream", "end"] {
+        let line = wire.next().await.unwrap();
+        assert_eq!(line["metadata"]["event"], event, "{line}");
+        assert_eq!(line["input"], &command[..1 << 10]);
+    }
+}
+
 /// One user leaves places for others.
 #[tokio::test]
 async fn commands_have_a_limit() {

@@ -156,6 +156,23 @@ async fn a_cancelled_run_ends_its_command_and_stays_cancelled() {
     worker.stop().await;
 }
 
+/// What was done can't be called off; what was called off can be again.
+#[tokio::test]
+async fn a_run_that_is_done_is_not_cancelled() {
+    let home = tempfile::tempdir().unwrap();
+    let worker = worker(home.path(), planner(&["uptime"])).await;
+    let mut wire = worker.connect().await;
+    wire.send(&run("a")).await;
+    let id = step(&mut wire, "done").await["run"].clone();
+    wire.done("a").await;
+    let cancel = runs("c", &format!("cancel {}", id.as_str().unwrap()));
+    let refused = wire.call(&cancel).await;
+    assert_eq!(refused["error"]["code"], "invalid_request", "{refused}");
+    let listed = wire.call(&runs("l", "list")).await;
+    assert_eq!(listed["data"]["runs"][0]["stand"], "done", "{listed}");
+    worker.stop().await;
+}
+
 /// Whoever leaves can come back; the step that was interrupted is not done again.
 #[tokio::test]
 async fn a_run_whose_client_left_can_be_resumed() {

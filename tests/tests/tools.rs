@@ -146,6 +146,19 @@ async fn a_broken_tool_says_why_and_leaves_the_others() {
     assert_eq!(hosts["error"]["code"], "denied", "{hosts}");
     let facts = wire.call(&tool("c", "system_info {}")).await;
     assert!(facts["data"]["answer"]["uptime_s"].is_number(), "{facts}");
+    // One that takes a name which is known already does not do so unseen.
+    put(&home, "chart.toml", "descripton = \"a typo\"\n");
+    let list = json!({ "action": "tools", "action_id": "d" }).to_string();
+    let listed = wire.call(&list).await;
+    let tools = listed["data"]["tools"].as_array().unwrap();
+    let hidden = |name: &str| {
+        let tool = tools.iter().find(|tool| tool["name"] == name).unwrap();
+        tool["hides"].clone()
+    };
+    assert_eq!(hidden("chart"), json!([{ "kind": "built_in" }]), "{listed}");
+    assert_eq!(hidden("ports"), json!(null), "{listed}");
+    let text = listed["result"].as_str().unwrap();
+    assert!(text.contains("(hides another of this name)"), "{text}");
     worker.stop().await;
 }
 

@@ -31,6 +31,10 @@ pub enum Action {
         /// All that it is to hold, where that is known: what somebody says yes to.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         content: Option<Input>,
+        /// The permissions that it is to have, in four octal digits; without them it keeps its
+        /// own, or has the usual ones.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mode: Option<String>,
     },
     /// Open a connection.
     Network {
@@ -272,6 +276,7 @@ impl Action {
         Self::WriteFile {
             path: path.into(),
             content: None,
+            mode: None,
         }
     }
 
@@ -330,6 +335,7 @@ mod tests {
         let new = Action::WriteFile {
             path: "/etc/motd".into(),
             content: Some(Input::of(b"hello")),
+            mode: Some("0640".to_owned()),
         };
         let text = serde_json::to_string(&new).expect("JSON");
         assert!(

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use fazai_sandbox::Launcher;
+use fazai_tools::Process;
 
 /// What tells the program to be a module's process.
 const MODULE: &str = "module-process";
@@ -52,7 +53,10 @@ pub(crate) fn is_ours(client: Option<i32>) -> bool {
     };
     let own = std::process::id().cast_signed();
     for _ in 0..ANCESTORS_MAX {
-        let Some((parent, session)) = parent(pid) else {
+        let Some(Process {
+            parent, session, ..
+        }) = Process::find(pid)
+        else {
             return true;
         };
         if parent == own {
@@ -70,16 +74,6 @@ pub(crate) fn is_ours(client: Option<i32>) -> bool {
 fn is_strange(session: i32) -> bool {
     let own = rustix::process::getsid(None).map(|own| own.as_raw_pid());
     fazai_tools::adopts_orphans() && own != Ok(session)
-}
-
-/// Whose child a process is, and in which session: fields behind the name, which may have anything
-/// in it.
-fn parent(pid: i32) -> Option<(i32, i32)> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (_, fields) = stat.rsplit_once(')')?;
-    let mut fields = fields.split_whitespace().skip(1);
-    let parent = fields.next()?.parse().ok()?;
-    Some((parent, fields.nth(1)?.parse().ok()?))
 }
 
 /// Whether a child of this process keeps a command or a module, by what it was started as.

@@ -30,8 +30,13 @@ impl Action {
         match &mut self {
             Self::Exec(exec) => kept.exec(exec),
             Self::ReadFile { path } => kept.path(path),
-            Self::WriteFile { path, content } => {
+            Self::WriteFile {
+                path,
+                content,
+                mode,
+            } => {
                 kept.path(path);
+                mode.iter_mut().for_each(|mode| kept.text(mode));
                 content.iter_mut().for_each(|it| kept.text(&mut it.head));
             }
             Self::SendToCloud {

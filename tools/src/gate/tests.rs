@@ -325,13 +325,15 @@ fn a_link_that_is_turned_while_the_question_waits_is_not_followed() {
 #[test]
 fn a_yes_to_write_a_file_holds_for_what_is_written() {
     let (directory, gate) = gate("elevated");
-    let wanted = |content: &[u8]| Request {
+    let with_mode = |content: &[u8], mode: Option<&str>| Request {
         action: Action::WriteFile {
             path: "/etc/motd".into(),
             content: Some(Input::of(content)),
+            mode: mode.map(str::to_owned),
         },
         ..request("", Approvers::Caller)
     };
+    let wanted = |content: &[u8]| with_mode(content, None);
     let waiting = asked(gate.request_by_person(wanted(b"hello")));
     let taken = gate.answer(&waiting.id, &caller(), Choice::Session, "");
     taken.expect("taken");
@@ -340,6 +342,9 @@ fn a_yes_to_write_a_file_holds_for_what_is_written() {
     drop(permit.expect("a permit"));
     drop(granted(gate.request_by_person(wanted(b"hello"))));
     drop(asked(gate.request_by_person(wanted(b"evil"))));
+    drop(asked(
+        gate.request_by_person(with_mode(b"hello", Some("0666"))),
+    ));
     let asked_about = &entries(directory.path())[1];
     let content = &asked_about["action"]["content"];
     assert_eq!(content["sha256"], Hash::of(b"hello").to_string());

@@ -4,11 +4,37 @@ use std::collections::BTreeSet;
 
 use rustix::process::{Pid, Signal, WaitOptions, getpid, getsid, kill_process, waitpid};
 
-struct Process {
-    pid: Pid,
-    parent: i32,
-    session: i32,
-    zombie: bool,
+/// A process that /proc knows.
+#[derive(Debug, Clone, Copy)]
+pub struct Process {
+    /// Its number.
+    pub pid: Pid,
+    /// The number of the process whose child it is; 0 if that is in another namespace.
+    pub parent: i32,
+    /// The number of its session.
+    pub session: i32,
+    /// Whether it has ended, and nobody has asked how.
+    pub zombie: bool,
+}
+
+impl Process {
+    /// The one with this number; none if it is gone, or if no process can have the number.
+    #[must_use]
+    pub fn find(pid: i32) -> Option<Self> {
+        let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+        // The name of the program is in parentheses, and may hold anything.
+        let after = stat.iter().rposition(|byte| *byte == b')')? + 1;
+        let mut fields = std::str::from_utf8(&stat[after..]).ok()?.split_whitespace();
+        let zombie = fields.next()? == "Z";
+        let parent = fields.next()?.parse().ok()?;
+        let session = fields.nth(1)?.parse().ok()?;
+        Some(Self {
+            pid: Pid::from_raw(pid)?,
+            parent,
+            session,
+            zombie,
+        })
+    }
 }
 
 /// Signals all that a process has started, and what that has started.
@@ -87,22 +113,6 @@ fn processes() -> Vec<Process> {
         return Vec::new();
     };
     let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    names.filter_map(|name| process(&name)).collect()
-}
-
-fn process(name: &str) -> Option<Process> {
-    let pid = Pid::from_raw(name.parse().ok()?)?;
-    let stat = std::fs::read(format!("/proc/{name}/stat")).ok()?;
-    // The name of the program is in parentheses, and may hold anything.
-    let after = stat.iter().rposition(|byte| *byte == b')')? + 1;
-    let mut fields = std::str::from_utf8(&stat[after..]).ok()?.split_whitespace();
-    let zombie = fields.next()? == "Z";
-    let parent = fields.next()?.parse().ok()?;
-    let session = fields.nth(1)?.parse().ok()?;
-    Some(Process {
-        pid,
-        parent,
-        session,
-        zombie,
-    })
+    let numbers = names.filter_map(|name| name.parse().ok());
+    numbers.filter_map(Process::find).collect()
 }

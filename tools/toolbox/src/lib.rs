@@ -37,4 +37,4 @@ pub use self::mcp::{
 };
 pub use self::schema::{JSON_BYTES_MAX, Schema};
 pub use self::tool::{About, Broken, NAME_BYTES_MAX, Origin, Params, Tool, is_name};
-pub use self::toolbox::{ANSWER_BYTES_MAX, Source, Toolbox, call, wants};
+pub use self::toolbox::{ANSWER_BYTES_MAX, Listed, Source, Toolbox, call, wants};

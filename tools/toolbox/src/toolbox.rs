@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::error::ToolError;
 use crate::host::Host;
 use crate::schema::{JSON_BYTES_MAX, Schema};
-use crate::tool::{Broken, Params, Tool, is_name};
+use crate::tool::{Broken, Origin, Params, Tool, is_name};
 
 /// The longest answer of a tool, in bytes of JSON.
 pub const ANSWER_BYTES_MAX: usize = 1 << 20;
@@ -29,6 +29,14 @@ pub trait Source: Send + Sync {
     }
 }
 
+/// A tool in a list.
+pub struct Listed {
+    /// The tool, or why it can't be used.
+    pub tool: Result<Arc<dyn Tool>, Broken>,
+    /// Where others of its name come from, which can't be called because of it.
+    pub hides: Vec<Origin>,
+}
+
 /// All tools.
 pub struct Toolbox {
     /// Of tools with the same name, that of the first source counts.
@@ -44,15 +52,20 @@ impl Toolbox {
 
     /// All tools, by name.
     #[must_use]
-    pub fn list(&self, host: &dyn Host) -> Vec<Result<Arc<dyn Tool>, Broken>> {
-        let mut found = BTreeMap::new();
+    pub fn list(&self, host: &dyn Host) -> Vec<Listed> {
+        let mut found = BTreeMap::<String, Listed>::new();
         let all = self.sources.iter().flat_map(|source| source.tools(host));
         for tool in all {
-            let name = match &tool {
-                Ok(tool) => tool.about().name.clone(),
-                Err(broken) => broken.name.clone(),
+            let (name, origin) = match &tool {
+                Ok(tool) => (&tool.about().name, &tool.about().origin),
+                Err(broken) => (&broken.name, &broken.origin),
             };
-            found.entry(name).or_insert(tool);
+            if let Some(first) = found.get_mut(name) {
+                first.hides.push(origin.clone());
+            } else {
+                let hides = Vec::new();
+                found.insert(name.clone(), Listed { tool, hides });
+            }
         }
         found.into_values().collect()
     }

@@ -28,7 +28,7 @@ fn every_tool_has_a_name_a_schema_and_takes_no_unknown_field() {
     let tools = place.toolbox().list(&place.host);
     assert_eq!(tools.len(), 15);
     for tool in tools {
-        let tool = tool.expect("a good tool");
+        let tool = tool.tool.expect("a good tool");
         let name = &tool.about().name;
         assert_eq!(tool.about().parameters["type"], "object", "{name}");
         assert!(!tool.about().description.is_empty(), "{name}");

@@ -27,8 +27,13 @@ pub(super) fn touched(action: &Action) -> Vec<String> {
             files_of(&script).into_iter().map(line).collect()
         }
         Action::ReadFile { path } => vec![format!("reads {}", path.display())],
-        Action::WriteFile { path, content } => {
+        Action::WriteFile {
+            path,
+            content,
+            mode,
+        } => {
             let path = format!("writes {}", path.display());
+            let mode = mode.as_ref().map(|mode| format!("sets the mode {mode}"));
             let content = content.as_ref().map(|content| {
                 let Input {
                     bytes,
@@ -37,7 +42,7 @@ pub(super) fn touched(action: &Action) -> Vec<String> {
                 } = content;
                 format!("writes {bytes} bytes, sha256 {sha256}, which begin with {head:?}")
             });
-            std::iter::once(path).chain(content).collect()
+            std::iter::once(path).chain(mode).chain(content).collect()
         }
         _ => Vec::new(),
     }
@@ -103,7 +108,9 @@ async fn enter(
 ) -> Result<Permit, WireError> {
     let deed = context.deeds.are_wanted().then(|| summary(&action));
     let permit = pass(context, session, action, stream, asking).await?;
-    deed.into_iter().for_each(|deed| context.deeds.did(deed));
+    if let Some(deed) = deed {
+        context.deeds.did(deed);
+    }
     Ok(permit)
 }
 

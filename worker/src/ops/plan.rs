@@ -162,8 +162,9 @@ async fn tools(context: &Context) -> Result<Vec<About>, WireError> {
     let (speaker, _) = pieces();
     let host = ToolHost::new(context, None, false, Asking::Nobody, speaker)?;
     let listed = tokio::task::spawn_blocking(move || {
-        let found = host.toolbox().list(&host).into_iter().flatten();
-        found.map(|tool| tool.about().clone()).collect()
+        let found = host.toolbox().list(&host).into_iter();
+        let good = found.filter_map(|listed| listed.tool.ok());
+        good.map(|tool| tool.about().clone()).collect()
     });
     listed.await.map_err(|_| super::panicked("the toolbox"))
 }

@@ -122,25 +122,37 @@ async fn resume(context: &Context, id: &str, stream: bool) -> Done {
         return context.done(Some("told".to_owned()));
     }
     if kept.stand.is_over() {
-        let message = format!("run {id} is over");
-        return context.fail(WireError::new(ErrorCode::InvalidRequest, message));
+        return context.fail(is_over(id));
     }
     // Its steps are done in the name of whoever resumes it.
     agent::resume(context, id, stream).await
 }
 
 async fn cancel(context: &Context, id: &str) -> Result<Done, WireError> {
-    let kept = find(context, id).await?;
-    let runs = &context.worker.shared.runs;
-    if !runs.order(id, Order::Cancel) && !kept.stand.is_over() {
-        let (worker, id) = (context.worker.clone(), id.to_owned());
-        journaling(move || {
-            let (mut journal, _live) = worker.shared.runs.resume(&id)?;
+    find(context, id).await?;
+    if context.worker.shared.runs.order(id, Order::Cancel) {
+        return Ok(context.done(Some("told".to_owned())));
+    }
+    let (worker, name) = (context.worker.clone(), id.to_owned());
+    let stood = journaling(move || {
+        let (mut journal, _live) = worker.shared.runs.resume(&name)?;
+        // What it is now: it may have ended since somebody looked.
+        let stood = journal.kept.stand;
+        if !stood.is_over() {
             journal.add(Entry::Stand {
                 stand: Stand::Cancelled,
-            })
-        })
-        .await?;
+            })?;
+        }
+        Ok(stood)
+    });
+    match stood.await? {
+        Stand::Done | Stand::Limited => Err(is_over(id)),
+        Stand::Running | Stand::Stopped | Stand::Cancelled => {
+            Ok(context.done(Some("cancelled".to_owned())))
+        }
     }
-    Ok(context.done(Some("cancelled".to_owned())))
+}
+
+fn is_over(id: &str) -> WireError {
+    WireError::new(ErrorCode::InvalidRequest, format!("run {id} is over"))
 }

@@ -26,6 +26,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// A line of output that is longer comes in parts.
 const LINE_BYTES_MAX: usize = 64 << 10;
 
+/// Each line says of which command it is: of a longer one, its beginning, or a long command and many
+/// short lines would be much more than both.
+const COMMAND_BYTES_MAX: usize = 1 << 10;
+
 /// What a command can be given to read.
 const STDIN_BYTES_MAX: usize = 1 << 20;
 
@@ -229,9 +233,13 @@ impl Running<'_> {
         if !self.stream {
             return;
         }
+        let most = match metadata {
+            ShellEvent::Start => self.command.len(),
+            ShellEvent::Stream | ShellEvent::End { .. } => COMMAND_BYTES_MAX,
+        };
         let line = ShellLine {
             action_id: self.context.action_id.clone(),
-            input: self.command.clone(),
+            input: self.command[..self.command.floor_char_boundary(most)].to_owned(),
             result,
             metadata,
             timestamp: super::timestamp(),

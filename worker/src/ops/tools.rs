@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fazai_protocol::{Done, ErrorCode, Phase, WireError};
-use fazai_toolbox::{About, Broken, Tool, ToolError, Toolbox};
+use fazai_toolbox::{About, Listed, Tool, ToolError, Toolbox};
 use serde_json::{Value, json};
 
 use super::pieces::pieces;
@@ -62,9 +62,7 @@ async fn with<T: Send + 'static>(
     }
 }
 
-type Found = Result<Arc<dyn Tool>, Broken>;
-
-async fn all(context: &Context) -> Result<Vec<Found>, WireError> {
+async fn all(context: &Context) -> Result<Vec<Listed>, WireError> {
     with(context, "", |toolbox, host| Ok(toolbox.list(host))).await
 }
 
@@ -80,26 +78,37 @@ async fn list(context: &Context) -> Result<Done, WireError> {
     let found = all(context).await?;
     let lines: Vec<String> = found
         .iter()
-        .map(|found| match found {
-            Ok(tool) => format!("{}\t{}", tool.about().name, tool.about().description),
-            Err(broken) => format!("{}\tbroken: {}", broken.name, broken.problem),
+        .map(|Listed { tool, hides }| {
+            let hides = match hides[..] {
+                [] => "",
+                _ => " (hides another of this name)",
+            };
+            match tool {
+                Ok(tool) => {
+                    let About {
+                        name, description, ..
+                    } = tool.about();
+                    format!("{name}\t{description}{hides}")
+                }
+                Err(broken) => format!("{}\tbroken: {}{hides}", broken.name, broken.problem),
+            }
         })
         .collect();
-    let data: Vec<Value> = found
-        .iter()
-        .map(|found| match found {
-            Ok(tool) => described(tool.about()),
-            Err(broken) => json!(broken),
-        })
-        .collect();
+    let data: Vec<Value> = found.iter().map(listed).collect();
     Ok(context.done_with(lines.join("\n"), json!({ "tools": data })))
 }
 
 /// A tool in a list: without its parameters, which may be long.
-fn described(about: &About) -> Value {
-    let mut data = json!(about);
+fn listed(Listed { tool, hides }: &Listed) -> Value {
+    let mut data = match tool {
+        Ok(tool) => json!(tool.about()),
+        Err(broken) => json!(broken),
+    };
     if let Some(fields) = data.as_object_mut() {
         fields.remove("parameters");
+        if !hides.is_empty() {
+            fields.insert("hides".to_owned(), json!(hides));
+        }
     }
     data
 }
@@ -112,7 +121,7 @@ async fn show(context: &Context, name: String) -> Result<Done, WireError> {
 
 async fn specs(context: &Context) -> Result<Done, WireError> {
     let found = all(context).await?;
-    let tools = found.iter().filter_map(|found| found.as_ref().ok());
+    let tools = found.iter().filter_map(|found| found.tool.as_ref().ok());
     let specs: Vec<Value> = tools.map(|tool| function(tool.about())).collect();
     let text = format!("{} tools", specs.len());
     Ok(context.done_with(text, json!({ "tools": specs })))

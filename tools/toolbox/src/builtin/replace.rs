@@ -60,6 +60,11 @@ struct Old {
     text: Option<String>,
 }
 
+/// Permissions as people write them.
+pub(super) fn octal(mode: u32) -> String {
+    format!("{mode:04o}")
+}
+
 impl Replacement<'_> {
     /// Takes the permits to write it and, for the difference, to read what is there. The copy of
     /// what was there is part of the same act.
@@ -77,6 +82,7 @@ impl Replacement<'_> {
         let (permit, directory) = find(parent, call, |parent| Action::WriteFile {
             path: parent.join(name),
             content: Some(content.clone()),
+            mode: self.mode.map(octal),
         })?;
         perform(permit, || {
             // A person may be asked for it, and others go on writing meanwhile.

@@ -29,6 +29,14 @@ pub(super) struct Told {
     mode: Option<String>,
 }
 
+impl Told {
+    fn mode(&self) -> Result<Option<u32>, ToolError> {
+        let mode = self.mode.as_deref();
+        let mode = mode.map(|mode| u32::from_str_radix(mode, 8)).transpose();
+        mode.map_err(|fault| ToolError::BadParams(format!("mode: {fault}")))
+    }
+}
+
 impl Define for WriteFile {
     type Params = Told;
     const NAME: &'static str = "write_file";
@@ -41,19 +49,15 @@ impl Define for WriteFile {
         Ok(vec![Action::WriteFile {
             path: told.path,
             content: Some(Input::of(told.content.as_bytes())),
+            mode: told.mode()?.map(octal),
         }])
     }
 
     fn call(&self, told: Told, call: &Call) -> Result<Value, ToolError> {
-        let mode = told
-            .mode
-            .map(|mode| u32::from_str_radix(&mode, 8))
-            .transpose();
-        let mode = mode.map_err(|fault| ToolError::BadParams(format!("mode: {fault}")))?;
         Replacement {
+            mode: told.mode()?,
             path: &told.path,
             content: &told.content,
-            mode,
             backup_dir: self.0.backup_dir.as_deref(),
         }
         .make(call)
