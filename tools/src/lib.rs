@@ -59,8 +59,8 @@ pub use self::policy::{
 };
 pub use self::run::{
     Confinement, Ended, Exited, GroupLimits, Groups, How, OUTPUT_DROPPED_BYTES_MAX,
-    PIECE_BYTES_MAX, Piece, Process, RunError, Source, Started, Why, adopt_orphans, adopts_orphans,
-    confined_main, run, start,
+    PIECE_BYTES_MAX, Piece, Process, RunError, Source, Started, Stat, Why, adopt_orphans,
+    adopts_orphans, confined_main, run, start,
 };
 pub use self::seen::{Became, Changed, Does, Lead, Seen, SeenFile};
 pub use self::shell::{

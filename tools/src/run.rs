@@ -51,7 +51,7 @@ use tempfile::TempDir;
 
 pub use self::confine::Confinement;
 pub use self::error::RunError;
-pub use self::family::Process;
+pub use self::family::Stat;
 pub use self::group::{GroupLimits, Groups};
 pub use self::keeper::confined_main;
 use self::order::Order;

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use fazai_sandbox::Launcher;
-use fazai_tools::Process;
+use fazai_tools::Stat;
 
 /// What tells the program to be a module's process.
 const MODULE: &str = "module-process";
@@ -53,9 +53,9 @@ pub(crate) fn is_ours(client: Option<i32>) -> bool {
     };
     let own = std::process::id().cast_signed();
     for _ in 0..ANCESTORS_MAX {
-        let Some(Process {
+        let Some(Stat {
             parent, session, ..
-        }) = Process::find(pid)
+        }) = Stat::find(pid)
         else {
             return true;
         };

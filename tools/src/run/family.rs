@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use rustix::process::{Pid, Signal, WaitOptions, getpid, getsid, kill_process, waitpid};
 
-/// A process that /proc knows.
+/// A process as /proc/PID/stat has it.
 #[derive(Debug, Clone, Copy)]
-pub struct Process {
+pub struct Stat {
     /// Its number.
     pub pid: Pid,
     /// The number of the process whose child it is; 0 if that is in another namespace.
@@ -17,7 +17,7 @@ pub struct Process {
     pub zombie: bool,
 }
 
-impl Process {
+impl Stat {
     /// The one with this number; none if it is gone, or if no process can have the number.
     #[must_use]
     pub fn find(pid: i32) -> Option<Self> {
@@ -69,8 +69,8 @@ pub(super) fn children_of_this() -> Vec<i32> {
 pub(super) fn kill_adopted(keepers: &BTreeSet<i32>) -> bool {
     let (me, own) = (getpid(), getsid(None).map_or(0, Pid::as_raw_pid));
     let all = processes();
-    let strange = |one: &&Process| one.session != own && !keepers.contains(&one.pid.as_raw_pid());
-    let adopted: Vec<&Process> = children(&all, me.as_raw_pid()).filter(strange).collect();
+    let strange = |one: &&Stat| one.session != own && !keepers.contains(&one.pid.as_raw_pid());
+    let adopted: Vec<&Stat> = children(&all, me.as_raw_pid()).filter(strange).collect();
     for process in &adopted {
         signal_all(&descendants(&all, process.pid), Signal::KILL);
         let _ = kill_process(process.pid, Signal::KILL);
@@ -87,13 +87,13 @@ pub(super) fn is_alone(of: Pid) -> bool {
 /// Waits for the children of this process that have ended, but not for this one.
 pub(super) fn reap_others(me: Pid, but: Pid) {
     let parent = me.as_raw_pid();
-    let ended = |one: &&Process| one.zombie && one.parent == parent && one.pid != but;
+    let ended = |one: &&Stat| one.zombie && one.parent == parent && one.pid != but;
     for process in processes().iter().filter(ended) {
         let _ = waitpid(Some(process.pid), WaitOptions::NOHANG);
     }
 }
 
-fn descendants(all: &[Process], of: Pid) -> Vec<Pid> {
+fn descendants(all: &[Stat], of: Pid) -> Vec<Pid> {
     let mut family = vec![of];
     let mut next = 0;
     while let Some(parent) = family.get(next).map(|pid| pid.as_raw_pid()) {
@@ -104,15 +104,15 @@ fn descendants(all: &[Process], of: Pid) -> Vec<Pid> {
     family.into_iter().filter(runs).collect()
 }
 
-fn children(all: &[Process], parent: i32) -> impl Iterator<Item = &Process> {
+fn children(all: &[Stat], parent: i32) -> impl Iterator<Item = &Stat> {
     all.iter().filter(move |one| one.parent == parent)
 }
 
-fn processes() -> Vec<Process> {
+fn processes() -> Vec<Stat> {
     let Ok(entries) = std::fs::read_dir("/proc") else {
         return Vec::new();
     };
     let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     let numbers = names.filter_map(|name| name.parse().ok());
-    numbers.filter_map(Process::find).collect()
+    numbers.filter_map(Stat::find).collect()
 }
