@@ -26,6 +26,7 @@ pub struct Blocked {
 /// One command and the places that it touches.
 pub(crate) struct Seen<'a> {
     pub(crate) command: &'a Command,
+    /// First those that the shell opens for it.
     pub(crate) touched: Vec<(Access, Vec<Place>)>,
 }
 

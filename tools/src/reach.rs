@@ -110,6 +110,12 @@ impl<'a> Reach<'a> {
         if access == Access::Mention {
             let marks = text.match_indices(['=', '@', ':']);
             texts.extend(marks.map(|(at, _)| &text[at + 1..]));
+            let letter = text.strip_prefix('-').filter(|text| !text.starts_with('-'));
+            texts.extend(
+                letter
+                    .and_then(|text| text.get(1..))
+                    .filter(|it| !it.is_empty()),
+            );
             let option = text.find(['/', '~']).filter(|_| text.starts_with('-'));
             texts.extend(option.map(|at| &text[at..]));
         }

@@ -9,6 +9,8 @@
 //! | `walk.rs` | every place in the syntax tree where something can be executed |
 //! | `tree.rs` | the parser of the grammar, and the bounds that it is held to |
 //! | `lex.rs` | the pieces of a word, in one pass |
+//! | `braces.rs` | `a{b,c}`, which is several words |
+//! | `numbers.rs` | variables that a script calculates with |
 //! | `word.rs` | quotes, escapes, substitutions: a word as the program gets it |
 //! | `inner.rs` | programs that run their arguments: `sudo`, `xargs`, `find -exec`, `sh -c` |
 //! | `input.rs` | what a command is given by the one before it in a pipeline |
@@ -22,11 +24,13 @@
 //! The rule of all of them: whatever is not known to be harmless is [`Script::opaque`]. Who adds a
 //! program to a table here makes *less* be asked for, so every table says what it vouches for.
 
+mod braces;
 mod code;
 mod inner;
 mod input;
 mod lex;
 mod links;
+mod numbers;
 mod options;
 mod touch;
 mod tree;
@@ -36,11 +40,12 @@ mod walk;
 mod word;
 
 pub(crate) use self::code::{
-    harmless_assignment, is_shell, only_asks_about_itself, runs_its_files,
+    harmless_assignment, is_shell, only_asks_about_itself, runs_its_files, special_bits,
 };
+pub(crate) use self::numbers::is_number;
 pub use self::touch::{Access, Touch, files_of, touches};
 pub use self::undo::rollback;
-pub(crate) use self::usage::{options_in_full, values_of_option};
+pub(crate) use self::usage::{options_in_full, own_words, values_of_option};
 pub(crate) use self::walk::PIPE;
 use self::walk::Walk;
 pub use self::word::Word;
@@ -61,6 +66,10 @@ pub struct Script {
     pub opaque: Vec<Opaque>,
     /// A function that starts itself twice, in the background.
     pub fork_bomb: bool,
+    /// Whether it gives variables a value, which is nothing by itself.
+    pub assigns: bool,
+    /// Variables whose values the shell evaluates: whoever gives it one gives it a number.
+    pub numbers: Vec<String>,
 }
 
 /// One program with its arguments.
@@ -78,6 +87,8 @@ pub struct Command {
     pub pipeline: usize,
     /// Whether a command after it in the pipeline reads its output, or it reads another's.
     pub piped: bool,
+    /// Whether it runs as another user, root if nobody else is named: behind `sudo`.
+    pub as_another: bool,
 }
 
 /// Something that can't be understood, and so is never allowed without asking.

@@ -315,8 +315,47 @@ proptest! {
     }
 }
 
+/// A dangerous line that is words alone, which may stand behind a program that runs it.
+fn dangerous_words() -> impl Strategy<Value = String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-@:+, ".contains(c);
+    let lines = include_str!("dangerous.txt").lines();
+    let lines: Vec<&str> = lines
+        .filter(|line| !line.is_empty() && line.chars().all(plain))
+        .collect();
+    select(lines).prop_map(str::to_owned)
+}
+
+/// Ways to run a line that no profile may take for something else.
+fn run_by(kind: u8, line: &str) -> String {
+    match kind {
+        0 => format!("env A=1 {line}"),
+        1 => format!("nice {line}"),
+        2 => format!("timeout 5 {line}"),
+        3 => format!("sh -c '{line}'"),
+        4 => format!("xargs {line}"),
+        5 => format!("find . -exec {line} \\;"),
+        6 => format!("sudo -n {line}"),
+        7 => format!("nohup stdbuf -oL {line}"),
+        8 => format!("ls | xargs -n 1 {line}"),
+        _ => format!("find . -exec sh -c '{line}' \\;"),
+    }
+}
+
 proptest! {
     #![proptest_config(config(200))]
+
+    #[test]
+    fn no_wrapper_opens_what_is_dangerous(
+        harmless in select(include_str!("harmless.txt").lines().collect::<Vec<_>>()),
+        dangerous in dangerous_words(),
+        kind in 0_u8..10,
+    ) {
+        let wrapped = run_by(kind, &dangerous);
+        for text in [wrapped.clone(), format!("{harmless}\n{wrapped}")] {
+            let verdicts = verdicts(&text);
+            prop_assert!(!verdicts.contains(&Verdict::Allow), "{text:?}: {verdicts:?}");
+        }
+    }
 
     #[test]
     fn every_text_is_judged_soon(text in shellish()) {

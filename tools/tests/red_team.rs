@@ -71,6 +71,25 @@ fn none_allows(profiles: &[&str], commands: &[(usize, &str)]) {
     );
 }
 
+/// What people do on purpose now and then is never denied outright.
+#[test]
+fn what_people_may_mean_is_asked_for() {
+    let policy = Policy::parse("").expect("an empty policy");
+    for command in [
+        "chmod 2775 dir",
+        "chmod g+s dir",
+        "mkdir -m 2775 dir",
+        "git pull https://example.com/x.git main",
+        "cat /var/lib/docker/containers/x/config.v2.json",
+        "sudo tar xzf a.tgz -C /srv",
+        "sudo -i ls",
+        "docker compose up -d",
+    ] {
+        let decision = decide(&policy, "elevated", command);
+        assert_eq!(decision.verdict, Verdict::Ask, "{command}: {decision:?}");
+    }
+}
+
 #[test]
 fn daily_work_is_allowed() {
     let policy = Policy::parse("").expect("an empty policy");

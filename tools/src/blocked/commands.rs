@@ -3,7 +3,7 @@
 use rustix::process::{Pid, getpgrp, getpid, getppid, getsid};
 
 use super::{Blocked, Seen, files};
-use crate::shell::{Access, Command, Word, values_of_option};
+use crate::shell::{Access, Command, Word, special_bits, values_of_option};
 
 /// A pattern: its name, its reason, and what it looks for.
 type Pattern = (&'static str, &'static str, fn(&Seen<'_>) -> bool);
@@ -159,21 +159,7 @@ fn changes_rights(seen: &Seen<'_>) -> bool {
 }
 
 fn sets_uid(seen: &Seen<'_>) -> bool {
-    let octal = |mode: &str| {
-        // `=4755` and `+4000` are octal as well.
-        let mode = mode.trim_start_matches(['+', '=']);
-        let digits = mode.trim_start_matches('0');
-        mode.chars().all(|c| c.is_digit(8))
-            && digits.len() == 4
-            && digits.starts_with(['2', '4', '6', '3', '5', '7'])
-    };
-    let symbolic = |mode: &str| {
-        mode.split(',').any(|part| {
-            part.split_once(['+', '='])
-                .is_some_and(|(who, rights)| rights.contains('s') && !who.contains('/'))
-        })
-    };
-    let sets = |mode: &str| mode.split(',').any(octal) || symbolic(mode);
+    let sets = |mode: &str| special_bits(mode).0;
     match seen.command.name() {
         "chmod" => {
             let modes = seen.command.args.iter().map(Word::text);
@@ -189,7 +175,9 @@ fn sets_uid(seen: &Seen<'_>) -> bool {
 
 fn moves_system(seen: &Seen<'_>) -> bool {
     // The target may well be such a directory: `mv file /etc`.
-    let moves = |(access, path)| access == Access::WriteTree && files::is_system(path);
+    let moves = |(access, path)| {
+        access == Access::WriteTree && (files::is_system(path) || files::is_place(path))
+    };
     seen.command.name() == "mv" && seen.paths().any(moves)
 }
 

@@ -38,6 +38,18 @@ const SYSTEM: &[&str] = &[
     "~root",
 ];
 
+/// Directories in which everybody's files are, but which may be emptied.
+const PLACES: &[&str] = &[
+    "/tmp",
+    "/var/tmp",
+    "/var/www",
+    "/var/backups",
+    "/var/cache",
+    "/var/spool",
+    "/mnt",
+    "/media",
+];
+
 /// Devices that are no disk.
 const HARMLESS_DEVICES: &[&str] = &[
     "/dev/null",
@@ -224,6 +236,11 @@ pub(super) fn is_system(path: &Word) -> bool {
     }
 }
 
+/// Whether a path is a directory in which everybody's files are.
+pub(super) fn is_place(path: &Word) -> bool {
+    path.literal().is_some_and(|path| PLACES.contains(&path))
+}
+
 fn is_system_text(path: &str) -> bool {
     SYSTEM.contains(&path) || is_home(path)
 }
@@ -262,8 +279,10 @@ pub(super) fn holds_secret(path: &Word) -> bool {
 
 fn means(path: &Word, pattern: &str) -> bool {
     match path {
-        // A name with a star in it is no pattern; as one it only matches more.
-        Word::Literal(path) | Word::Glob(path) => overlap(path, pattern),
+        // A name with a star in it is no pattern; as one it only matches more. With braces, which are
+        // in the programs of jq, it would match too much.
+        Word::Literal(path) => overlap(&path.replace('{', "?"), pattern),
+        Word::Glob(path) => overlap(path, pattern),
         Word::Unknown { .. } => false,
     }
 }

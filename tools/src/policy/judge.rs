@@ -14,7 +14,7 @@ use crate::caller::Caller;
 use crate::disk::Disk;
 use crate::path::overlap;
 use crate::reach::{Place, Reach};
-use crate::shell::{Access, Command, PIPE, Script, Word, harmless_assignment};
+use crate::shell::{Access, Command, PIPE, Script, Word, harmless_assignment, is_number};
 use crate::text::one_line;
 
 /// One question to a profile.
@@ -132,20 +132,33 @@ impl Judge<'_> {
         let variables = exec.env.iter().filter(obeyed);
         let variables =
             variables.map(|(name, _)| self.opaque("a variable that programs may obey", name));
+        let evaluated = exec.env.iter().filter(|(name, value)| {
+            script.numbers.contains(name) && !is_number(Some(value.as_str()))
+        });
+        let evaluated =
+            evaluated.map(|(name, _)| self.opaque("a text that the shell evaluates", name));
         let nowhere =
             (!reach.is_whole).then(|| self.opaque("a directory that only the shell knows", "cd"));
         // Of equals the last is named: before it come the shell and the wrappers.
         let commands = touched.iter().rev().map(|seen| self.command(seen));
-        let all = commands.chain(opaque).chain(variables).chain(nowhere);
-        strictest(all).unwrap_or_else(|| deny("refused", "there is no command"))
+        let all = commands.chain(opaque).chain(variables);
+        let all = all.chain(evaluated).chain(nowhere);
+        strictest(all).unwrap_or_else(|| allow("no-program", "nothing is run"))
     }
 
     /// A command is as bad as its worst part.
     fn command(&self, seen: &Seen<'_>) -> Decision {
         let program = self.program(seen.command, seen);
         let loose = program.1.is_some_and(|rule| rule.unknown_args);
-        let files = seen.touched.iter().flat_map(|(access, places)| {
-            let decisions = places.iter().map(|place| self.touch(place, *access, loose));
+        // What a program that is harmless with any words makes of an open file is another matter: a
+        // shell hands it on to what it runs.
+        let redirected = seen.command.reads.len() + seen.command.writes.len();
+        let touched = seen.touched.iter().enumerate();
+        let files = touched.flat_map(|(at, (access, places))| {
+            let loose = loose && at >= redirected;
+            let decisions = places
+                .iter()
+                .map(move |place| self.touch(place, *access, loose));
             decisions.flatten()
         });
         strictest(std::iter::once(program.0).chain(files))

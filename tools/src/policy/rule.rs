@@ -12,7 +12,7 @@ use super::{Risk, Verdict};
 use crate::action::{Kind, Right};
 use crate::caller::Caller;
 use crate::path::overlap;
-use crate::shell::{Command, Word, only_asks_about_itself, options_in_full};
+use crate::shell::{Command, PIPE, Word, only_asks_about_itself, options_in_full, own_words};
 
 /// A rule as it is written.
 #[derive(Debug, Clone, Deserialize)]
@@ -226,7 +226,11 @@ impl Rule {
             && self
                 .some
                 .as_ref()
-                .is_none_or(|patterns| args.iter().any(|arg| matches(patterns, arg)))
+                .is_none_or(|patterns| match own_words(command) {
+                    // What is the value of another option is not meant.
+                    Some(words) if sure => words.iter().any(|word| patterns.contain(word)),
+                    _ => args.iter().any(|arg| matches(patterns, arg)),
+                })
             && self.without.as_ref().is_none_or(|patterns| {
                 !may_mean(patterns)
                     && !args.iter().any(|arg| match arg.literal() {
@@ -386,6 +390,7 @@ fn check_fields(name: &str, file: &RuleFile) -> Result<(), String> {
 fn is_unknown(word: &Word) -> bool {
     match word {
         Word::Literal(_) => false,
+        Word::Unknown { prefix, .. } if prefix == PIPE => false,
         Word::Glob(_) => word.may_be_option(),
         Word::Unknown { .. } => true,
     }

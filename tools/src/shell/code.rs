@@ -3,8 +3,11 @@
 //! Everything that is found here is asked for. The lists follow the public collections of such
 //! programs (GTFOBins); a program that is in none of them is as harmless as the policy says.
 
+mod awk;
+mod clouds;
 mod interpreters;
 mod loads;
+mod packages;
 mod sed;
 mod variables;
 
@@ -69,10 +72,13 @@ pub(crate) fn is_shell(name: &str) -> bool {
 pub(super) fn reason(command: &Command) -> Option<&'static str> {
     let name = unversioned(command.name());
     let program = command.program.as_str();
+    if clouds::asks_the_provider(command) {
+        return Some("an address where the cloud's provider gives the machine's keys, perhaps");
+    }
     if is_elsewhere(program) {
         return Some("a program outside of the system's directories");
     }
-    if is_interpreter(command.name()) {
+    if is_interpreter(command.name()) && !only_computes(command) {
         return Some("a program that runs code which is not understood");
     }
     if BUILTINS.contains(&program) {
@@ -108,6 +114,21 @@ pub(super) fn reason(command: &Command) -> Option<&'static str> {
     if name == "tar" && command.args.iter().map(Word::text).any(names_a_machine) {
         return Some("an archive on another machine");
     }
+    if packages::names_many(command) {
+        return Some("a name that the package manager may take for many packages");
+    }
+    if name == "date" && sets_the_clock(command) {
+        return Some("a word with which date sets the clock");
+    }
+    if sets_gid(command) {
+        return Some("the set-group-ID bit, with which a program has the rights of its group");
+    }
+    if name == "tar" && unpacks_rights(command) {
+        return Some("an archive that is unpacked with the set-user-ID bits in it");
+    }
+    if matches!(name, "docker" | "podman" | "docker-compose") && runs_containers(command) {
+        return Some("a verb of containers that is not known to only show");
+    }
     if names_are_in_a_file(command) {
         return Some("files whose names are in another file");
     }
@@ -119,6 +140,9 @@ pub(super) fn reason(command: &Command) -> Option<&'static str> {
     }
     if name == "service" && !is_known_verb(command) {
         return Some("a verb that the service's own script defines");
+    }
+    if name == "git" && command.args.first().is_some_and(paginates) {
+        return Some("a pager, which git starts");
     }
     if name == "git" && goes_elsewhere(command) {
         return Some("a repository that has no name here");
@@ -151,6 +175,12 @@ fn is_known_verb(command: &Command) -> bool {
     })
 }
 
+/// `git -p log`; behind the verb it means a patch.
+fn paginates(word: &Word) -> bool {
+    let text = word.text();
+    text == "-p" || text.len() > 2 && "--paginate".starts_with(text)
+}
+
 /// Whether git speaks to a repository that is named by its address: it may be anybody's.
 fn goes_elsewhere(command: &Command) -> bool {
     let mut words = command
@@ -167,10 +197,111 @@ fn goes_elsewhere(command: &Command) -> bool {
     };
     let is_address = text.contains([':', '/']) || text.starts_with(['.', '~']);
     match verb {
-        Some("push") => is_address,
+        Some("push" | "fetch" | "pull") => is_address,
         Some("remote") => words.any(|word| word.text().contains(':')),
-        Some("fetch" | "pull") => is_address && !text.starts_with("https://"),
         _ => false,
+    }
+}
+
+/// Whether it is awk with a program that only computes, or a crontab that is only shown.
+fn only_computes(command: &Command) -> bool {
+    match command.name() {
+        "awk" | "gawk" | "mawk" | "nawk" => awk::is_plain(command),
+        "crontab" => matches!(command.args.as_slice(), [only] if only.literal() == Some("-l")),
+        _ => false,
+    }
+}
+
+/// `date 01010000` sets the clock; what is shown begins with a plus.
+fn sets_the_clock(command: &Command) -> bool {
+    let operands = usage::line(command).map_or_else(Vec::new, |line| line.operands);
+    operands.iter().any(|word| !word.text().starts_with('+'))
+}
+
+/// Whether a mode has the set-group-ID bit, as it is usual for directories of a group.
+fn sets_gid(command: &Command) -> bool {
+    let modes = match command.name() {
+        "chmod" => command.args.clone(),
+        _ => usage::line(command).map_or_else(Vec::new, |line| line.values("mode")),
+    };
+    let modes = modes.iter().map(Word::text);
+    modes
+        .filter(|mode| !mode.contains('/'))
+        .any(|mode| special_bits(mode).1)
+}
+
+/// Whether a mode of `chmod` sets the bit of the user, and that of the group.
+pub(crate) fn special_bits(mode: &str) -> (bool, bool) {
+    let of_part = |part: &str| {
+        // `=4755` and `+4000` are octal as well.
+        let octal = part.trim_start_matches(['+', '=']).trim_start_matches('0');
+        if !octal.is_empty() && octal.chars().all(|c| c.is_digit(8)) {
+            let first = octal.chars().next().and_then(|c| c.to_digit(8));
+            let bits = first.filter(|_| octal.len() == 4).unwrap_or_default();
+            return (bits & 4 != 0, bits & 2 != 0);
+        }
+        let Some((who, rights)) = part.split_once(['+', '=']) else {
+            return (false, false);
+        };
+        // `u-x+s` has more before the plus than who it is for.
+        let is_mode = who.chars().all(|c| "ugoarwxXst-".contains(c));
+        let sets = rights.contains('s') && is_mode;
+        let is_for = |letter: char| who.is_empty() || who.contains([letter, 'a', '-']);
+        (sets && is_for('u'), sets && is_for('g'))
+    };
+    let parts = mode.split(',').map(of_part);
+    parts.fold((false, false), |(user, group), (its_user, its_group)| {
+        (user | its_user, group | its_group)
+    })
+}
+
+/// Whether tar gives what it unpacks the rights that the archive has: root does, and others with `-p`.
+fn unpacks_rights(command: &Command) -> bool {
+    usage::line(command).is_some_and(|line| {
+        let has = |names: &[&str]| names.iter().any(|name| line.has(name));
+        // It would write through a link that is there.
+        let follows = has(&["overwrite"]) && has(&["dereference"]);
+        let keeps = has(&[
+            "preserve-permissions",
+            "same-permissions",
+            "same-owner",
+            "acls",
+            "xattrs",
+        ]) || command.as_another && !has(&["no-same-permissions"]);
+        has(&["extract", "get"]) && !has(&["to-stdout"]) && (keeps || follows)
+    })
+}
+
+/// Whether a verb of containers does more than show them, where a word before it says of what.
+fn runs_containers(command: &Command) -> bool {
+    const SHOWING: &[(&str, &[&str])] = &[
+        (
+            "compose",
+            &["ps", "logs", "ls", "images", "version", "port", "top"],
+        ),
+        (
+            "container",
+            &[
+                "ls", "list", "ps", "logs", "inspect", "stats", "port", "diff",
+            ],
+        ),
+        ("image", &["ls", "list", "inspect", "history"]),
+        ("network", &["ls", "list", "inspect"]),
+        ("volume", &["ls", "list", "inspect"]),
+        ("system", &["df", "info"]),
+    ];
+    let mut words = command.args.iter().map(Word::text);
+    let group = match command.name() {
+        "docker-compose" => "compose",
+        _ => words.next().unwrap_or_default(),
+    };
+    let named = |text: &str| SHOWING.iter().find(|(name, _)| *name == text);
+    match named(group) {
+        // It starts another program for that.
+        Some(("compose", _)) if command.name() == "podman" => true,
+        Some((_, verbs)) => words.next().is_none_or(|verb| !verbs.contains(&verb)),
+        // An option may stand before it.
+        None => group.starts_with('-') && words.any(|word| named(word).is_some()),
     }
 }
 

@@ -1,5 +1,10 @@
 //! Programs that run their arguments, and what they run.
 
+mod shells;
+mod wrappers;
+
+use self::shells::{after_c, has_option, option_letters, shell, su};
+use self::wrappers::wrapper;
 use super::input::Input;
 use super::options::{NONE, Options, is_assignment};
 use super::{Command, Word, code};
@@ -34,8 +39,30 @@ pub(super) fn inner(command: &mut Command, stdin: Option<&Input>) -> Vec<Inner> 
         // The text is judged as what it runs; as an argument it would look like a path.
         command.args.retain(|arg| arg.text().starts_with('-'));
     }
+    if command.name() == "sudo" && command.args.iter().any(starts_a_shell) {
+        found.push(Inner::Opaque(
+            "a shell of another user, which reads the words anew, perhaps elsewhere",
+        ));
+    }
     found.extend(code::reason(command).map(Inner::Opaque));
     found
+}
+
+/// Programs that run another as somebody else.
+pub(super) fn becomes_another(name: &str) -> bool {
+    matches!(name, "sudo" | "doas" | "pkexec" | "su" | "runuser" | "run0")
+}
+
+/// Whether an option of sudo is `-i` or `-s`, alone or behind others.
+fn starts_a_shell(option: &Word) -> bool {
+    let text = option.text();
+    match text.strip_prefix("--") {
+        Some(long) => matches!(long, "login" | "shell"),
+        None => text.strip_prefix('-').is_some_and(|letters| {
+            let own = letters.chars().take_while(|c| !"CDgpRrTtUu".contains(*c));
+            own.into_iter().any(|c| matches!(c, 'i' | 's'))
+        }),
+    }
 }
 
 /// Programs whose way to name what they run is all their own.
@@ -72,219 +99,6 @@ fn special(command: &mut Command, stdin: Option<&Input>) -> Option<Vec<Inner>> {
             tail(command, "a program that runs its arguments in its own way")
         }
         "export" | "declare" | "typeset" | "local" | "readonly" => exports(command),
-        _ => return None,
-    })
-}
-
-/// Programs that run the rest of their words, with the options that come before. Options that
-/// change the directory or the root are left out, so that they are asked for: with them, paths
-/// would mean other files.
-fn wrapper(name: &str) -> Option<Options> {
-    Some(match name {
-        "sudo" => Options {
-            flags: "AbEHnPkSis",
-            values: "gpTtUu",
-            long_flags: &[
-                "askpass",
-                "background",
-                "preserve-env",
-                "set-home",
-                "login",
-                "reset-timestamp",
-                "non-interactive",
-                "preserve-groups",
-                "stdin",
-                "shell",
-            ],
-            long_values: &["group", "prompt", "user", "preserve-env"],
-            assignments: true,
-            ..NONE
-        },
-        "doas" => Options {
-            flags: "nL",
-            values: "u",
-            ..NONE
-        },
-        "pkexec" => Options {
-            long_values: &["user"],
-            long_flags: &["keep-cwd"],
-            ..NONE
-        },
-        "nohup" | "builtin" | "fakeroot" | "proxychains" | "proxychains4" | "torsocks"
-        | "unbuffer" | "dbus-run-session" | "linux32" | "linux64" | "coproc" | "catchsegv" => NONE,
-        "exec" => Options {
-            flags: "cl",
-            values: "a",
-            ..NONE
-        },
-        "time" => Options {
-            flags: "pvaq",
-            values: "f",
-            long_values: &["format"],
-            ..NONE
-        },
-        "setsid" => Options {
-            flags: "cfw",
-            long_flags: &["ctty", "fork", "wait"],
-            ..NONE
-        },
-        "nice" => Options {
-            flags: "0123456789",
-            values: "n",
-            long_values: &["adjustment"],
-            ..NONE
-        },
-        "ionice" => Options {
-            flags: "t",
-            values: "cn",
-            long_values: &["class", "classdata"],
-            ..NONE
-        },
-        "timeout" => Options {
-            flags: "v",
-            values: "ks",
-            long_flags: &["foreground", "preserve-status", "verbose"],
-            long_values: &["kill-after", "signal"],
-            positionals: 1,
-            ..NONE
-        },
-        "stdbuf" => Options {
-            values: "ioe",
-            long_values: &["input", "output", "error"],
-            ..NONE
-        },
-        "chrt" => Options {
-            flags: "abdfiorR",
-            positionals: 1,
-            ..NONE
-        },
-        "taskset" => Options {
-            flags: "ac",
-            positionals: 1,
-            ..NONE
-        },
-        "flock" => Options {
-            flags: "sxenFou",
-            values: "wE",
-            long_flags: &["shared", "exclusive", "nonblock", "close", "no-fork"],
-            long_values: &["timeout", "wait"],
-            positionals: 1,
-            ..NONE
-        },
-        "setarch" => Options {
-            flags: "R",
-            positionals: 1,
-            ..NONE
-        },
-        "chroot" => Options {
-            long_values: &["userspec", "groups"],
-            positionals: 1,
-            ..NONE
-        },
-        "nsenter" => Options {
-            flags: "amuinpCUTF",
-            values: "tSG",
-            long_flags: &[
-                "all",
-                "mount",
-                "uts",
-                "ipc",
-                "net",
-                "pid",
-                "cgroup",
-                "user",
-                "time",
-                "no-fork",
-                "preserve-credentials",
-            ],
-            long_values: &["target", "setuid", "setgid"],
-            ..NONE
-        },
-        "unshare" => Options {
-            flags: "muinpCUTfrc",
-            values: "SG",
-            long_flags: &[
-                "mount",
-                "uts",
-                "ipc",
-                "net",
-                "pid",
-                "cgroup",
-                "user",
-                "time",
-                "fork",
-                "map-root-user",
-                "map-current-user",
-                "mount-proc",
-                "keep-caps",
-                "kill-child",
-            ],
-            long_values: &["setuid", "setgid", "propagation", "setgroups"],
-            ..NONE
-        },
-        "systemd-run" => Options {
-            flags: "dGPqtrS",
-            values: "puEMH",
-            long_flags: &[
-                "user",
-                "system",
-                "scope",
-                "remain-after-exit",
-                "wait",
-                "pipe",
-                "pty",
-                "quiet",
-                "collect",
-                "no-block",
-                "same-dir",
-                "shell",
-                "no-ask-password",
-            ],
-            long_values: &[
-                "unit",
-                "property",
-                "description",
-                "slice",
-                "uid",
-                "gid",
-                "nice",
-                "setenv",
-                "service-type",
-                "on-active",
-                "on-boot",
-                "on-calendar",
-            ],
-            ..NONE
-        },
-        "prlimit" => Options {
-            long_values: &[
-                "nofile", "nproc", "as", "core", "cpu", "data", "fsize", "stack",
-            ],
-            ..NONE
-        },
-        "numactl" => Options {
-            values: "NmCip",
-            long_values: &[
-                "cpunodebind",
-                "membind",
-                "physcpubind",
-                "interleave",
-                "preferred",
-            ],
-            ..NONE
-        },
-        "setpriv" => Options {
-            long_flags: &["no-new-privs", "clear-groups", "init-groups", "keep-groups"],
-            long_values: &[
-                "reuid",
-                "regid",
-                "groups",
-                "inh-caps",
-                "bounding-set",
-                "ambient-caps",
-            ],
-            ..NONE
-        },
         _ => return None,
     })
 }
@@ -603,108 +417,6 @@ fn below(root: &Word, name: &str) -> Word {
             text: format!("{}/{end}", other.text()),
         },
     }
-}
-
-fn shell(args: &[Word], stdin: Option<&Input>) -> Vec<Inner> {
-    if let [only] = args
-        && matches!(only.text(), "--version" | "--help")
-    {
-        return Vec::new();
-    }
-    if has_option(args, 'c') {
-        return after_c(args, &[]);
-    }
-    let script = args.iter().any(|arg| !arg.text().starts_with(['-', '+']));
-    let mut found: Vec<Inner> = match stdin {
-        Some(Input::Text(text)) => vec![Inner::Text(text.clone())],
-        _ => Vec::new(),
-    };
-    found.push(Inner::Opaque(match script {
-        true => "a script whose text is not known",
-        false => "a shell that runs what it reads",
-    }));
-    found
-}
-
-/// The text after an option cluster with `c`, as `sh -c` and `su -c` take it. Other words before it
-/// are files that a shell runs; `names` are those that are none.
-fn after_c(args: &[Word], names: &[&str]) -> Vec<Inner> {
-    let Some(at) = args.iter().position(|arg| is_cluster_with(arg, 'c')) else {
-        return vec![Inner::Opaque("a shell whose text is not known")];
-    };
-    // With `bash -c -e TEXT` the text is the first word that is no option.
-    let is_text = |arg: &Word| !arg.text().starts_with(['-', '+']);
-    let behind = &args[at + 1..];
-    let end = behind.iter().position(is_text).unwrap_or(behind.len());
-    let (text, options) = (behind.get(end), &args[at..=at + end.min(behind.len())]);
-    let options = options.iter().filter(|arg| !is_text(arg));
-    let mut found = Vec::new();
-    // dash runs the text, and then what it reads.
-    if options.clone().any(|arg| is_cluster_with(arg, 's')) {
-        found.push(Inner::Opaque("a shell that runs what it reads"));
-    }
-    let options_before = args[..at]
-        .iter()
-        .all(|arg| matches!(arg.text(), "-e" | "-u" | "-x" | "-l") || names.contains(&arg.text()));
-    if !options_before || args[at].text().len() > 4 {
-        found.push(Inner::Opaque("options of a shell that may run other files"));
-    }
-    if options.clone().any(is_interactive) {
-        found.push(Inner::Opaque(
-            "a login or interactive shell, which runs the user's files",
-        ));
-    }
-    found.push(match text.and_then(Word::literal) {
-        Some(text) => Inner::Text(text.into()),
-        None => Inner::Opaque("a shell whose text only the shell finds out"),
-    });
-    found
-}
-
-fn is_interactive(options: &Word) -> bool {
-    options.text().contains('i')
-}
-
-fn has_option(args: &[Word], letter: char) -> bool {
-    args.iter().any(|arg| is_cluster_with(arg, letter))
-}
-
-fn is_cluster_with(arg: &Word, letter: char) -> bool {
-    let text = arg.text();
-    text == "--command" && letter == 'c'
-        || (text.starts_with('-') && !text.starts_with("--") && text.contains(letter))
-}
-
-/// All letters of the words that look like clusters of options.
-fn option_letters(args: &[Word]) -> String {
-    let clusters = args
-        .iter()
-        .map(Word::text)
-        .filter(|text| text.starts_with('-') && !text.starts_with("--"));
-    clusters.flat_map(|text| text.chars().skip(1)).collect()
-}
-
-fn su(command: &mut Command) -> Vec<Inner> {
-    if let Some(text) = command
-        .args
-        .iter()
-        .find_map(|arg| arg.text().strip_prefix("--command="))
-    {
-        return vec![Inner::Text(text.into())];
-    }
-    if has_option(&command.args, 'c') || command.args.iter().any(|arg| arg.text() == "--command") {
-        return after_c(&command.args, &["-", "root"]);
-    }
-    let options = Options {
-        flags: "lm",
-        values: "ugG",
-        long_values: &["user", "group"],
-        ..NONE
-    };
-    if has_option(&command.args, 'u') {
-        return unwrap(command, &options);
-    }
-    vec![Inner::Opaque("a shell that runs what it reads")]
 }
 
 /// What runs elsewhere is not ours to judge, but what is blocked here is blocked there as well.

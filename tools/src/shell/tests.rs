@@ -207,7 +207,9 @@ fn what_is_unknown_is_opaque() {
         "git -c core.pager=x log",
         "/lib64/ld-linux-x86-64.so.2 /bin/x",
         "x=1 $((a[0]))",
-        "echo $((x))",
+        "x=$1; echo $((x))",
+        "echo $((x[0]))",
+        "read x; echo $((x))",
         "let x=1",
         "${x@P}",
         "echo ${!x}",
@@ -248,6 +250,8 @@ fn what_is_unknown_is_opaque() {
 #[test]
 fn daily_work_is_understood() {
     for text in [
+        "i=1; i=$((i + 1)); echo $(($i * 2))",
+        "cp a{,.bak}",
         "df -h | sort -k5 | tail -n 3",
         "ls *.log",
         "grep -r 'a*b' /etc/nginx",

@@ -216,7 +216,14 @@ fn by_usage(command: &Command, line: &Line, touches: &mut Vec<Touch>) {
 
 /// What a program does with the files it changes: with some, a directory's files are as well.
 fn written_by(command: &Command, line: &Line) -> Access {
+    let has = |names: &[&str]| names.iter().any(|name| line.has(name));
     match command.name() {
+        // Those that pack print what they make, or only look, and leave the file where it is.
+        "gzip" | "gunzip" | "bzip2" | "bunzip2" | "xz" | "unxz" | "zstd" | "unzstd"
+            if has(&["stdout", "to-stdout", "list", "test"]) && !has(&["rm"]) =>
+        {
+            Access::Read
+        }
         "rm" | "rmdir" | "unlink" | "shred" | "srm" | "chmod" | "chown" | "chgrp" | "chattr"
         | "setfacl" | "chcon" => Access::WriteTree,
         _ if line.goes_through_trees() => Access::WriteTree,
@@ -368,18 +375,6 @@ fn by_words(command: &Command, touches: &mut Vec<Touch>) {
         "git" if files("").next().is_some_and(|word| word.text() == "init") => {
             (Vec::new(), or_here(files("b").skip(1).collect()))
         }
-        "sed" => {
-            let has_script = |arg: &Word| {
-                let text = arg.text();
-                text.starts_with("-e") || text.starts_with("--e") || is_cluster_with(text, 'e')
-            };
-            let skip = usize::from(!args.iter().any(has_script));
-            let files = files("ef").skip(skip).collect();
-            match changes_in_place(args) {
-                true => (Vec::new(), files),
-                false => (files, Vec::new()),
-            }
-        }
         _ => return,
     };
     add(touches, Access::Read, &reads);
@@ -428,8 +423,18 @@ fn own(command: &Command, line: &Line, touches: &mut Vec<Touch>) {
         "split" => (first.to_vec(), all_like(others, "x")),
         // What comes after the file says where it is split.
         "csplit" => (first.to_vec(), all_like(&line.values("prefix"), "xx")),
+        "awk" | "gawk" | "mawk" | "nawk" => (others.to_vec(), Vec::new()),
+        "sed" => {
+            let has_script = line.has("expression");
+            let files = if has_script { &line.operands } else { others };
+            match line.has("in-place") {
+                true => (Vec::new(), files.to_vec()),
+                false => (files.to_vec(), Vec::new()),
+            }
+        }
         "unzip" => {
-            let only_looks = ["list", "test", "v", "z"];
+            // With the last two it prints what it unpacks.
+            let only_looks = ["list", "test", "v", "z", "Z", "p", "c"];
             if !only_looks.iter().any(|name| line.has(name)) {
                 trees.extend(or_here(line.values("d")));
             }
@@ -445,19 +450,6 @@ fn own(command: &Command, line: &Line, touches: &mut Vec<Touch>) {
     add(touches, Access::Read, &reads);
     add(touches, Access::Write, &writes);
     add(touches, Access::WriteTree, &trees);
-}
-
-fn is_cluster_with(text: &str, letter: char) -> bool {
-    text.starts_with('-') && !text.starts_with("--") && text.contains(letter)
-}
-
-fn changes_in_place(args: &[Word]) -> bool {
-    args.iter()
-        .map(Word::text)
-        .any(|text| match text.strip_prefix("--") {
-            Some(long) => long.starts_with('i'),
-            None => text.starts_with('-') && text.contains('i'),
-        })
 }
 
 fn or_here(words: Vec<Word>) -> Vec<Word> {
@@ -523,8 +515,9 @@ fn tar(line: &Line, trees: &mut Vec<Word>) -> (Vec<Word>, Vec<Word>) {
 fn tar_places(line: &Line) -> Vec<Word> {
     let mut places: Vec<Word> = Vec::new();
     for place in line.values("directory") {
+        // The last one so far is all of those before, one after the other.
         let from_last = places.last().map(|last| below(last, &place));
-        places.extend(from_last.into_iter().chain([place]));
+        places.extend(std::iter::once(place).chain(from_last));
     }
     places
 }

@@ -1,12 +1,14 @@
 //! The words of a command, told apart as its program tells them apart: options with their values,
 //! clusters of letters, shortened names, and what is left.
 //!
-//! `table.rs` has a row for each program. A row says all options that the program has, so that one
+//! `table.rs` has a row for each program that is about files and text, `admin.rs` for the others. A row says all options that the program has, so that one
 //! which is not there makes the command one that can't be understood. `cp --ar`, `cp -rp` and
 //! `tar -cf/tmp/x` are resolved here and nowhere else.
 
+mod admin;
 mod table;
 
+use self::admin::ADMIN_ROWS;
 use self::table::ROWS;
 use super::{Command, Word};
 
@@ -47,10 +49,12 @@ enum Values {
     Optional,
     /// In the same word or the next ones.
     Next(usize),
+    /// All words up to the next option or to `@`.
+    List,
 }
 
 /// One option of a row, as `NAME=LETTERS` or `-LETTERS` with marks behind it: `:` and `::` as in
-/// getopt, `;` for two values; then `<`, `>`, `/` and `!` for the [`Role`]; `*` where directories
+/// getopt, `;` for two values, `,` for a list of them; then `<`, `>`, `/` and `!` for the [`Role`]; `*` where directories
 /// are gone through.
 #[derive(Debug, Clone, Copy)]
 struct Spec {
@@ -90,14 +94,13 @@ pub(super) fn line(command: &Command) -> Option<Line> {
         Some(at) => {
             let at = at?;
             let name = format!("git {}", command.args[at].literal()?);
-            (
-                ROWS.iter().find(|row| row.0 == name)?,
-                &command.args[at + 1..],
-            )
+            let mut rows = ADMIN_ROWS.iter();
+            (rows.find(|row| row.0 == name)?, &command.args[at + 1..])
         }
         None => {
             let named = |row: &&table::Row| row.0.split(' ').any(|it| it == name);
-            (ROWS.iter().find(named)?, command.args.as_slice())
+            let mut rows = ROWS.iter().chain(ADMIN_ROWS);
+            (rows.find(named)?, command.args.as_slice())
         }
     };
     let spelled = (name == "tar").then(|| spelled_out(row, args)).flatten();
@@ -108,6 +111,14 @@ pub(super) fn line(command: &Command) -> Option<Line> {
 /// speak of any; none: the program has no row.
 pub(crate) fn options_in_full(command: &Command) -> Option<Vec<String>> {
     line(command).map(|line| line.given.iter().flat_map(Given::in_full).collect())
+}
+
+/// The same, and the words that are neither options nor values of such, as far as they are known.
+pub(crate) fn own_words(command: &Command) -> Option<Vec<String>> {
+    let line = line(command)?;
+    let options = line.given.iter().flat_map(Given::in_full);
+    let operands = line.operands.iter().filter_map(Word::literal);
+    Some(options.chain(operands.map(str::to_owned)).collect())
 }
 
 /// All values that a command gives to one of its options, by the option's long name.
@@ -208,10 +219,15 @@ impl Given {
     }
 }
 
+/// The words that are still to be read.
+type Rest<'a> = std::slice::Iter<'a, Word>;
+
 /// Reads the words of one program.
 struct Reader {
     kind: Operands,
     specs: Vec<Spec>,
+    /// How many of them are options only before the first word that is none.
+    in_front: usize,
     /// Whether the row has only some of the options.
     is_open: bool,
     /// Whether the letter of a value has a word to itself.
@@ -223,6 +239,7 @@ impl Reader {
         let mut reader = Self {
             kind: *kind,
             specs: Vec::new(),
+            in_front: 0,
             is_open: false,
             apart: false,
         };
@@ -230,6 +247,7 @@ impl Reader {
             match token {
                 "..." => reader.is_open = true,
                 "|" => reader.apart = true,
+                "+" => reader.in_front = reader.specs.len(),
                 token => reader.specs.push(Spec::new(token)),
             }
         }
@@ -260,9 +278,19 @@ impl Reader {
                 line.operands.push(arg.clone());
                 continue;
             }
+            let first = if line.operands.is_empty() {
+                0
+            } else {
+                self.in_front
+            };
+            let specs = &self.specs[first..];
+            if first > 0 && !is_among(specs, known) {
+                line.operands.push(arg.clone());
+                continue;
+            }
             let read = match known.strip_prefix("--") {
-                Some(long) => self.long(arg, long, &mut args, &mut line.given),
-                None => self.cluster(arg, &known[1..], &mut args, &mut line.given),
+                Some(long) => long_option(specs, arg, long, &mut args, &mut line.given),
+                None => self.cluster(specs, arg, &known[1..], &mut args, &mut line.given),
             };
             line.has_unknown |= read.is_none() && !self.is_open;
         }
@@ -277,51 +305,18 @@ impl Reader {
             && self.specs.iter().any(does_more)
     }
 
-    /// `None` if there is no such option.
-    fn long<'a>(
-        &self,
-        arg: &Word,
-        long: &str,
-        args: &mut impl Iterator<Item = &'a Word>,
-        given: &mut Vec<Given>,
-    ) -> Option<()> {
-        let (name, value) = match long.split_once('=') {
-            Some((name, value)) => (name, Some(value)),
-            None => (long, None),
-        };
-        if value.is_none() && arg.literal().is_none() {
-            return None;
-        }
-        let named = |spec: &&Spec| !name.is_empty() && spec.name.starts_with(name);
-        let mut all = self.specs.iter().filter(named);
-        let spec = match all.clone().find(|spec| spec.name == name) {
-            Some(exact) => exact,
-            None => all.next().filter(|_| all.next().is_none())?,
-        };
-        let mut values: Vec<Word> = value.map(|value| part(arg, value)).into_iter().collect();
-        if let Values::Next(count) = spec.values {
-            let missing = count.saturating_sub(values.len());
-            values.extend(args.take(missing).cloned());
-        }
-        given.push(Given {
-            spec: *spec,
-            letter: None,
-            values,
-        });
-        Some(())
-    }
-
     /// `None` if there is some letter that the program does not have.
     fn cluster<'a>(
         &self,
+        specs: &[Spec],
         arg: &Word,
         letters: &str,
-        args: &mut impl Iterator<Item = &'a Word>,
+        args: &mut Rest<'a>,
         given: &mut Vec<Given>,
     ) -> Option<()> {
         let mut all_known = Some(());
         for (at, letter) in letters.char_indices() {
-            let Some(spec) = self.specs.iter().find(|spec| spec.letters.contains(letter)) else {
+            let Some(spec) = specs.iter().find(|spec| spec.letters.contains(letter)) else {
                 all_known = None;
                 continue;
             };
@@ -332,7 +327,12 @@ impl Reader {
                 _ if !is_last => vec![part(arg, rest)],
                 Values::Optional => Vec::new(),
                 Values::Next(count) => args.take(count).cloned().collect(),
+                Values::List => list(args),
             };
+            if spec.values == Values::List && !is_last {
+                // Whether the list goes on behind a value in the same word, the manual does not say.
+                all_known = all_known.filter(|()| args.as_slice().first().is_none_or(is_option));
+            }
             let takes_rest = spec.values != Values::None;
             given.push(Given {
                 spec: *spec,
@@ -346,6 +346,68 @@ impl Reader {
         // What the shell adds to the letters is not known.
         all_known.filter(|()| arg.literal().is_some())
     }
+}
+
+/// `None` if there is no such option.
+fn long_option<'a>(
+    specs: &[Spec],
+    arg: &Word,
+    long: &str,
+    args: &mut Rest<'a>,
+    given: &mut Vec<Given>,
+) -> Option<()> {
+    let (name, value) = match long.split_once('=') {
+        Some((name, value)) => (name, Some(value)),
+        None => (long, None),
+    };
+    if value.is_none() && arg.literal().is_none() {
+        return None;
+    }
+    let named = |spec: &&Spec| !name.is_empty() && spec.name.starts_with(name);
+    let mut all = specs.iter().filter(named);
+    let spec = match all.clone().find(|spec| spec.name == name) {
+        Some(exact) => exact,
+        None => all.next().filter(|_| all.next().is_none())?,
+    };
+    let mut values: Vec<Word> = value.map(|value| part(arg, value)).into_iter().collect();
+    match spec.values {
+        Values::Next(count) => {
+            let missing = count.saturating_sub(values.len());
+            values.extend(args.take(missing).cloned());
+        }
+        Values::List => values.extend(list(args)),
+        Values::None | Values::Optional => {}
+    }
+    given.push(Given {
+        spec: *spec,
+        letter: None,
+        values,
+    });
+    Some(())
+}
+
+/// The words up to the next option or to `@`, which is taken away as well.
+fn list(args: &mut Rest<'_>) -> Vec<Word> {
+    let ends = |arg: &Word| is_option(arg) || arg.text() == "@";
+    let words = args.as_slice();
+    let count = words.iter().position(ends).unwrap_or(words.len());
+    let values = args.take(count).cloned().collect();
+    if args.as_slice().first().is_some_and(|arg| arg.text() == "@") {
+        args.next();
+    }
+    values
+}
+
+/// Whether a word begins as one of these options does.
+fn is_among(specs: &[Spec], text: &str) -> bool {
+    let long = text.strip_prefix("--").map(|long| {
+        let name = long.split('=').next().unwrap_or_default();
+        specs.iter().any(|spec| spec.name.starts_with(name))
+    });
+    long.unwrap_or_else(|| {
+        let letter = text.chars().nth(1);
+        letter.is_some_and(|letter| specs.iter().any(|spec| spec.letters.contains(letter)))
+    })
 }
 
 /// The end of a word, which begins with what is known of it.
@@ -363,8 +425,12 @@ fn part(arg: &Word, known: &str) -> Word {
 impl Spec {
     fn new(token: &'static str) -> Self {
         let marks_at = match token.strip_prefix('-') {
-            Some(letters) => 1 + letters.find([':', ';', '!', '*']).unwrap_or(letters.len()),
-            None => token.find([':', ';', '!', '*']).unwrap_or(token.len()),
+            Some(letters) => {
+                1 + letters
+                    .find([':', ';', ',', '!', '*'])
+                    .unwrap_or(letters.len())
+            }
+            None => token.find([':', ';', ',', '!', '*']).unwrap_or(token.len()),
         };
         let (head, marks) = token.split_at(marks_at);
         let (name, letters) = match head.strip_prefix('-') {
@@ -384,6 +450,8 @@ impl Spec {
             Values::Next(1)
         } else if marks.contains(';') {
             Values::Next(2)
+        } else if marks.contains(',') {
+            Values::List
         } else {
             Values::None
         };
@@ -439,6 +507,13 @@ mod tests {
         check("ls --color -l", &["--color", "-l"], &[]);
         check("rm -- -r", &[], &["-r"]);
         check("jq --arg x 1 .a f", &["--arg x 1"], &[".a", "f"]);
+        check(
+            "zip -x a b @ c.zip d -i e",
+            &["--exclude a b", "--include e"],
+            &["c.zip", "d"],
+        );
+        check("unzip -l x.zip -t", &["--list"], &["x.zip", "-t"]);
+        check("unzip x.zip -l -d y", &["-d y"], &["x.zip", "-l"]);
     }
 
     #[test]
@@ -458,11 +533,11 @@ mod tests {
 
     #[test]
     fn each_row_is_read() {
-        for (names, _, options) in ROWS {
+        for (names, _, options) in ROWS.iter().chain(ADMIN_ROWS) {
             let mut letters = String::new();
             for token in options
                 .split_whitespace()
-                .filter(|it| !matches!(*it, "..." | "|"))
+                .filter(|it| !matches!(*it, "..." | "|" | "+"))
             {
                 for letter in Spec::new(token).letters.chars() {
                     assert!(!letters.contains(letter), "{names}: -{letter} twice");

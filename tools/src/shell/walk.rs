@@ -8,9 +8,11 @@ use brush_parser::ast::{
     Word as RawWord,
 };
 
-use super::inner::{Inner, inner};
+use super::braces;
+use super::inner::{Inner, becomes_another, inner};
 use super::input::{Input, printed};
 use super::links::goes_through_links;
+use super::numbers::{Numbers, is_number};
 use super::tree::tree;
 use super::word::{Bound, arithmetic, resolve};
 use super::{
@@ -49,6 +51,8 @@ pub(super) struct Walk {
     /// The pipeline that is being walked, and whether it has more than one command.
     pipeline: usize,
     piped: bool,
+    /// Whether what is walked is run as another user.
+    as_another: bool,
     /// What the command that is being walked reads from its standard input, where it is known.
     stdin: Option<Input>,
     functions: Vec<FunctionUse>,
@@ -60,6 +64,7 @@ pub(super) struct Walk {
     /// Variables that were bound, and those that get a value in another way.
     bound_names: Vec<String>,
     set_names: Vec<String>,
+    numbers: Numbers,
 }
 
 /// A function that is being defined, and how often its body calls it.
@@ -100,7 +105,12 @@ impl Walk {
                 &name,
             );
         }
-        if self.script.commands.is_empty() && self.script.opaque.is_empty() {
+        if let Some(name) = self.numbers.unclear().map(str::to_owned) {
+            self.opaque("a text that the shell evaluates as a number", &name);
+        }
+        self.script.numbers = self.numbers.used();
+        let does_something = self.script.assigns || !self.script.commands.is_empty();
+        if !does_something && self.script.opaque.is_empty() {
             return Err(Refused::Empty);
         }
         Ok(self.script)
@@ -228,9 +238,10 @@ impl Walk {
             CompoundCommand::ForClause(clause) => {
                 let name = &clause.variable_name;
                 self.variable(name);
-                let values = clause.values.iter().flatten();
-                let values = values.map(|word| self.word(word));
-                let values = values.collect::<Result<Vec<_>, _>>()?;
+                let mut values = Vec::new();
+                for word in clause.values.iter().flatten() {
+                    values.extend(self.expanded(word)?);
+                }
                 self.for_each(name, values, &clause.body.list)
             }
             CompoundCommand::CaseClause(clause) => {
@@ -263,6 +274,10 @@ impl Walk {
     /// The body of a loop, for each value of its variable if they are few and known.
     fn for_each(&mut self, name: &str, values: Vec<Word>, body: &CompoundList) -> Walked {
         let is_known = |value: &Word| !matches!(value, Word::Unknown { .. });
+        match values.is_empty() {
+            true => self.numbers.is_text(name),
+            false => self.numbers.has_values(name, &values),
+        }
         if self.bound.is_some()
             || values.is_empty()
             || values.len() > VALUES_MAX
@@ -326,11 +341,8 @@ impl Walk {
             }
             ExtendedTestExpr::BinaryTest(predicate, one, two) => {
                 if is_arithmetic(predicate) {
-                    self.script.opaque.extend(
-                        [one, two]
-                            .into_iter()
-                            .filter_map(|word| arithmetic(&word.value)),
-                    );
+                    self.evaluated(&one.value);
+                    self.evaluated(&two.value);
                 }
                 self.word(one)?;
                 self.word(two).map(drop)
@@ -340,8 +352,25 @@ impl Walk {
 
     fn arithmetic(&mut self, expression: &UnexpandedArithmeticExpr) -> Walked {
         self.set_names.push(expression.value.clone());
-        self.script.opaque.extend(arithmetic(&expression.value));
+        self.evaluated(&expression.value);
         Ok(())
+    }
+
+    /// A text that the shell calculates.
+    fn evaluated(&mut self, expression: &str) {
+        match arithmetic(expression) {
+            Ok(names) => names.iter().for_each(|(name, _)| self.numbers.uses(name)),
+            Err(opaque) => self.script.opaque.push(opaque),
+        }
+    }
+
+    /// The words that one turns into.
+    fn expanded(&mut self, word: &RawWord) -> Result<Vec<Word>, Refused> {
+        // Other shells take braces as they are.
+        match braces::expand(&word.value).filter(|_| !self.posix) {
+            Some(texts) => texts.iter().map(|text| self.text_word(text)).collect(),
+            None => Ok(vec![self.word(word)?]),
+        }
     }
 
     fn words<'a>(&mut self, words: impl IntoIterator<Item = &'a RawWord>) -> Walked {
@@ -351,8 +380,18 @@ impl Walk {
     }
 
     fn word(&mut self, word: &RawWord) -> Result<Word, Refused> {
-        let (word, resolved) = resolve(&word.value, self.bound.as_ref());
+        self.text_word(&word.value)
+    }
+
+    fn text_word(&mut self, text: &str) -> Result<Word, Refused> {
+        let (word, resolved) = resolve(text, self.bound.as_ref());
         self.script.opaque.extend(resolved.opaque);
+        for (name, is_set) in resolved.numbers {
+            self.numbers.uses(&name);
+            if is_set {
+                self.set_names.push(name);
+            }
+        }
         self.bound_is_used |= resolved.uses_bound;
         if resolved.ansi_c {
             self.only_bash("`$'`, where other shells see a plain quote");
@@ -385,6 +424,10 @@ impl Walk {
                         self.opaque("an array as an argument", &word.value);
                     }
                     parts.words.push(self.word(word)?);
+                }
+                Item::Word(word) if named && braces::expand(&word.value).is_some() => {
+                    let words = self.expanded(word)?;
+                    parts.words.extend(words);
                 }
                 item => self.item(item, &mut parts)?,
             }
@@ -423,16 +466,22 @@ impl Walk {
     }
 
     fn assignment(&mut self, assignment: &Assignment) -> Walked {
+        self.script.assigns = true;
         match &assignment.name {
             AssignmentName::VariableName(name) => {
                 self.set_names.push(name.clone());
                 if let AssignmentValue::Scalar(word) = &assignment.value {
                     let value = self.word(word)?;
+                    let is_calculated = resolve(&word.value, None).1.is_number;
+                    if !is_calculated && !is_number(value.literal()) {
+                        self.numbers.is_text(name);
+                    }
                     if !code::harmless_assignment(name, value.literal()) {
                         self.opaque("a variable that programs may obey", name);
                     }
                     return Ok(());
                 }
+                self.numbers.is_text(name);
                 self.variable(name);
             }
             AssignmentName::ArrayElementName(name, _) => {
@@ -552,23 +601,26 @@ impl Walk {
             writes: parts.writes,
             pipeline: self.pipeline,
             piped: self.piped,
+            as_another: self.as_another,
         };
         if SETTERS.contains(&command.name()) {
             let names = command.args.iter().map(|arg| arg.text().to_owned());
             self.set_names.extend(names);
         }
         let found = inner(&mut command, stdin.as_ref());
+        self.numbers.command(&command);
         let shown = command.display();
-        let outer = self.posix;
+        let outer = (self.posix, self.as_another);
+        self.as_another |= becomes_another(command.name());
         self.posix = match command.name() {
             "bash" | "rbash" => false,
             // The shell that runs them runs their text.
-            "eval" | "trap" => outer,
+            "eval" | "trap" => outer.0,
             _ => true,
         };
         self.script.commands.push(command);
         self.inside(found, &shown)?;
-        self.posix = outer;
+        (self.posix, self.as_another) = outer;
         Ok(())
     }
 

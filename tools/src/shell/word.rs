@@ -71,6 +71,10 @@ pub(super) struct Resolved {
     unknown_from: Option<usize>,
     /// Whether it has a `$'...'`.
     pub(super) ansi_c: bool,
+    /// Whether it is the result of a calculation and nothing else.
+    pub(super) is_number: bool,
+    /// The names in calculations, and whether one may get a value there.
+    pub(super) numbers: Vec<(String, bool)>,
     /// Command texts that the shell runs to make the word.
     pub(super) substitutions: Vec<String>,
     pub(super) opaque: Vec<Opaque>,
@@ -86,6 +90,8 @@ pub(super) fn resolve(raw: &str, bound: Option<&Bound>) -> (Word, Resolved) {
         Some(parts) => {
             resolved.parts(raw, &parts, false);
             resolved.braces(&parts);
+            resolved.is_number =
+                matches!(parts.as_slice(), [only] if matches!(only.piece, Piece::Arithmetic(_)));
         }
         None => resolved.unclear("a word that can't be parsed", raw),
     }
@@ -152,7 +158,10 @@ impl Resolved {
             Piece::Escape(text) => self.known += text.trim_start_matches('\n'),
             Piece::Arithmetic(expression) => {
                 self.unknown();
-                self.opaque.extend(arithmetic(expression));
+                match arithmetic(expression) {
+                    Ok(names) => self.numbers.extend(names),
+                    Err(opaque) => self.opaque.push(opaque),
+                }
             }
         }
     }
@@ -247,16 +256,36 @@ impl Resolved {
     }
 }
 
-/// What is unclear about an arithmetic expression. A name in it is evaluated as an expression
-/// again, and a subscript in that may run commands: `x='a[$(id)]'; echo $((x))`.
-pub(super) fn arithmetic(expression: &str) -> Option<Opaque> {
-    let plain = |c: char| c.is_ascii_digit() || " +-*/%()<>=!&|^~?:,\t\n".contains(c);
-    (!expression.chars().all(plain)).then(|| {
-        Opaque::new(
+/// The names in an arithmetic expression, and whether they may get a value in it. A name is evaluated
+/// as an expression again, and a subscript in that may run commands: `x='a[$(id)]'; echo $((x))`. So
+/// whoever asks must know that each is a number. What else an expression may have is unclear.
+pub(super) fn arithmetic(expression: &str) -> Result<Vec<(String, bool)>, Opaque> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_ +-*/%()<>=!&|^~?:,\t\n".contains(c);
+    // `$x` is the text of the value, and so what it is as a name.
+    let mut text = String::new();
+    let mut chars = expression.chars().peekable();
+    while let Some(c) = chars.next() {
+        let is_dollar = c == '$' && chars.peek().is_some_and(char::is_ascii_lowercase);
+        if !is_dollar {
+            text.push(c);
+        }
+    }
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let words = text.split(|c: char| !is_part(c));
+    let mut names = words.filter(|word| word.starts_with(|c: char| !c.is_ascii_digit()));
+    // Those in capitals are the shell's.
+    let small = |word: &str| {
+        word.starts_with(|c: char| c.is_ascii_lowercase())
+            && !word.contains(|c: char| c.is_ascii_uppercase())
+    };
+    if !text.chars().all(plain) || !names.clone().all(small) {
+        return Err(Opaque::new(
             "arithmetic with names in it, which the shell evaluates",
             expression,
-        )
-    })
+        ));
+    }
+    let sets = ["=", "++", "--"].iter().any(|mark| text.contains(mark));
+    Ok(names.by_ref().map(|name| (name.to_owned(), sets)).collect())
 }
 
 fn unescape_backquoted(text: &str) -> String {

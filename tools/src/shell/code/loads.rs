@@ -68,25 +68,8 @@ const OPTIONS: &[(&str, &[&str])] = &[
     (
         "docker",
         &[
-            "run",
-            "exec",
-            "build",
-            "compose",
-            "cp",
-            "commit",
-            "load",
-            "import",
-            "plugin",
-            "-H",
-            "--host",
-            "--config",
-            "buildx",
-            "container",
-            "create",
-            "swarm",
-            "service",
-            "stack",
-            "context",
+            "run", "exec", "build", "cp", "commit", "load", "import", "plugin", "-H", "--host",
+            "--config", "buildx", "create", "swarm", "service", "stack", "context",
         ],
     ),
     (
@@ -95,13 +78,11 @@ const OPTIONS: &[(&str, &[&str])] = &[
             "run",
             "exec",
             "build",
-            "compose",
             "cp",
             "commit",
             "load",
             "import",
             "create",
-            "container",
             "kube",
             "play",
             "machine",
@@ -122,7 +103,7 @@ const OPTIONS: &[(&str, &[&str])] = &[
             "--url",
         ],
     ),
-    ("docker-compose", &["run", "exec", "build", "up", "-f"]),
+    ("docker-compose", &["run", "exec", "build", "up"]),
     (
         "dmesg",
         &[
@@ -167,8 +148,6 @@ const OPTIONS: &[(&str, &[&str])] = &[
             "--config-env",
             "--git-dir",
             "--work-tree",
-            "-p",
-            "--paginate",
             "config",
             "clone",
             "submodule",
@@ -286,7 +265,6 @@ const OPTIONS: &[(&str, &[&str])] = &[
             "-i",
         ],
     ),
-    ("date", &["-f", "--file"]),
     ("nft", &["-f", "-i", "-I"]),
     ("useradd", &["-o", "--root", "-R", "-P"]),
     ("usermod", &["-o", "-R"]),
@@ -316,11 +294,18 @@ const OPTIONS: &[(&str, &[&str])] = &[
 pub(super) fn option_that_runs(command: &Command) -> Option<&'static str> {
     let (_, options) = OPTIONS.iter().find(|(name, _)| *name == command.name())?;
     let runs = |arg: &Word| match arg {
+        // `rpm -qi` shows what is installed.
+        Word::Literal(text) if command.name() == "rpm" && only_asks(text) => false,
         Word::Literal(text) => options.iter().any(|option| is_option(text, option)),
         other => other.may_be_option(),
     };
     let found = command.args.iter().any(runs);
     found.then_some("an option with which the program runs or loads something else")
+}
+
+fn only_asks(text: &str) -> bool {
+    let letters = text.strip_prefix("-q");
+    letters.is_some_and(|letters| letters.chars().all(|c| "ailcdfsR".contains(c)))
 }
 
 fn is_option(text: &str, option: &str) -> bool {

@@ -2,8 +2,9 @@
 //!
 //! The notation is that of [`super::Spec`]. `...` stands for options that are not written here, and
 //! is only for programs that no profile below `privileged` allows; `|` for a program that has its own
-//! way with the letters that stand before or behind one with a value. A row vouches for what it lists: who adds an option
-//! makes less be asked for.
+//! way with the letters that stand before or behind one with a value; `+` stands behind those that are
+//! options only before the first word that is none. A row vouches for what it lists: who adds an
+//! option makes less be asked for.
 
 use super::Operands::{self, Copy, Own, Read, Words, Write};
 
@@ -31,7 +32,7 @@ const ZSTD: &str =
     "compress=z decompress=d uncompress keep=k rm force=f stdout=c list=l test=t quiet=q
     verbose=v threads: -T:: -M:: recursive=r* ultra fast:: long:: adapt:: check no-check
     sparse no-sparse content-size no-content-size progress no-progress rsyncable
-    exclude-compressed format: -o:> -D:< patch-from:< output-dir-flat:> output-dir-mirror:>
+    single-thread exclude-compressed format: -o:> -D:< patch-from:< output-dir-flat:> output-dir-mirror:>
     trace:> filelist:! -0123456789";
 
 pub(super) const ROWS: &[Row] = &[
@@ -68,7 +69,7 @@ pub(super) const ROWS: &[Row] = &[
          ignore-case=iy no-ignore-case word-regexp=w line-regexp=x null-data=z no-messages=s
          invert-match=v max-count=m: byte-offset=b line-number=n line-buffered with-filename=H
          no-filename=h label: only-matching=o quiet=q silent binary-files: text=a -I
-         directories=d:* devices=D: recursive=r* dereference-recursive=R* include: exclude:
+         group-separator: no-group-separator directories=d:* devices=D: recursive=r* dereference-recursive=R* include: exclude:
          exclude-from:< exclude-dir: files-without-match=L files-with-matches=l count=c
          initial-tab=T null=Z before-context=B: after-context=A: context=C: color:: colour::
          binary=U unix-byte-offsets=u -0123456789",
@@ -314,6 +315,18 @@ pub(super) const ROWS: &[Row] = &[
         "force=f -iI interactive:: one-file-system no-preserve-root! preserve-root::
          recursive=rR* dir=d verbose=v",
     ),
+    (
+        "sed",
+        Own,
+        "quiet=n silent expression=e: file=f:! in-place=i::/ regexp-extended=rE separate=s
+         unbuffered=u null-data=z zero-terminated line-length=l: posix sandbox debug
+         follow-symlinks!",
+    ),
+    (
+        "awk gawk mawk nawk",
+        Own,
+        "field-separator=F: assign=v: file=f:!",
+    ),
     ("tee", Write(0), "append=a ignore-interrupts=i -p output-error::"),
     (
         "chmod",
@@ -376,7 +389,8 @@ pub(super) const ROWS: &[Row] = &[
          same-permissions same-owner no-same-owner -o numeric-owner no-same-permissions
          strip-components: keep-old-files=k keep-newer-files skip-old-files unlink-first=U
          remove-files wildcards no-wildcards wildcards-match-slash no-wildcards-match-slash anchored
-         no-anchored no-ignore-case one-file-system one-top-level:: dereference=h hard-dereference
+         no-anchored ignore-case no-ignore-case null no-null overwrite overwrite-dir
+         no-overwrite-dir keep-directory-symlink! one-file-system one-top-level:: dereference=h hard-dereference
          verify=W totals:: checkpoint:: sparse=S format=H: owner: group: mode: mtime: newer=N:
          after-date: newer-mtime: sort: no-recursion recursion label=V: blocking-factor=b:
          record-size: tape-length=L:! listed-incremental=g:> incremental=G level: index-file:>
@@ -392,15 +406,15 @@ pub(super) const ROWS: &[Row] = &[
         "zip",
         Own,
         "recurse-paths=r quiet=q junk-paths=j encrypt=e verbose=v update=u move=m no-extra=X
-         latest-time=o adjust-sfx=A symlinks=y to-crlf=l from-crlf entries=D grow=g exclude=x:
-         include: output-file=O:> out:> temp-path=b:> logfile-path:> password=P: test=T!
+         latest-time=o adjust-sfx=A symlinks=y to-crlf=l from-crlf entries=D grow=g exclude=x,
+         include=i, output-file=O:> out:> temp-path=b:> logfile-path:> password=P: test=T!
          unzip-command:! names-stdin=@! -0123456789",
     ),
-    // A letter that it takes back, as in `-l-l`, is none of these.
+    // A letter that it takes back, as in `-l-l`, is none of these. Those of `-Z` are `zipinfo`'s.
     (
         "unzip",
         Own,
-        "list=l test=t -vznoqjabBCfuLMNpcUVWXyY -d: -x: -P:",
+        "list=l test=t -vznoqjabBCfuLMNpcUVWXyYZ12mhs -P: -O: -I: + -d: -x,",
     ),
     // Files that are changed, by programs that only people are allowed.
     ("shred", Write(0), "... iterations=n: size=s: random-source:<"),
@@ -410,99 +424,4 @@ pub(super) const ROWS: &[Row] = &[
     ("chcon", Write(1), "... recursive=R* user=u: role=r: type=t: range=l: reference:"),
     ("mkfifo mknod", Write(0), "... mode=m:"),
     ("patch", Write(0), "... strip=p: directory=d: input=i:< output=o:>"),
-    // The network.
-    (
-        "ping ping6",
-        Words,
-        "-46aACDdhLnOqrRUvVB -c: -F: -I: -m: -M: -N: -p: -Q: -s: -S: -t: -T: -w: -W: -e: -bf! -i:!
-         -l:!",
-    ),
-    (
-        "traceroute",
-        Words,
-        "-46dFITnUDAreV -f: -g: -i: -m: -N: -p: -t: -P: -w: -q: -s: -z: -M: -l: mtu back sport:",
-    ),
-    ("tracepath", Words, "-46nbV -l: -m: -p:"),
-    (
-        "mtr",
-        Words,
-        "report=r report-wide=w report-cycles=c: json=j xml=x csv=C raw=l split=p curses=t gtk=g
-         no-dns=n show-ips=b order=o: ipinfo=y: aslookup=z udp=u tcp=T sctp=S address=a:
-         interface=I: first-ttl=f: max-ttl=m: max-unknown=U: max-display-path: port=P: localport=L:
-         psize=s: bitpattern=B: tos=Q: interval=i:! gracetime=G: timeout=Z: mark=M: mpls=e
-         filename=F:! -46",
-    ),
-    (
-        "dig",
-        Words,
-        "-46hmruv -b: -c: -p: -q: -t: -x: -f:! -k:! -y:!",
-    ),
-    (
-        "host",
-        Words,
-        "-aACdilnrsTUvVw46 -c: -m: -N: -p:! -R: -t: -W:",
-    ),
-    (
-        "whois",
-        Words,
-        "host=h:! port=p:! no-recursion -aBbcdFHIKlLmMrRx verbose -g: -i: -q: -s: -t: -T: -v:",
-    ),
-    (
-        "ss",
-        Words,
-        "numeric=n resolve=r all=a listening=l options=o extended=e memory=m processes=p info=i
-         summary=s events=E context=Z contexts=z ipv4=4 ipv6=6 packet=0 tcp=t sctp=S udp=u dccp=d
-         raw=w unix=x vsock tipc xdp mptcp=M family=f: query=A: socket: no-header=H oneline=O bpf=b
-         tos cgroup threads=T inet-sockopt bound-inactive=B tipcinfo net=N:! kill=K! diag=D:!
-         filter=F:!",
-    ),
-    // Processes.
-    (
-        "lsof",
-        Words,
-        "-abCEhHlnNOPQRtUvVwXK -c: -d: -p: -u: -g:: -i:: -f:: -F:: -L:: -o:: -r:: -s:: -S:: -T::
-         -x:: -D:! -k:! -m:! -A:! -e:",
-    ),
-    (
-        "fuser",
-        Words,
-        "all=a list-signals=l mount=m ismountpoint=M inode namespace=n: silent=s user=u verbose=v
-         ipv4=4 ipv6=6 -c kill=k! interactive=i! writeonly=w!",
-    ),
-    // git, by its verbs.
-    (
-        "git push",
-        Words,
-        "verbose=v quiet=q set-upstream=u tags follow-tags no-follow-tags all branches dry-run=n
-         porcelain progress no-progress verify no-verify thin no-thin atomic no-atomic
-         recurse-submodules: no-recurse-submodules signed:: no-signed push-option=o: ipv4=4 ipv6=6
-         force=f! force-with-lease::! no-force-with-lease force-if-includes! no-force-if-includes
-         delete=d! mirror! prune! repo:! receive-pack:! exec:!",
-    ),
-    (
-        "git branch",
-        Words,
-        "all=a remotes=r list=l verbose=v quiet=q show-current abbrev:: no-abbrev color:: no-color
-         column:: no-column contains: no-contains: merged:: no-merged:: points-at: sort: format:
-         ignore-case=i track:: -t no-track copy=c create-reflog set-upstream-to=u: unset-upstream
-         omit-empty force=f! delete=d! move=m! -DMC! edit-description!",
-    ),
-    (
-        "git tag",
-        Words,
-        "list=l annotate=a message=m: file=F:< sign=s no-sign contains: no-contains: merged::
-         no-merged:: points-at: sort: format: color:: column:: no-column ignore-case=i omit-empty -n::
-         create-reflog cleanup: verify=v! edit=e! local-user=u! force=f! delete=d!",
-    ),
-    (
-        "git fetch",
-        Words,
-        "all append=a atomic depth: deepen: shallow-since: shallow-exclude: unshallow
-         update-shallow dry-run=n porcelain write-fetch-head no-write-fetch-head keep=k multiple
-         auto-maintenance no-auto-maintenance auto-gc no-auto-gc no-tags tags=t jobs=j: quiet=q
-         verbose=v progress no-progress ipv4=4 ipv6=6 show-forced-updates no-show-forced-updates
-         recurse-submodules:: no-recurse-submodules set-upstream refetch force=f! prune=p!
-         prune-tags=P! update-head-ok=u! upload-pack:! server-option=o: refmap:! stdin!
-         negotiation-tip:! filter:",
-    ),
 ];
