@@ -339,8 +339,13 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
 }
 
 fn output_closed(fault: &anyhow::Error) -> bool {
-    let fault = fault.downcast_ref::<io::Error>();
-    fault.is_some_and(|fault| fault.kind() == io::ErrorKind::BrokenPipe)
+    let kind = match fault.downcast_ref::<io::Error>() {
+        Some(fault) => Some(fault.kind()),
+        None => {
+            (fault.downcast_ref::<serde_json::Error>()).and_then(serde_json::Error::io_error_kind)
+        }
+    };
+    kind == Some(io::ErrorKind::BrokenPipe)
 }
 
 /// Runs an async command on a small runtime: it mostly waits.
