@@ -359,3 +359,18 @@ fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
     runtime.shutdown_background();
     done
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_output_is_no_failure_and_a_closed_socket_is_one() {
+        let broken = || io::Error::from(io::ErrorKind::BrokenPipe);
+        assert!(output_closed(&broken().into()));
+        assert!(output_closed(&serde_json::Error::io(broken()).into()));
+        let socket = fazai_protocol::client::ClientError::Io(broken());
+        assert!(!output_closed(&socket.into()));
+        assert!(!output_closed(&io::Error::other("x").into()));
+    }
+}

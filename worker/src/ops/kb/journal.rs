@@ -229,3 +229,40 @@ fn nothing(ended: &Ended, complaint: &str, unit: Option<&str>) -> WireError {
     WireError::new(ErrorCode::InvalidParams, message)
         .with_hint("`journalctl --list-boots` shows what is kept; the worker must be root or in the group systemd-journal")
 }
+
+#[cfg(test)]
+mod tests {
+    use fazai_tools::Hash;
+
+    use super::*;
+
+    fn ended(why: Why, exit_code: Option<i32>, signal: Option<i32>) -> Ended {
+        Ended {
+            exit_code,
+            signal,
+            why,
+            bytes: 0,
+            cut: false,
+            output_sha256: Hash::of(b""),
+        }
+    }
+
+    #[test]
+    fn journalctl_that_fails_is_no_journal_without_messages() {
+        let complaint = "Failed to open journal: Permission denied\n";
+        let failed = nothing(&ended(Why::Finished, Some(1), None), complaint, None);
+        assert_eq!(failed.code, ErrorCode::CommandFailed);
+        assert!(
+            failed.message.contains("exit code 1: Failed to open"),
+            "{failed}"
+        );
+        let killed = nothing(&ended(Why::Finished, None, Some(9)), "", None);
+        assert!(killed.message.contains("signal 9"), "{killed}");
+        let empty = nothing(&ended(Why::Finished, Some(0), None), "", Some("x.service"));
+        assert_eq!(empty.code, ErrorCode::InvalidParams);
+        assert!(
+            empty.message.contains("no messages of x.service"),
+            "{empty}"
+        );
+    }
+}
