@@ -97,8 +97,9 @@ impl std::fmt::Display for Warning {
                 "the memory's store does not answer ({why}); words alone were searched, and it is \
                  asked again in {retry_after_ms} ms"
             ),
-            Self::StoreRefused { why } => write!(f, "{why}; words alone were searched"),
-            Self::EmbedderFailed { why } => write!(f, "{why}; words alone were searched"),
+            Self::StoreRefused { why } | Self::EmbedderFailed { why } => {
+                write!(f, "{why}; words alone were searched")
+            }
             Self::NoVector { why } => write!(
                 f,
                 "{why}; it is remembered, and found by its words alone until `fazai memory embed`"

@@ -466,6 +466,7 @@ fn headings_alone_are_found() {
 }
 
 /// The smallest file that holds a text.
+#[cfg(feature = "pdf")]
 fn pdf(text: &str) -> Vec<u8> {
     let stream = format!("BT /F1 24 Tf 72 700 Td ({text}) Tj ET");
     let objects = [

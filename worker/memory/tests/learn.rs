@@ -3,15 +3,8 @@
 
 mod common;
 
-use common::{embedder, filter, namespace, note, open};
-use fazai_memory::{Collection, Commit, Committed, Entry, Filter, Id, Memory, Options};
-
-fn added(commit: Commit) -> Id {
-    match commit.committed {
-        Committed::Added(id) => id,
-        _ => panic!("{commit:?}"),
-    }
-}
+use common::{added, embedder, filter, namespace, note, open};
+use fazai_memory::{Collection, Committed, Entry, Filter, Id, Memory, Options};
 
 #[test]
 fn what_is_known_is_not_added_again() {

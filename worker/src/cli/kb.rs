@@ -330,12 +330,15 @@ mod tests {
 
     #[test]
     fn a_pipe_has_a_text_of_a_files_size_or_is_refused() {
-        assert_eq!(piped_text(&b"a fact\n"[..]).unwrap(), "a fact\n");
+        let text = piped_text(&b"a fact\n"[..]).expect("a text");
+        assert_eq!(text, "a fact\n");
         for (bytes, why) in [(&b" \n"[..], "is empty"), (&b"\xff\xfe"[..], "no text")] {
-            let fault = piped_text(bytes).unwrap_err().to_string();
+            let fault = piped_text(bytes).expect_err(why).to_string();
             assert!(fault.contains(why), "{fault}");
         }
-        let fault = piped_text(io::repeat(b'x')).unwrap_err().to_string();
+        let fault = piped_text(io::repeat(b'x'))
+            .expect_err("endless")
+            .to_string();
         assert!(fault.contains("more than"), "{fault}");
     }
 }

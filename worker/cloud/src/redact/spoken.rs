@@ -142,7 +142,6 @@ const ABOUT: &[&str] = &[
     "wrong",
     "yes",
     "your",
-    "needed",
     "obrigatória",
     "errada",
     "inválida",

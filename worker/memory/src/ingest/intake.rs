@@ -268,8 +268,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         for n in 0..64 {
             for (ending, bytes) in [("gz", 40_000), ("small.gz", 300), ("txt", 40_000)] {
-                let file =
-                    std::fs::File::create(home.path().join(format!("{ending}-{n}.{ending}")));
+                let file = fs::File::create(home.path().join(format!("{ending}-{n}.{ending}")));
                 file.unwrap().set_len(bytes).unwrap();
             }
         }
