@@ -80,7 +80,7 @@ error_codes! {
     ModelTooLarge = "model_too_large", Load, true;
     /// The model file is not one that can be loaded.
     ModelUnreadable = "model_unreadable", Worker, false;
-    /// The model can't do what was asked (embeddings from a backend without them, say).
+    /// The model or the settings can't do what was asked (embeddings from a backend without them, say).
     NotSupported = "not_supported", Client, false;
     /// No native module of that name is there.
     ModuleNotFound = "module_not_found", Client, false;

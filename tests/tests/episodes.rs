@@ -151,7 +151,11 @@ async fn without_a_wish_nothing_is_recorded() {
     let days = wire
         .call(r#"{"action":"kb","action_id":"d","input":"episodes"}"#)
         .await;
-    assert_eq!(days["error"]["code"], "memory_unavailable", "{days}");
+    let error = &days["error"];
+    assert_eq!(error["code"], "not_supported", "{days}");
+    assert_eq!(error["retryable"], false, "{days}");
+    let message = error["message"].as_str().unwrap();
+    assert!(message.contains("episodes is off"), "{days}");
     worker.stop().await;
     assert!(!home.path().join("memory/episodes.open").exists());
 }

@@ -258,6 +258,8 @@ async fn the_memory_is_exported_and_imported_whole() {
         .call(&kb(&format!("export {}/x", other.path().display())))
         .await;
     assert_eq!(denied["error"]["code"], "denied", "{denied}");
+    let hint = denied["error"]["hint"].as_str().unwrap();
+    assert!(hint.contains("beside the memory"), "{denied}");
     let second = worker(other.path()).await;
     let mut wire = second.connect().await;
     let copy = other.path().join("memory/copy.ndjson");
@@ -277,6 +279,15 @@ async fn the_memory_is_exported_and_imported_whole() {
             .contains("server is not set"),
         "{none}"
     );
+    assert_eq!(none["error"]["retryable"], false, "{none}");
+    // What is no export is the wish's fault, and no outage.
+    for path in [
+        other.path().join("nowhere.ndjson"),
+        other.path().join("memory"),
+    ] {
+        let wrong = wire.call(&kb(&format!("import {}", path.display()))).await;
+        assert_eq!(wrong["error"]["code"], "invalid_params", "{wrong}");
+    }
     second.stop().await;
     first.stop().await;
 }
@@ -409,6 +420,85 @@ async fn secrets_below_a_directory_are_left_out() {
         assert!(research(&mut wire, secret).await.is_empty());
     }
     worker.stop().await;
+}
+
+/// What comes out of a pipe is sent, so that no file has to be allowed.
+#[tokio::test]
+async fn a_text_is_added_without_a_file() {
+    let home = tempfile::tempdir().unwrap();
+    let worker = worker(home.path()).await;
+    let mut wire = worker.connect().await;
+    let add = |params: Value| {
+        json!({ "action": "kb", "action_id": "a", "input": "add -", "params": params }).to_string()
+    };
+    let notes = "# Backups\n\nThey run at night.\n";
+    let named = json!({ "name": "notes.md", "text": notes, "private": true, "tags": ["x"] });
+    let added = wire.call(&add(named)).await;
+    assert_eq!(added["data"]["added"], 1, "{added}");
+    let found = research(&mut wire, "backups at night").await;
+    assert_eq!(found[0]["source"], "notes.md", "{found:?}");
+    assert_eq!(found[0]["tags"], json!(["x"]), "{found:?}");
+    // One of the same name takes its place; others have names of their own.
+    let newer = json!({ "name": "notes.md", "text": "They run at noon.", "private": true });
+    let added = wire.call(&add(newer)).await;
+    assert_eq!(added["data"]["removed"], 1, "{added}");
+    for text in ["the first pipe", "the second pipe", "the first pipe"] {
+        let added = wire.call(&add(json!({ "text": text }))).await;
+        assert_eq!(added["data"]["removed"], 0, "{added}");
+    }
+    assert_eq!(research(&mut wire, "pipe").await.len(), 2);
+    for wrong in [
+        json!({}),
+        json!({ "text": " " }),
+        json!({ "text": "a\u{0}b" }),
+        json!({ "text": "x", "name": "/etc/passwd" }),
+        json!({ "text": "x", "days": 2 }),
+    ] {
+        let refused = wire.call(&add(wrong)).await;
+        assert_eq!(refused["error"]["code"], "invalid_params", "{refused}");
+    }
+    let stats = json!({ "action": "kb", "action_id": "s", "input": "stats" });
+    let stats = wire.call(&stats.to_string()).await;
+    assert_eq!(stats["data"]["records"], 3, "{stats}");
+    assert_eq!(stats["data"]["all"]["records"], 3, "{stats}");
+    // Where the policy does not let the worker read, it says what does.
+    let denied = json!({ "action": "kb", "action_id": "d", "input": "add /home/nobody/x.md" });
+    let denied = wire.call(&denied.to_string()).await;
+    assert_eq!(denied["error"]["code"], "denied", "{denied}");
+    let hint = denied["error"]["hint"].as_str().unwrap();
+    assert!(
+        hint.contains("fazai kb add --name x.md - < /home/nobody/x.md"),
+        "{hint}"
+    );
+    assert!(hint.contains("paths = [\"/home/nobody/x.md\""), "{hint}");
+    worker.stop().await;
+}
+
+#[test]
+fn each_of_several_files_is_added_or_fails_by_itself() {
+    let home = tempfile::tempdir().unwrap();
+    let config = home.path().join("fazai.conf");
+    fs::write(
+        &config,
+        format!(
+            "[policy]\naudit_dir = {0}/audit\nfile = {0}/policy.toml\n[memory]\ndir = {0}/memory\n",
+            home.path().display()
+        ),
+    )
+    .unwrap();
+    let (good, bad) = (home.path().join("good.md"), home.path().join("bad"));
+    fs::write(&good, "The capybara swims.").unwrap();
+    fs::write(&bad, b"\0\0").unwrap();
+    let config = path(&config);
+    let tried = fazai(&["kb", "add", "--config", config, path(&bad), path(&good)]);
+    assert!(!tried.status.success());
+    let said = String::from_utf8(tried.stderr).unwrap();
+    assert!(said.contains("it is not text"), "{said}");
+    let added: Value = serde_json::from_slice(&tried.stdout).unwrap();
+    assert_eq!(added["added"], 1, "{added}");
+    let days = fazai(&["kb", "add", "--config", config, "--days", "3", path(&good)]);
+    let said = String::from_utf8(days.stderr).unwrap();
+    assert!(!days.status.success() && said.contains("--days"), "{said}");
 }
 
 /// On a fresh machine, without a server and without an embedding model.

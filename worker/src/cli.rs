@@ -339,8 +339,13 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
 }
 
 fn output_closed(fault: &anyhow::Error) -> bool {
-    let fault = fault.downcast_ref::<io::Error>();
-    fault.is_some_and(|fault| fault.kind() == io::ErrorKind::BrokenPipe)
+    let kind = match fault.downcast_ref::<io::Error>() {
+        Some(fault) => Some(fault.kind()),
+        None => {
+            (fault.downcast_ref::<serde_json::Error>()).and_then(serde_json::Error::io_error_kind)
+        }
+    };
+    kind == Some(io::ErrorKind::BrokenPipe)
 }
 
 /// Runs an async command on a small runtime: it mostly waits.
@@ -353,4 +358,19 @@ fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
     // A thread that still waits for something ends with the program.
     runtime.shutdown_background();
     done
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_output_is_no_failure_and_a_closed_socket_is_one() {
+        let broken = || io::Error::from(io::ErrorKind::BrokenPipe);
+        assert!(output_closed(&broken().into()));
+        assert!(output_closed(&serde_json::Error::io(broken()).into()));
+        let socket = fazai_protocol::client::ClientError::Io(broken());
+        assert!(!output_closed(&socket.into()));
+        assert!(!output_closed(&io::Error::other("x").into()));
+    }
 }

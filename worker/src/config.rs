@@ -23,6 +23,7 @@ use fazai_protocol::{Limits, Secret};
 pub use self::alerts::{AlertSettings, Security, SmtpServer, SyslogPlace};
 pub use self::cloud::{CloudSettings, ProviderSection};
 pub use self::file::{Fault, Faults};
+pub(crate) use self::keys::changed;
 pub use self::keys::example;
 pub use self::watch::{DnsblSettings, Enforce, WatchSettings};
 

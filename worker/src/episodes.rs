@@ -203,7 +203,7 @@ impl Recording {
         match self.open()? {
             Some(open) => Ok(work(&open.episodes)?),
             None => {
-                let why = "episodes is off: nothing is recorded";
+                let why = "episodes is off, so that nothing is recorded: set it to on";
                 Err(MemoryFault::Settings(why.to_owned()).into())
             }
         }

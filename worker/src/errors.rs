@@ -299,7 +299,9 @@ pub(crate) fn from_cloud(fault: &CloudError) -> WireError {
 pub(crate) fn from_memory(fault: &MemoryFault) -> WireError {
     let message = fault.to_string();
     let MemoryFault::Memory(fault) = fault else {
-        return WireError::new(ErrorCode::MemoryUnavailable, message);
+        return WireError::new(ErrorCode::NotSupported, message).with_hint(
+            "change it in the settings, which `fazai config` checks, and start the worker anew",
+        );
     };
     match fault {
         MemoryError::Invalid { .. }

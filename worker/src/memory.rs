@@ -17,11 +17,13 @@ use fazai_memory::{
 };
 use fazai_tools::Action;
 use tokio::sync::watch;
+use tracing::warn;
 
 use self::remote::Remote;
-use crate::config::{MemorySettings, Settings};
+use crate::config::{MemorySettings, Settings, changed};
 use crate::live::User;
 use crate::lock::lock;
+#[cfg(feature = "pdf")]
 use crate::process::pdf_launcher;
 use crate::worker::Shared;
 
@@ -68,17 +70,36 @@ impl Remembering {
     pub(crate) fn stores(&self) -> Result<[Box<dyn Store>; 2], MemoryFault> {
         let settings = Arc::clone(&self.settings.borrow());
         let Some(address) = &settings.memory.server else {
-            return Err(MemoryFault::Settings("server is not set".to_owned()));
+            let why = "server is not set: name HOST:PORT of a Qdrant server";
+            return Err(MemoryFault::Settings(why.to_owned()));
         };
         let server = server(address, &settings.memory)?;
         let directory = Backend::Embedded(settings.memory.dir.clone());
         Ok([directory.open()?, server.open()?])
     }
 
+    /// Says which of the new settings wait for the next start. A memory that nobody has needed yet
+    /// is opened with them.
+    pub(crate) fn reload(&self, old: &Settings, new: &Settings) {
+        let keys = at_next_start(old, new);
+        if !keys.is_empty() && lock(&self.opened).is_some() {
+            let keys = keys.join(", ");
+            warn!("[memory] {keys}: changes take effect at the next start");
+        }
+    }
+
     /// Lets go of it, so that another worker can have it.
     pub(crate) fn close(&self) {
         *lock(&self.opened) = None;
     }
+}
+
+/// The keys that were changed and are only looked at when the memory is opened.
+fn at_next_start(old: &Settings, new: &Settings) -> Vec<&'static str> {
+    const FOLLOWED: [&str; 4] = ["bytes_", "retrieve", "learn", "episodes"];
+    let mut keys = changed("memory", old, new);
+    keys.retain(|key| !FOLLOWED.iter().any(|followed| key.starts_with(followed)));
+    keys
 }
 
 fn options(settings: &MemorySettings) -> Result<Options, MemoryFault> {
@@ -155,12 +176,14 @@ fn server(_: &str, _: &MemorySettings) -> Result<Backend, MemoryFault> {
 }
 
 /// Who reads PDF files.
+#[cfg(feature = "pdf")]
 pub(crate) fn read_pdf(settings: &Settings) -> Option<ReadPdf> {
-    let launcher = pdf_launcher(settings.modules.program.as_deref());
-    #[cfg(feature = "pdf")]
-    return pdf::reader(launcher);
-    #[cfg(not(feature = "pdf"))]
-    return launcher.and(None);
+    pdf::reader(pdf_launcher(settings.modules.program.as_deref()))
+}
+
+#[cfg(not(feature = "pdf"))]
+pub(crate) fn read_pdf(_: &Settings) -> Option<ReadPdf> {
+    None
 }
 
 /// Whose a record is that this user adds.
@@ -191,4 +214,26 @@ pub(crate) fn filter(user: User) -> Result<Filter, MemoryError> {
     let mut filter = Filter::of(namespace(user, false)?);
     filter.namespaces.push(namespace(user, true)?);
     Ok(filter)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_for_the_next_start_is_named() {
+        let old = Settings::default();
+        let mut new = old.clone();
+        assert!(at_next_start(&old, &new).is_empty());
+        new.memory.retrieve = !old.memory.retrieve;
+        new.memory.bytes_high += 1;
+        new.memory.episodes.on = true;
+        new.log.level = "debug".into();
+        assert!(at_next_start(&old, &new).is_empty());
+        new.memory.dir = "/elsewhere".into();
+        new.memory.records_max += 1;
+        new.memory.embedding_server.model = Some("m".into());
+        let keys = at_next_start(&old, &new);
+        assert_eq!(keys, ["dir", "records_max", "embedding_server_model"]);
+    }
 }

@@ -105,6 +105,7 @@ pub fn command_launcher(program: Option<&Path>) -> Option<Launcher> {
 }
 
 /// The same for a process that reads a PDF file.
+#[cfg(feature = "pdf")]
 pub(crate) fn pdf_launcher(program: Option<&Path>) -> Option<Launcher> {
     launcher(program, PDF)
 }

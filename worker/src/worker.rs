@@ -163,7 +163,9 @@ impl Worker {
     /// Replaces the settings, and reads the policy again. Sockets stay as they are, and so do
     /// loaded models.
     pub fn reload(&self, settings: Settings) {
-        self.shared.settings.send_replace(Arc::new(settings));
+        let new = Arc::new(settings);
+        let old = self.shared.settings.send_replace(Arc::clone(&new));
+        self.shared.memory.reload(&old, &new);
         self.shared.acting.reload();
         self.shared.tools.reload();
         self.shared.cloud.reload();

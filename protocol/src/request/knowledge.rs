@@ -62,7 +62,10 @@ pub struct CommitParams {
 /// Something about the knowledge.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct KbCall {
-    /// "stats", "add PATH", "show ID" or "rm ID".
+    /// "stats", "add PATH", "add -" (what `params.text` says), "watch PATH", "journal",
+    /// "journal UNIT", "show ID" or "rm ID"; for administrators also "gc", "embed", "export",
+    /// "export PATH", "import PATH", "migrate to server", "migrate to directory", "episodes" and
+    /// "episodes DAY".
     #[serde(default)]
     pub input: String,
     /// `false`: nothing but the `done` line.
@@ -95,6 +98,13 @@ pub struct KbParams {
     /// For the user alone, instead of everybody who uses the worker.
     #[serde(skip_serializing_if = "is_false")]
     pub private: bool,
+    /// The text of "add -".
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// What that text is called, such as "notes.md": its ending says how it is read, and it takes the
+    /// place of what was added under the same name. Otherwise each text has a name of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// How many days of a journal are read, counted in UTC and with today; otherwise 2.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 31))]

@@ -86,6 +86,12 @@ impl Breaker {
         self.opened = Some(now);
     }
 
+    /// The same, and somebody waited for nothing all the time that there was: the next one shall not.
+    pub fn timed_out(&mut self, entered: Instant, now: Instant) {
+        self.failures = self.failures.max(FAILURES_MAX - 1);
+        self.failed(entered, now, None);
+    }
+
     /// It was not found out how it is: the request was cancelled, or was itself wrong.
     pub fn unknown(&mut self) {
         self.probing_until = None;
@@ -115,6 +121,17 @@ mod tests {
         assert!(breaker.enter(again).is_ok(), "a cancelled try is no answer");
         breaker.succeeded();
         assert_eq!(breaker.state(again), State::Closed);
+    }
+
+    #[test]
+    fn one_that_keeps_people_waiting_is_left_alone_at_once() {
+        let (mut breaker, start) = (Breaker::default(), Instant::now());
+        breaker.timed_out(start, start);
+        assert_eq!(breaker.state(start), State::Open(PAUSE));
+        let later = start + PAUSE;
+        assert!(breaker.enter(later).is_ok());
+        breaker.timed_out(later, later);
+        assert_eq!(breaker.state(later), State::Open(2 * PAUSE));
     }
 
     #[test]

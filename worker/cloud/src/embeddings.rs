@@ -74,12 +74,15 @@ impl Embeddings {
         self.dimensions
     }
 
-    /// One vector for each text, in order. Secrets are taken out first if the text leaves.
+    /// One vector for each text, in order, within this time if it is a short one. Secrets are taken
+    /// out first if the text leaves.
     ///
     /// # Errors
-    /// [`Failure`] if the server can't be asked or its answer is not what was asked for.
-    pub async fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, Failure> {
-        let asked = self.server.once(TIME_MAX, |key| self.post(texts, key));
+    /// [`Failure`] if the server can't be asked or its answer is not what was asked for. After one
+    /// that did not come in time it is left alone for a while.
+    pub async fn embed(&self, texts: &[&str], within: Duration) -> Result<Vec<Vec<f32>>, Failure> {
+        let time_max = within.min(TIME_MAX);
+        let asked = self.server.once(time_max, |key| self.post(texts, key));
         asked.await
     }
 
@@ -122,7 +125,7 @@ fn vectors(answer: &[u8], texts: usize, dimensions: usize) -> Result<Vec<Vec<f32
         if numbers.len() != dimensions {
             let length = numbers.len();
             return Err(format!(
-                "its vectors have {length} numbers, and embedding_dimensions is {dimensions}"
+                "its vectors have {length} numbers, and embedding_server_dimensions is {dimensions}"
             ));
         }
         // Without an index they come in order.

@@ -130,12 +130,12 @@ impl Provider {
                 let _ = self.pause(failure, picked.as_ref(), 1);
             })
         };
-        let asked = tokio::time::timeout(time_max, asking).await;
-        let answer = asked.unwrap_or_else(|_| {
-            let why = format!("no answer within {} s", time_max.as_secs());
+        let Ok(answer) = tokio::time::timeout(time_max, asking).await else {
+            entered.timed_out();
+            let why = format!("no answer within {time_max:?}");
             let name = &self.settings.name;
-            Err(Failure::new(name, FailureKind::SlowFirstToken, why))
-        });
+            return Err(Failure::new(name, FailureKind::SlowFirstToken, why));
+        };
         match &answer {
             Ok(_) => entered.succeeded(),
             Err(failure) => entered.failed(failure),
@@ -191,6 +191,12 @@ impl Entered<'_> {
             && let Some(breaker) = self.0.take()
         {
             lock(breaker).failed(self.1, Instant::now(), failure.retry_after);
+        }
+    }
+
+    pub(crate) fn timed_out(&mut self) {
+        if let Some(breaker) = self.0.take() {
+            lock(breaker).timed_out(self.1, Instant::now());
         }
     }
 }

@@ -7,12 +7,16 @@
 //! | file | what it owns |
 //! |---|---|
 //! | `find.rs` | where in a text secrets are |
+//! | `numbers.rs` | which numbers are cards and accounts |
+//! | `spoken.rs` | passwords in commands and in sentences |
 //! | `marks.rs` | the mark for each secret, also where it stands again |
 //! | `restore.rs` | the way back, also where a mark comes in two pieces |
 
 mod find;
 mod marks;
+mod numbers;
 mod restore;
+mod spoken;
 
 use std::collections::BTreeMap;
 
@@ -45,6 +49,10 @@ pub struct Rules {
 pub enum Kind {
     /// A key, a token or a password.
     Key,
+    /// The number of a card.
+    Card,
+    /// The number of an account: an IBAN.
+    Iban,
     /// An address of e-mail.
     Email,
     /// An address of a machine.
@@ -152,6 +160,8 @@ impl Kind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Key => "key",
+            Self::Card => "card",
+            Self::Iban => "iban",
             Self::Email => "email",
             Self::Ip => "ip",
             Self::Host => "host",
@@ -163,6 +173,8 @@ impl Kind {
     fn word(self) -> &'static str {
         match self {
             Self::Key => "KEY",
+            Self::Card => "CARD",
+            Self::Iban => "IBAN",
             Self::Email => "EMAIL",
             Self::Ip => "IP",
             Self::Host => "HOST",
@@ -277,6 +289,104 @@ mod tests {
             ),
         ] {
             check(text, redacted);
+        }
+    }
+
+    #[test]
+    fn passwords_of_commands_and_sentences_are_found() {
+        for (text, redacted) in [
+            (
+                "deploy --token abc123 --port 80",
+                "deploy --token [KEY_1] --port 80",
+            ),
+            ("x --password 'a b' y", "x --password '[KEY_1]' y"),
+            ("x --db-password hunter2", "x --db-password [KEY_1]"),
+            ("x --api-key=abcd1", "x --api-key=[KEY_1]"),
+            (
+                "sshpass -p hunter2 ssh -p 22 h",
+                "sshpass -p [KEY_1] ssh -p 22 h",
+            ),
+            (
+                "sshpass -v -p'a b' scp x h:",
+                "sshpass -v -p'[KEY_1]' scp x h:",
+            ),
+            (
+                "mysql -uroot -phunter2 -P3306 db",
+                "mysql -uroot -p[KEY_1] -P3306 db",
+            ),
+            (
+                "mysqldump --all -p'h 2' > x",
+                "mysqldump --all -p'[KEY_1]' > x",
+            ),
+            ("mariadb-admin -ph2 ping", "mariadb-admin -p[KEY_1] ping"),
+            (
+                "redis-cli -h h -a s3cr ping",
+                "redis-cli -h h -a [KEY_1] ping",
+            ),
+            (
+                "echo hunter2 | sudo -S apt update",
+                "echo [KEY_1] | sudo -S apt update",
+            ),
+            (
+                "echo -n \"a b\" |sudo -kS id",
+                "echo -n \"[KEY_1]\" |sudo -kS id",
+            ),
+            (
+                "echo 'u:p4' | sudo chpasswd",
+                "echo '[KEY_1]' | sudo chpasswd",
+            ),
+            (
+                "echo tok | docker login --password-stdin",
+                "echo [KEY_1] | docker login --password-stdin",
+            ),
+            ("sudo -S id <<< hunter2", "sudo -S id <<< [KEY_1]"),
+            (
+                "openssl rsa -passin pass:abc",
+                "openssl rsa -passin pass:[KEY_1]",
+            ),
+            ("my password is hunter2.", "my password is [KEY_1]."),
+            (
+                "The Password is swordfish, ok?",
+                "The Password is [KEY_1], ok?",
+            ),
+            (
+                "the passphrase is \"two words\"",
+                "the passphrase is \"[KEY_1]\"",
+            ),
+            ("use passphrase correct-horse-7", "use passphrase [KEY_1]"),
+            ("with token abc123def456", "with token [KEY_1]"),
+            ("a senha é segredo1", "a senha é [KEY_1]"),
+            (
+                "Authorization: Bearer x1y2",
+                "Authorization: Bearer [KEY_1]",
+            ),
+            ("card 4111 1111 1111 1111.", "card [CARD_1]."),
+            ("pay DE89 3704 0044 0532 0130 00", "pay [IBAN_1]"),
+        ] {
+            check(text, redacted);
+        }
+    }
+
+    #[test]
+    fn what_only_looks_like_a_secret_stays() {
+        for text in [
+            "ssh -p 22 h; ssh -p2222 h; mkdir -p dir; cp -p a b; docker run -p 8080:80 x",
+            "nc -l -p 8080; nmap -p1-1024 h; mysql -u root -p db; mysql -P 3306 -h h",
+            "mysql -e 'select 1' | ssh -p22 h",
+            "commit 9fceb02d0ae598e95dc970b74767f19372d61af8",
+            "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+            "md5 d41d8cd98f00b204e9800998ecf8427e of 550e8400-e29b-41d4-a716-446655440000",
+            "nginx 1.26.2-1~deb12u1 on port 8443 since 2026-11-22T17:08:39Z, pid 4242",
+            "1764000000123 and 4503599627370496 bytes",
+            "the password is wrong; the password is not set; a token is required",
+            "passphrase for key '/root/key'; password requisite pam_unix.so; password auto",
+            "the token is expired, and the secret is stored in a file",
+            "echo hello | sudo tee /etc/motd; echo x | grep -S y",
+            "--token-file /etc/token --max-tokens 500 --password-stdin",
+            "--token $TOKEN --password \"$PW\"",
+            "--password --verbose",
+        ] {
+            check(text, text);
         }
     }
 

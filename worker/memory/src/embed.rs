@@ -11,6 +11,7 @@ mod bert;
 mod directory;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 #[cfg(feature = "candle")]
 pub use self::bert::Bert;
@@ -30,7 +31,7 @@ pub enum EmbedKind {
 
 /// An embedding model that failed.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("the embedding model `{model}` failed: {why}; search goes on by words alone")]
+#[error("the embedding model `{model}` failed: {why}")]
 pub struct EmbedError {
     /// Which model.
     pub model: String,
@@ -47,7 +48,19 @@ pub trait Embedder: Send + Sync {
     /// One vector for each text, in order.
     fn embed(&self, kind: EmbedKind, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedError>;
 
-    /// Whether it may be away for a while, as a server is: then records are kept without vectors.
+    /// The same for somebody who waits no longer than this. A model that can't be hurried takes its
+    /// time.
+    fn embed_within(
+        &self,
+        kind: EmbedKind,
+        texts: &[&str],
+        within: Duration,
+    ) -> Result<Vec<Vec<f32>>, EmbedError> {
+        let _ = within;
+        self.embed(kind, texts)
+    }
+
+    /// Whether it may be away for a while, as a server is: then it is asked no more for the rest.
     fn may_be_away(&self) -> bool {
         false
     }
@@ -82,31 +95,32 @@ impl Checked {
         self.0.dimensions()
     }
 
-    pub(crate) fn embed(&self, kind: EmbedKind, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
-        let mut vectors = self.0.embed(kind, texts)?;
-        if vectors.len() != texts.len() {
-            let why = format!(
-                "it gave {} vectors for {} texts",
-                vectors.len(),
-                texts.len()
-            );
+    /// The vectors of documents, in order, each if it can be used.
+    pub(crate) fn embed(&self, texts: &[&str]) -> Result<Vec<Result<Vec<f32>>>> {
+        let vectors = self.0.embed(EmbedKind::Document, texts)?;
+        self.checked(vectors, texts.len())
+    }
+
+    pub(crate) fn query(&self, text: &str, within: Duration) -> Result<Vec<f32>> {
+        let vectors = self.0.embed_within(EmbedKind::Query, &[text], within)?;
+        self.checked(vectors, 1)?.remove(0)
+    }
+
+    /// As many as there are texts; which of them are vectors is each one's own affair.
+    fn checked(&self, vectors: Vec<Vec<f32>>, texts: usize) -> Result<Vec<Result<Vec<f32>>>> {
+        if vectors.len() != texts {
+            let why = format!("it gave {} vectors for {texts} texts", vectors.len());
             return Err(MemoryError::Vector { why });
         }
-        for vector in &mut vectors {
-            unit(vector, self.dimensions())?;
-        }
-        Ok(vectors)
+        let checked = |mut vector: Vec<f32>| {
+            unit(&mut vector, self.dimensions())?;
+            Ok(vector)
+        };
+        Ok(vectors.into_iter().map(checked).collect())
     }
 
     pub(crate) fn model(&self) -> &Arc<dyn Embedder> {
         &self.0
-    }
-
-    pub(crate) fn query(&self, text: &str) -> Result<Vec<f32>> {
-        let mut vectors = self.embed(EmbedKind::Query, &[text])?;
-        vectors.pop().ok_or_else(|| MemoryError::Vector {
-            why: "there is none".into(),
-        })
     }
 }
 

@@ -5,13 +5,11 @@
 //! |---|---|
 //! | `spool.rs` | the days that are being written: lines appended to files of this machine |
 //! | `place.rs` | the object store in which days are kept |
-//! | `lock.rs` | that a directory has one process |
 //!
 //! Objects can't be appended to, and a whole one is put or none. So a line goes to a file first,
 //! where a process that is killed leaves at most half of the last one behind; that is cut at the
 //! next start. [`Episodes::flush`] puts the days that have grown into the store, whole.
 
-mod lock;
 mod place;
 mod spool;
 
@@ -35,6 +33,8 @@ use crate::error::{MemoryError, Result, invalid, io};
 pub const LINE_BYTES_MAX: usize = 16 << 10;
 /// The largest day, in bytes; what comes then is counted.
 pub const DAY_BYTES_MAX: u64 = 16 << 20;
+/// The file by which a directory of days is locked.
+const LOCK: &str = "lock";
 
 /// How episodes are kept.
 #[derive(Debug, Clone)]
@@ -273,7 +273,7 @@ impl EpisodePlace {
 /// take each other's place.
 fn check_apart(spool: &Path, dir: &Path) -> Result<()> {
     let real = |path: &Path| {
-        lock::make(path)?;
+        crate::lock::make(path)?;
         fs::canonicalize(path).map_err(io(path))
     };
     let (spool, dir) = (real(spool)?, real(dir)?);

@@ -95,7 +95,7 @@ pub enum MemoryError {
         retry_after_ms: u64,
     },
     /// The server answered, and the answer was no.
-    #[error("the memory's server refused: {0}; check the settings in [qdrant]")]
+    #[error("the memory's server refused: {0}; check `server` and what belongs to it in [memory]")]
     Refused(String),
     /// Nothing has this id in this namespace.
     #[error("nothing has the id {0} in this namespace; search for it to find its id")]
@@ -128,8 +128,8 @@ pub enum MemoryError {
         /// What is wrong with it.
         why: String,
     },
-    /// There was nothing to read where something was to be ingested.
-    #[error("{path} can't be ingested: {why}")]
+    /// There was nothing to read where something was to be ingested or imported.
+    #[error("{path} can't be read: {why}")]
     Ingest {
         /// What was named.
         path: PathBuf,

@@ -169,6 +169,12 @@ impl Words {
         })
     }
 
+    /// The numbers of namespaces, as far as they have anything.
+    pub(crate) fn owners(&self, namespaces: &[Namespace]) -> Vec<u32> {
+        let number = |name: &Namespace| self.numbers.get(name.as_str()).copied();
+        namespaces.iter().filter_map(number).collect()
+    }
+
     pub(crate) fn by_number(&self) -> HashMap<u32, &str> {
         self.numbers
             .iter()
@@ -193,6 +199,10 @@ fn number_of(count: usize) -> u32 {
 impl Facets {
     pub(crate) fn source(&self) -> u32 {
         self.source
+    }
+
+    pub(crate) fn owner(&self) -> u32 {
+        self.namespace
     }
 }
 

@@ -120,6 +120,14 @@ impl Index {
         self.docs_and_seen().map(|(doc, _)| doc)
     }
 
+    /// Those of some namespaces.
+    pub(crate) fn docs_of(&self, namespaces: &[Namespace]) -> impl Iterator<Item = &Doc> {
+        let owners = self.facet_words.owners(namespaces);
+        let all = self.docs_and_seen();
+        all.filter(move |(_, seen)| owners.contains(&seen.facets.owner()))
+            .map(|(doc, _)| doc)
+    }
+
     /// How many records have changed since it was kept in a file.
     pub(crate) fn unkept(&self) -> usize {
         self.unkept.load(Ordering::Relaxed)

@@ -37,7 +37,7 @@ use serde::Serialize;
 
 pub use self::follow::{Changes, Following};
 use self::intake::Intake;
-pub use self::journal::Journal;
+pub use self::journal::{DOCUMENTS_MAX, Journal};
 #[cfg(feature = "pdf")]
 pub use self::pdf::pdf_text;
 use self::root::Root;
@@ -46,6 +46,7 @@ use crate::embed::Embedder;
 use crate::error::{MemoryError, Result, invalid};
 use crate::memory::Memory;
 use crate::record::Namespace;
+use crate::search::Warning;
 
 /// Counts the tokens of a text, roughly.
 pub type TokenCount = Arc<dyn Fn(&str) -> usize + Send + Sync>;
@@ -107,8 +108,12 @@ pub struct IngestReport {
     pub added: usize,
     /// Pieces that were there already.
     pub known: usize,
-    /// Pieces that are gone, since their files say something else now.
+    /// Pieces of these that got a tag which they did not have.
+    pub tagged: usize,
+    /// Pieces that are gone, since their files say something else now, or are gone.
     pub removed: usize,
+    /// Files of the directory that are no longer there.
+    pub gone: usize,
     /// What was left out, and why.
     pub skipped: Vec<Skipped>,
     /// Files that were not UTF-8; what is not text in them was replaced.
@@ -116,6 +121,9 @@ pub struct IngestReport {
     pub lossy: Vec<PathBuf>,
     /// Whether it was stopped before the end.
     pub stopped: bool,
+    /// Why pieces have no vector, and are found by their words alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warning: Option<Warning>,
 }
 
 fn all_lossy<S: serde::Serializer>(
@@ -180,7 +188,9 @@ impl IngestOptions {
 
 impl Memory {
     /// Takes in a file, or every file of a directory. A second time nothing is added; a file that
-    /// has changed replaces what it said before. Goes on until `progress` breaks.
+    /// has changed replaces what it said before, and one that is gone from the directory says
+    /// nothing any more. What is named and can't be read is an error. Goes on until `progress`
+    /// breaks.
     pub fn ingest(
         &self,
         path: &Path,
@@ -190,12 +200,25 @@ impl Memory {
         options.check()?;
         self.make_ready()?;
         let root = Root::named(path).map_err(|error| nothing(path, error.to_string()))?;
-        let (files, skipped) = walk::walk(&Arc::new(root), options, &mut |_| {});
-        Intake::new(self, options).all(&files, skipped, progress)
+        let root = Arc::new(root);
+        let (files, skipped) = walk::walk(&root, options, &mut |_| {});
+        let mut intake = Intake::new(self, options);
+        intake.forget_gone(root.path(), &files, &skipped);
+        let report = intake.all(&files, skipped, progress)?;
+        // It was asked for by its name: that it was left out is no side note.
+        let named = |one: &&Skipped| {
+            // Of a directory that has too many files some were read.
+            one.path == root.path() && !matches!(one.why, Skip::TooMany { .. })
+        };
+        match report.skipped.iter().find(named) {
+            Some(Skipped { why, .. }) => Err(nothing(path, why.to_string())),
+            None => Ok(report),
+        }
     }
 
     /// Takes in what a reader gives, under a name: its ending says what it is, and it is what the
-    /// pieces name as their source.
+    /// pieces name as their source. What can't be read is left out, and what the name said before
+    /// stays: the end of a pipe that broke is no new version.
     pub fn ingest_reader(
         &self,
         name: &str,
@@ -208,7 +231,7 @@ impl Memory {
         let path = Path::new(name);
         match read::reader(path, reader, options) {
             Ok(document) => intake.add(path, &document)?,
-            Err(why) => intake.leave_out(Skipped::new(path, why)),
+            Err(why) => intake.note(Skipped::new(path, why)),
         }
         intake.finish()
     }

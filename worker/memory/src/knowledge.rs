@@ -9,13 +9,14 @@ use crate::filter::Filter;
 use crate::index::Doc;
 use crate::memory::Memory;
 use crate::record::{Id, Kind, Metadata, Namespace, Payload, Record, Status, digest};
-use crate::store::Collection;
+use crate::search::Warning;
+use crate::store::{BATCH_MAX, Collection};
 use crate::text;
 
-/// From this cosine on two texts say the same.
+/// From this cosine on two texts are near each other.
 const NEAR_COSINE: f32 = 0.97;
-/// From this share of common words on, too.
-const NEAR_LIKENESS: f64 = 0.95;
+/// From this share of common words on, too: long ones that differ in a word or two have it.
+const NEAR_LIKENESS: f64 = 0.85;
 /// How many records with the same words are compared.
 const NEAR_CANDIDATES: usize = 3;
 /// How much of a text looks for records like it.
@@ -64,8 +65,22 @@ pub enum Committed {
     Added(Id),
     /// Just this was there already.
     Same(Id),
-    /// Something that says the same was there already.
+    /// The same, but for case, punctuation and articles, was there already.
     Near(Id),
+}
+
+/// What became of an entry, and what is to be said about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Commit {
+    /// What became of it.
+    #[serde(flatten)]
+    pub committed: Committed,
+    /// A record that says almost the same, such as what this one corrects; both are kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub near: Option<Id>,
+    /// Why it is found by its words alone.
+    #[serde(skip)]
+    pub warning: Option<Warning>,
 }
 
 /// What the garbage collector removed.
@@ -167,32 +182,81 @@ impl Kind {
 }
 
 impl Memory {
-    /// Remembers something, unless it is known.
-    pub fn commit(&self, entry: Entry) -> Result<Committed> {
+    /// Remembers something, unless it is known; then it adds its tags to what is known. A model that
+    /// gives no vector for it loses nothing: it is found by its words.
+    pub fn commit(&self, entry: Entry) -> Result<Commit> {
         let now = Timestamp::now();
         let mut records = [entry.into_record(now)?];
         self.make_ready()?;
         let [Record { id, payload, .. }] = &records;
         let (id, collection) = (*id, payload.kind.collection());
+        let tags = payload.tags.clone();
         let is_known = || {
             self.index(collection)
                 .doc(id)
                 .is_some_and(|doc| doc.is_good(now))
         };
-        if is_known() {
-            return Ok(Committed::Same(id));
-        }
-        // Others need not wait for the embedding model; so they may have added it meanwhile.
-        self.embed(&mut records)?;
+        // Others need not wait for the embedding model; so they may add it meanwhile.
+        let fault = match is_known() {
+            true => None,
+            false => self.embed(&mut records),
+        };
         let _writes = self.write();
-        if is_known() {
-            return Ok(Committed::Same(id));
-        }
-        if let Some(near) = self.nearest_twin(collection, &records[0], now)? {
-            return Ok(Committed::Near(near));
+        let (known, near) = match is_known() {
+            true => (Some(Committed::Same(id)), None),
+            false => match self.nearest(collection, &records[0], now)? {
+                Some((twin, true)) => (Some(Committed::Near(twin)), None),
+                near => (None, near.map(|(near, _)| near)),
+            },
+        };
+        if let Some(committed @ (Committed::Same(id) | Committed::Near(id))) = known {
+            self.add_tags(collection, &[id], &tags)?;
+            return Ok(Commit {
+                committed,
+                near: None,
+                warning: None,
+            });
         }
         self.insert(collection, &records)?;
-        Ok(Committed::Added(id))
+        Ok(Commit {
+            committed: Committed::Added(id),
+            near,
+            warning: fault.map(|fault| Warning::NoVector {
+                why: fault.to_string(),
+            }),
+        })
+    }
+
+    /// Gives records the tags that they don't have yet; answers how many lacked some. Whoever calls
+    /// this holds `write`.
+    pub(crate) fn add_tags(
+        &self,
+        collection: Collection,
+        ids: &[Id],
+        tags: &[String],
+    ) -> Result<usize> {
+        if tags.is_empty() || ids.is_empty() {
+            return Ok(0);
+        }
+        let mut records = Vec::new();
+        for ids in ids.chunks(BATCH_MAX) {
+            records.extend(self.store.get(collection, ids)?);
+        }
+        records.retain_mut(|record| {
+            let own = &mut record.payload.tags;
+            let before = own.len();
+            for tag in tags {
+                if !own.contains(tag) {
+                    own.push(tag.clone());
+                }
+            }
+            own.len() > before
+        });
+        for record in &records {
+            record.payload.check()?;
+        }
+        self.insert(collection, &records)?;
+        Ok(records.len())
     }
 
     /// Counts that a record was used, and whether it helped.
@@ -276,35 +340,41 @@ impl Memory {
             .try_for_each(|(collection, ids)| self.delete(*collection, ids))
     }
 
-    /// A record of the same kind and namespace that says the same in almost the same words, or
-    /// that means the same.
-    fn nearest_twin(
+    /// The record of the same kind and namespace that is nearest, if one is near, and whether it
+    /// says just the same. Near is not the same: a correction differs by one word from what it
+    /// corrects, and may mean the opposite.
+    fn nearest(
         &self,
         collection: Collection,
         record: &Record,
         now: Timestamp,
-    ) -> Result<Option<Id>> {
+    ) -> Result<Option<(Id, bool)>> {
         let mut filter = Filter::of(record.payload.namespace.clone());
         (filter.kind, filter.now) = (Some(record.payload.kind), now);
-        if let Some(vector) = &record.vector {
-            let near = self.store.nearest(collection, vector, 1, &filter)?;
-            let near = near.first().filter(|scored| scored.score > NEAR_COSINE);
-            if let Some(scored) = near {
-                return Ok(Some(scored.record.id));
-            }
-        }
         let own = record.payload.embedded_text();
+        let mut near: Vec<Id> = Vec::new();
+        if let Some(vector) = &record.vector {
+            let found = self
+                .store
+                .nearest(collection, vector, NEAR_CANDIDATES, &filter)?;
+            let found = found.iter().filter(|scored| scored.score > NEAR_COSINE);
+            near.extend(found.map(|scored| scored.record.id));
+        }
         let start = &own[..own.floor_char_boundary(NEAR_QUERY_BYTES)];
         let alike = self
             .index(collection)
             .search(start, NEAR_CANDIDATES, &filter);
-        let ids: Vec<Id> = alike.into_iter().map(|found| found.id).collect();
-        let payloads = self.payloads(collection, &ids)?;
-        let twin = ids.into_iter().find(|id| {
-            let other = payloads.get(id).map(Payload::embedded_text);
-            other.is_some_and(|other| text::likeness(&own, &other) >= NEAR_LIKENESS)
-        });
-        Ok(twin)
+        let alike: Vec<Id> = alike.into_iter().map(|found| found.id).collect();
+        let mut texts = self.payloads(collection, &alike)?;
+        texts.retain(|_, other| text::likeness(&own, &other.embedded_text()) >= NEAR_LIKENESS);
+        near.extend(alike.iter().filter(|id| texts.contains_key(id)));
+        texts.extend(self.payloads(collection, &near)?);
+        let says_the_same = |id: &&Id| {
+            let other = texts.get(id).map(Payload::embedded_text);
+            other.is_some_and(|other| text::says_the_same(&own, &other))
+        };
+        let twin = near.iter().find(says_the_same).map(|id| (*id, true));
+        Ok(twin.or_else(|| near.first().map(|id| (*id, false))))
     }
 }
 

@@ -15,6 +15,7 @@ pub mod filter;
 mod index;
 pub mod ingest;
 pub mod knowledge;
+mod lock;
 pub mod memory;
 pub mod personality;
 pub mod portable;
@@ -31,7 +32,7 @@ pub use self::ingest::pdf_text;
 pub use self::ingest::{
     Changes, Following, IngestOptions, IngestReport, Journal, Progress, ReadPdf, Skipped,
 };
-pub use self::knowledge::{Committed, Entry, GcReport};
+pub use self::knowledge::{Commit, Committed, Entry, GcReport};
 pub use self::memory::{Backend, Memory, Options, Stats};
 pub use self::personality::Personality;
 pub use self::record::{Id, Kind, Metadata, Namespace, Payload, Record, Status};

@@ -9,11 +9,12 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::sync::{TryLockError, atomic::AtomicBool, atomic::Ordering};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::embed::{Checked, EmbedKind, Embedder};
+use crate::embed::{Checked, Embedder};
 use crate::error::{MemoryError, Result};
 use crate::filter::Filter;
 use crate::index::{Doc, Index};
@@ -25,6 +26,8 @@ use crate::store::{BATCH_MAX, Collection, Scored, Store};
 
 /// How many texts an embedding model gets at once.
 pub(crate) const EMBED_BATCH: usize = 64;
+/// How long a search waits for the meaning of its question; then it goes on by words alone.
+const QUERY_TIME_MAX: Duration = Duration::from_secs(3);
 
 /// Where the records are.
 #[derive(Debug, Clone)]
@@ -81,6 +84,19 @@ impl Backend {
             #[cfg(feature = "server")]
             Self::Server(server) => Box::new(crate::store::server::Server::connect(server)?),
         })
+    }
+}
+
+impl Stats {
+    fn of<'a>(docs: impl Iterator<Item = &'a Doc>) -> Self {
+        let (mut stats, now) = (Self::default(), Timestamp::now());
+        for doc in docs {
+            stats.records += 1;
+            stats.with_vector += usize::from(doc.has_vector);
+            stats.expired += usize::from(doc.expires.is_some_and(|expires| expires <= now));
+            stats.bytes += doc.bytes;
+        }
+        stats
     }
 }
 
@@ -165,6 +181,19 @@ impl Memory {
         self.search_in(Collection::Knowledge, query, k, filter)
     }
 
+    /// Finds knowledge, and asks the embedding model no longer than this: somebody who waits little
+    /// has the passages that words find.
+    pub fn search_within(
+        &self,
+        query: &str,
+        k: usize,
+        filter: &Filter,
+        within: Duration,
+    ) -> Result<Found> {
+        let within = within.min(QUERY_TIME_MAX);
+        self.search_both(Collection::Knowledge, (query, within), k, filter)
+    }
+
     /// Finds something in a collection. A store that is away is a warning, unless nothing is known
     /// of what it holds.
     pub fn search_in(
@@ -174,11 +203,21 @@ impl Memory {
         k: usize,
         filter: &Filter,
     ) -> Result<Found> {
+        self.search_both(collection, (query, QUERY_TIME_MAX), k, filter)
+    }
+
+    fn search_both(
+        &self,
+        collection: Collection,
+        (query, within): (&str, Duration),
+        k: usize,
+        filter: &Filter,
+    ) -> Result<Found> {
         search::check(query, k)?;
         filter.check()?;
         self.make_ready()?;
         let (mut warnings, depth) = (Vec::new(), search::depth(k));
-        let near = self.near(collection, query, depth, filter, &mut warnings)?;
+        let near = self.near(collection, (query, within), depth, filter, &mut warnings)?;
         let matches = self.index(collection).search(query, depth, filter);
         let searched_by = if near.is_some() {
             FoundBy::Both
@@ -220,15 +259,13 @@ impl Memory {
     /// What is in a collection.
     pub fn stats(&self, collection: Collection) -> Result<Stats> {
         self.make_ready()?;
-        let (index, now) = (self.index(collection), Timestamp::now());
-        let mut stats = Stats::default();
-        for doc in index.docs() {
-            stats.records += 1;
-            stats.with_vector += usize::from(doc.has_vector);
-            stats.expired += usize::from(doc.expires.is_some_and(|expires| expires <= now));
-            stats.bytes += doc.bytes;
-        }
-        Ok(stats)
+        Ok(Stats::of(self.index(collection).docs()))
+    }
+
+    /// What these namespaces have in it.
+    pub fn stats_of(&self, collection: Collection, namespaces: &[Namespace]) -> Result<Stats> {
+        self.make_ready()?;
+        Ok(Stats::of(self.index(collection).docs_of(namespaces)))
     }
 
     /// Gives vectors to records that were added without an embedding model; answers to how many.
@@ -252,19 +289,24 @@ impl Memory {
         Ok(embedded)
     }
 
-    /// Nobody waits for the embedding model but this; what changed meanwhile stays changed.
+    /// Nobody waits for the embedding model but this; what changed meanwhile stays changed. A model
+    /// that gives nothing is an error; one that has none for some of the texts is not.
     fn embed_these(&self, collection: Collection, ids: &[Id]) -> Result<usize> {
         let mut embedded = self.store.get(collection, ids)?;
-        self.embed(&mut embedded)?;
+        let fault = self.embed(&mut embedded);
         let embedded = embedded
             .into_iter()
-            .map(|record| (record.id, record.vector));
-        let mut vectors: HashMap<Id, Option<Vec<f32>>> = embedded.collect();
+            .filter_map(|record| Some((record.id, record.vector?)));
+        let mut vectors: HashMap<Id, Vec<f32>> = embedded.collect();
+        if let Some(fault) = fault.filter(|_| vectors.is_empty()) {
+            return Err(fault);
+        }
         let _writes = self.write();
         let mut records = self.store.get(collection, ids)?;
-        for record in &mut records {
-            record.vector = vectors.remove(&record.id).flatten();
-        }
+        records.retain_mut(|record| {
+            record.vector = vectors.remove(&record.id);
+            record.vector.is_some()
+        });
         self.insert(collection, &records)?;
         Ok(records.len())
     }
@@ -285,27 +327,35 @@ impl Memory {
         Err(MemoryError::NotFound(id))
     }
 
-    /// Gives records their vectors, if there is an embedding model.
-    pub(crate) fn embed(&self, records: &mut [Record]) -> Result<()> {
-        let Some(embedder) = &self.embedder else {
-            return Ok(());
-        };
+    /// Gives records their vectors, if there is an embedding model. What it has none for stays
+    /// without: it is found by its words, and `embed_missing` gives it one later. Answers why, for
+    /// the first of these.
+    pub(crate) fn embed(&self, records: &mut [Record]) -> Option<MemoryError> {
+        let embedder = self.embedder.as_ref()?;
+        let mut fault = None;
         for records in records.chunks_mut(EMBED_BATCH) {
             let texts: Vec<String> = records
                 .iter()
                 .map(|record| record.payload.embedded_text())
                 .collect();
             let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-            let vectors = match embedder.embed(EmbedKind::Document, &texts) {
-                // They are found by their words, and `embed_missing` gives them vectors later.
-                Err(MemoryError::Embed(_)) if embedder.model().may_be_away() => return Ok(()),
-                vectors => vectors?,
+            let vectors = match embedder.embed(&texts) {
+                Ok(vectors) => vectors,
+                // Each further call would wait as long.
+                Err(error) if embedder.model().may_be_away() => return fault.or(Some(error)),
+                Err(error) => {
+                    fault.get_or_insert(error);
+                    continue;
+                }
             };
             for (record, vector) in records.iter_mut().zip(vectors) {
-                record.vector = Some(vector);
+                match vector {
+                    Ok(vector) => record.vector = Some(vector),
+                    Err(error) => drop(fault.get_or_insert(error)),
+                }
             }
         }
-        Ok(())
+        fault
     }
 
     /// Writes records to the store, and then to the index.
@@ -411,7 +461,7 @@ impl Memory {
     fn near(
         &self,
         collection: Collection,
-        query: &str,
+        (query, within): (&str, Duration),
         k: usize,
         filter: &Filter,
         warnings: &mut Vec<Warning>,
@@ -419,7 +469,7 @@ impl Memory {
         let Some(embedder) = &self.embedder else {
             return Ok(None);
         };
-        let vector = match embedder.query(query) {
+        let vector = match embedder.query(query, within) {
             Ok(vector) => vector,
             Err(error) => {
                 let why = error.to_string();

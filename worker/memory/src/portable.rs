@@ -195,7 +195,8 @@ impl Memory {
         import(from, prepare, |collection, mut records| {
             if vectors == Vectors::Recompute {
                 records.iter_mut().for_each(|record| record.vector = None);
-                self.embed(&mut records)?;
+                // What gets none now is found by its words, and gets one by `embed_missing`.
+                drop(self.embed(&mut records));
             }
             let _writes = self.write();
             self.insert(collection, &records)

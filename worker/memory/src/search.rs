@@ -58,7 +58,7 @@ pub struct Hit {
     pub why: String,
 }
 
-/// A search that could not go both ways, and why.
+/// What could not be done both ways, by meaning and by words, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "warning", rename_all = "snake_case")]
 pub enum Warning {
@@ -79,6 +79,33 @@ pub enum Warning {
         /// What happened.
         why: String,
     },
+    /// The embedding model failed; what was added is found by its words alone.
+    NoVector {
+        /// What happened.
+        why: String,
+    },
+}
+
+impl std::fmt::Display for Warning {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::StoreUnavailable {
+                why,
+                retry_after_ms,
+            } => write!(
+                f,
+                "the memory's store does not answer ({why}); words alone were searched, and it is \
+                 asked again in {retry_after_ms} ms"
+            ),
+            Self::StoreRefused { why } | Self::EmbedderFailed { why } => {
+                write!(f, "{why}; words alone were searched")
+            }
+            Self::NoVector { why } => write!(
+                f,
+                "{why}; it is remembered, and found by its words alone until `fazai memory embed`"
+            ),
+        }
+    }
 }
 
 /// The answer to a search.

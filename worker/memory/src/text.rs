@@ -44,6 +44,40 @@ pub(crate) fn likeness(one: &str, other: &str) -> f64 {
     both as f64 / all.max(1) as f64
 }
 
+/// Whether two texts differ in case, punctuation, white space and articles alone. The order of words
+/// counts, and so does every sign of what may be a command, a path or a number.
+pub(crate) fn says_the_same(one: &str, other: &str) -> bool {
+    said(one).eq(said(other))
+}
+
+/// English articles and courtesies; what else may be left out of a sentence may mean something.
+const EMPTY_WORDS: [&str; 4] = ["a", "an", "the", "please"];
+
+/// What a text says, word by word.
+fn said(text: &str) -> impl Iterator<Item = String> + '_ {
+    let said = |word| {
+        // Marks around a word, of which none means anything to a shell on its own.
+        let bare = word_of(word).unwrap_or(word);
+        match bare.chars().all(char::is_alphabetic) {
+            true => bare.to_lowercase(),
+            false => bare.to_owned(),
+        }
+    };
+    text.split_whitespace()
+        .map(said)
+        .filter(|word| !EMPTY_WORDS.contains(&word.as_str()))
+}
+
+/// A word without the marks of its sentence; `None` if there is nothing else.
+fn word_of(word: &str) -> Option<&str> {
+    let opening: &[char] = &['(', '"', '\'', '`', '“', '„', '«', '‘'];
+    let closing: &[char] = &[
+        '.', ',', ';', ':', '!', ')', '"', '\'', '`', '”', '“', '»', '’',
+    ];
+    let bare = word.trim_start_matches(opening).trim_end_matches(closing);
+    (!bare.is_empty()).then_some(bare)
+}
+
 fn is_joint(c: char) -> bool {
     !c.is_alphanumeric()
 }
@@ -78,6 +112,41 @@ mod tests {
         check("exit_code=137", &["exit_code", "exit", "code", "137"]);
         check("", &[]);
         check(&"x".repeat(100), &[]);
+    }
+
+    #[test]
+    fn what_differs_in_no_word_says_the_same() {
+        for (one, other) in [
+            ("The disk is full.", "the  DISK is full!"),
+            ("Restart the relay, then wait.", "restart relay then wait"),
+            ("Set `relayhost` in main.cf", "set relayhost in main.cf."),
+            ("(see man 8 lsblk)", "see man 8 lsblk"),
+            ("É só isso", "é SÓ isso."),
+        ] {
+            assert!(says_the_same(one, other), "{one} / {other}");
+        }
+    }
+
+    #[test]
+    fn one_word_can_make_another_text() {
+        for (one, other) in [
+            ("the port is 8080", "the port is 8081"),
+            ("do restart it", "do not restart it"),
+            ("it can be removed", "it can't be removed"),
+            ("copy old to new", "copy new to old"),
+            ("run ls -r", "run ls -R"),
+            ("run rm -f x", "run rm -f x y"),
+            ("edit /etc/Hosts", "edit /etc/hosts"),
+            ("cp x .", "cp x"),
+            ("cp x .", "cp x .."),
+            ("take 1.5 of it", "take 15 of it"),
+            ("use it before noon", "use it after noon"),
+            ("sudo -u a", "sudo -u b"),
+            ("set x=1", "set x=-1"),
+            ("rm file?", "rm file"),
+        ] {
+            assert!(!says_the_same(one, other), "{one} / {other}");
+        }
     }
 
     #[test]

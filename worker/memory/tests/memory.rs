@@ -7,13 +7,13 @@ mod common;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use common::{DIMENSIONS, Hashing, embedder, filter, namespace, note, open};
+use common::{Hashing, added, embedder, filter, namespace, note, open};
 use fazai_memory::search::K_MAX;
 use fazai_memory::store::embedded::Embedded;
 use fazai_memory::store::{Scored, Store};
 use fazai_memory::{
-    Collection, Committed, EmbedError, EmbedKind, Embedder, Filter, Found, FoundBy, Id, Kind,
-    Memory, MemoryError, Options, Personality, Record, Status, Warning,
+    Collection, Filter, Found, FoundBy, Id, Kind, Memory, MemoryError, Options, Personality,
+    Record, Status, Warning,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -22,13 +22,6 @@ fn texts(found: &Found) -> Vec<&str> {
         .records()
         .map(|record| record.payload.text.as_str())
         .collect()
-}
-
-fn added(committed: Committed) -> Id {
-    match committed {
-        Committed::Added(id) => id,
-        other => panic!("{other:?}"),
-    }
 }
 
 #[test]
@@ -64,40 +57,6 @@ fn both_ways_find_and_say_so() {
     let found = memory.search("BLOCK devíces", 9, &filter("a")).unwrap();
     assert_eq!(texts(&found), ["lsblk lists block devices"]);
     assert_eq!(found.searched_by, FoundBy::Text);
-}
-
-#[test]
-fn what_is_known_is_not_added_again() {
-    let directory = tempfile::tempdir().unwrap();
-    for embedder in [None, embedder()] {
-        let memory = Memory::open(Options::new(directory.path()), embedder).unwrap();
-        let name = format!("user{}", memory.embedder_name().is_some());
-        let text = "The disk is full because the journal of systemd has grown without limit";
-        let id = added(memory.commit(note(&name, text)).unwrap());
-        let spaced = note(&name, &text.replace(' ', "\n  "));
-        assert_eq!(memory.commit(spaced).unwrap(), Committed::Same(id));
-        let near = note(&name, &format!("{}!", text.to_uppercase()));
-        assert_eq!(memory.commit(near).unwrap(), Committed::Near(id));
-        added(
-            memory
-                .commit(note("other", text))
-                .unwrap_or_else(|error| panic!("{error}")),
-        );
-        memory
-            .remove(
-                &filter("other"),
-                Id::of(
-                    &namespace("other"),
-                    &memory.get(&filter(&name), id).unwrap().payload.content_hash,
-                ),
-            )
-            .unwrap();
-        added(
-            memory
-                .commit(note(&name, "The network is down because the cable is out"))
-                .unwrap(),
-        );
-    }
 }
 
 #[test]
@@ -233,10 +192,11 @@ fn what_is_over_is_not_found_and_goes() {
             .len(),
         1
     );
-    assert!(matches!(
-        memory.commit(note("a", "the maintenance is tonight")),
-        Ok(Committed::Added(_))
-    ));
+    added(
+        memory
+            .commit(note("a", "the maintenance is tonight"))
+            .unwrap(),
+    );
 }
 
 #[test]
@@ -487,57 +447,6 @@ fn a_store_that_is_away_at_the_start_is_tried_again() {
     mood.store(GOOD, Ordering::SeqCst);
     assert_eq!(memory.search("anything", 1, &filter("a")).unwrap().hits, []);
     assert!(memory.is_ready());
-}
-
-struct Broken(Answer);
-
-/// What it says to that many texts.
-type Answer = fn(usize) -> Result<Vec<Vec<f32>>, EmbedError>;
-
-impl Embedder for Broken {
-    fn name(&self) -> &str {
-        "broken"
-    }
-    fn dimensions(&self) -> usize {
-        DIMENSIONS
-    }
-    fn embed(&self, _: EmbedKind, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedError> {
-        (self.0)(texts.len())
-    }
-}
-
-#[test]
-fn a_broken_model_adds_nothing_and_is_a_warning() {
-    let directory = tempfile::tempdir().unwrap();
-    added(
-        open(directory.path())
-            .commit(note("a", "lsblk lists block devices"))
-            .unwrap(),
-    );
-    let broken: [Answer; 5] = [
-        |_| {
-            Err(EmbedError {
-                model: "broken".into(),
-                why: "it is".into(),
-            })
-        },
-        |texts| Ok(vec![vec![0.0; DIMENSIONS]; texts]),
-        |texts| Ok(vec![vec![f32::NAN; DIMENSIONS]; texts]),
-        |texts| Ok(vec![vec![1.0; 3]; texts]),
-        |_| Ok(vec![]),
-    ];
-    for broken in broken {
-        let broken = Arc::new(Broken(broken));
-        let memory = Memory::open(Options::new(directory.path()), Some(broken)).unwrap();
-        let found = memory.search("block devices", 5, &filter("a")).unwrap();
-        assert_eq!(found.hits.len(), 1);
-        assert!(
-            matches!(found.warnings[..], [Warning::EmbedderFailed { .. }]),
-            "{found:?}"
-        );
-        assert!(memory.commit(note("a", "something else")).is_err());
-        assert_eq!(memory.stats(Collection::Knowledge).unwrap().records, 1);
-    }
 }
 
 #[test]

@@ -38,6 +38,7 @@ fn a_server_does_what_a_store_does() {
     clear(&store);
 }
 
+#[cfg(feature = "server")]
 fn clear(store: &dyn Store) {
     for collection in Collection::ALL {
         let records = store.scroll(collection, None, BATCH_MAX, false).unwrap();

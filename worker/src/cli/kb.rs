@@ -1,5 +1,9 @@
 //! `fazai kb` and `fazai research`: what is remembered.
 
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
 use clap::{Args, Subcommand};
 use fazai_protocol::{
     Call, CommitParams, IngestLine, KbCall, KbParams, Line, Operation, ResearchParams,
@@ -8,12 +12,16 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Worker, output};
 
+/// The longest text from standard input, as long as the largest file.
+const TEXT_BYTES_MAX: u64 = 32 << 20;
+
 /// The commands.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Examples:
   fazai kb add /usr/share/man/man8        files and directories: Markdown, text, man pages, HTML, PDF
   fazai kb add --watch /srv/wiki          and follow it: what changes is added, what goes is removed
+  journalctl -k | fazai kb add --private -  what comes out of a pipe
   fazai kb add --journal ssh.service      what the machine wrote down about itself
   fazai kb note --title \"postfix relay\" \"set relayhost in main.cf, then postfix reload\"
   fazai research \"how do I list block devices?\"
@@ -38,19 +46,25 @@ pub(crate) enum Kb {
 /// Add files, or all files of a directory
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Left out, each with the reason: links, hidden and temporary files, what is not text, what the policy
-does not let you read.
+Left out of a directory, each with the reason: links, hidden and temporary files, what is not text,
+what the policy does not let you read: by the ready profile `standard` that is below /home and /root. A
+file that is named and can't be added is an error; the others are added all the same.
 
 Examples:
   fazai kb add /usr/share/man/man8
-  fazai kb add --tag runbook --private ~/notes
+  fazai kb add --tag runbook --private /srv/notes
+  fazai kb add --private --name notes.md - < ~/notes.md
   fazai kb add --watch /srv/wiki          until Ctrl-C; up to 20,000 files in 4,096 directories
   fazai kb add --journal                  of all units: yesterday and today, for yourself alone
   fazai kb add --journal nginx.service --days 7")]
 pub(crate) struct Add {
-    /// Files and directories
+    /// Files and directories; -: a text from standard input
     #[arg(required_unless_present = "journal", value_name = "PATH")]
-    paths: Vec<std::path::PathBuf>,
+    paths: Vec<PathBuf>,
+    /// What the text from standard input is called, such as notes.md: the ending says how it is read,
+    /// and it takes the place of an older one of that name
+    #[arg(long, visible_alias = "title", value_name = "NAME")]
+    name: Option<String>,
     /// Read the systemd journal instead, of one unit or of all; repeated messages become one, and
     /// after 30 days they are forgotten
     #[arg(long, value_name = "UNIT", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["paths", "watch"])]
@@ -172,24 +186,61 @@ impl Add {
         if self.watch && self.paths.len() > 1 {
             anyhow::bail!("--watch follows one directory; start one command for each");
         }
+        // clap forgets that one needs the other where that other excludes paths.
+        if self.days.is_some() && self.journal.is_none() {
+            anyhow::bail!("--days is for --journal: files have no days");
+        }
+        let from_pipe = self.paths.iter().any(|path| path == Path::new("-"));
+        if self.name.is_some() && !from_pipe {
+            anyhow::bail!("--name is for a text from standard input, which the path - stands for");
+        }
         if let Some(unit) = &self.journal {
-            return self.add(format!("journal {unit}").trim());
+            return self.add(format!("journal {unit}").trim(), None);
         }
-        let verb = if self.watch { "watch" } else { "add" };
-        for path in &self.paths {
-            // The worker has another directory.
-            let path = std::path::absolute(path)?;
-            self.add(&format!("{verb} {}", path.display()))?;
-        }
-        Ok(())
+        let [path] = self.paths.as_slice() else {
+            return self.add_each();
+        };
+        self.add_path(path)
     }
 
-    fn add(&self, wish: &str) -> anyhow::Result<()> {
+    /// One that fails keeps the others from nothing.
+    fn add_each(&self) -> anyhow::Result<()> {
+        let mut failed = false;
+        for path in &self.paths {
+            match self.add_path(path) {
+                Err(fault) if fault.is::<super::Interrupted>() => return Err(fault),
+                Err(fault) => {
+                    output::complain(&fault);
+                    failed = true;
+                }
+                Ok(()) => {}
+            }
+        }
+        match failed {
+            true => Err(super::Exit(ExitCode::FAILURE).into()),
+            false => Ok(()),
+        }
+    }
+
+    fn add_path(&self, path: &Path) -> anyhow::Result<()> {
+        if path == Path::new("-") {
+            anyhow::ensure!(!self.watch, "--watch follows a directory, and - is none");
+            return self.add("add -", Some(piped_text(io::stdin().lock())?));
+        }
+        let verb = if self.watch { "watch" } else { "add" };
+        // The worker has another directory.
+        let path = std::path::absolute(path)?;
+        self.add(&format!("{verb} {}", path.display()), None)
+    }
+
+    fn add(&self, wish: &str, text: Option<String>) -> anyhow::Result<()> {
         let call = KbCall {
             params: KbParams {
                 tags: self.tags.clone(),
                 private: self.private,
                 days: self.days,
+                name: self.name.clone().filter(|_| text.is_some()),
+                text,
             },
             ..KbCall::new(wish)
         };
@@ -210,6 +261,20 @@ impl Add {
         bar.finish_and_clear();
         output::answer(self.json, super::succeeded(done?)?)
     }
+}
+
+/// What comes out of a pipe, if it is a text.
+fn piped_text(from: impl Read) -> anyhow::Result<String> {
+    let mut bytes = Vec::new();
+    from.take(TEXT_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    anyhow::ensure!(
+        bytes.len() as u64 <= TEXT_BYTES_MAX,
+        "standard input has more than {TEXT_BYTES_MAX} bytes; put it into a file and add that"
+    );
+    let text = String::from_utf8(bytes);
+    let text = text.map_err(|_| anyhow::anyhow!("standard input is no text in UTF-8"))?;
+    anyhow::ensure!(!text.trim().is_empty(), "standard input is empty");
+    Ok(text)
 }
 
 impl Add {
@@ -256,5 +321,24 @@ impl Research {
             },
         });
         self.worker.print(research, self.json)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipe_has_a_text_of_a_files_size_or_is_refused() {
+        let text = piped_text(&b"a fact\n"[..]).expect("a text");
+        assert_eq!(text, "a fact\n");
+        for (bytes, why) in [(&b" \n"[..], "is empty"), (&b"\xff\xfe"[..], "no text")] {
+            let fault = piped_text(bytes).expect_err(why).to_string();
+            assert!(fault.contains(why), "{fault}");
+        }
+        let fault = piped_text(io::repeat(b'x'))
+            .expect_err("endless")
+            .to_string();
+        assert!(fault.contains("more than"), "{fault}");
     }
 }

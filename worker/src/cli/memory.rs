@@ -12,8 +12,7 @@ use super::kb::kb;
 #[command(after_help = "\
 Examples:
   fazai memory export                 beside the memory; it says where
-  fazai memory export /root/memory.ndjson
-  fazai memory import /root/memory.ndjson
+  fazai memory import /var/lib/fazai/memory/export-20260601T120000Z.ndjson
   fazai memory episodes 2026-06-01 | jq -r '.episodes[] | [.time, .user, .asked] | @tsv'
   fazai memory migrate --to server    from the directory to the server of [memory] server")]
 pub(crate) enum Memory {
@@ -57,7 +56,7 @@ pub(crate) struct Export {
 /// A file on the worker's machine
 #[derive(Debug, Args)]
 pub(crate) struct File {
-    /// Its path
+    /// Its path: beside the memory, or where the policy allows to read
     path: PathBuf,
     /// JSON, also on a terminal
     #[arg(long)]

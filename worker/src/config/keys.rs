@@ -407,6 +407,12 @@ keys! {
     }
 }
 
+/// The keys of a section whose values differ.
+pub(crate) fn changed(section: &str, old: &Settings, new: &Settings) -> Vec<&'static str> {
+    let differs = |row: &&Key| row.section == section && (row.show)(old) != (row.show)(new);
+    KEYS.iter().filter(differs).map(|row| row.name).collect()
+}
+
 /// The row of a key.
 pub(super) fn find(section: &str, name: &str) -> Option<&'static Key> {
     KEYS.iter()
@@ -444,11 +450,25 @@ pub(super) fn check(settings: &Settings) -> impl Iterator<Item = String> + use<>
              {backend}: leave them out"
         )
     });
+    let memory = &settings.memory;
+    let sizes = [
+        ("bytes", memory.bytes_low, memory.bytes_high),
+        (
+            "episodes_bytes",
+            memory.episodes.bytes_low,
+            memory.episodes.bytes_high,
+        ),
+    ];
+    let turned = sizes.into_iter().filter(|(_, low, high)| low > high);
+    let turned = turned.map(|(name, low, high)| {
+        format!("[memory] {name}_low is {low}, more than {name}_high, which is {high}")
+    });
     let cloud = settings.cloud.settings().err();
     let alerts = settings.watch.alerts.fault();
     unguarded
         .into_iter()
         .chain(without_llama)
+        .chain(turned)
         .chain(cloud)
         .chain(alerts)
 }

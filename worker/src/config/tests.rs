@@ -126,6 +126,18 @@ fn keys_of_one_backend_need_it() {
 }
 
 #[test]
+fn a_low_mark_is_not_above_the_high_one() {
+    for text in [
+        "[memory]\nbytes_low = 2G\nbytes_high = 1G\n",
+        "[memory]\nepisodes_bytes_high = 1M\n",
+    ] {
+        let faults = parse(text).expect_err("turned").to_string();
+        assert!(faults.contains("bytes_low is"), "{faults}");
+    }
+    parse("[memory]\nbytes_low = 1G\nbytes_high = 1G\n").expect("valid");
+}
+
+#[test]
 fn providers_are_sections_of_their_own() {
     let settings = parse(
         "[cloud]\nfallback_order = b,a\nday_usd_max = 2.50\ncauses = quality, too_long\n\

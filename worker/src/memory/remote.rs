@@ -1,6 +1,7 @@
 //! An embedding model at a server.
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use fazai_cloud::embeddings::{Embeddings, NAME};
 use fazai_cloud::redact::Counts;
@@ -26,7 +27,7 @@ pub(super) struct Remote {
 impl Remote {
     /// In a task, whose runtime it uses.
     pub(super) fn new(settings: &Settings, shared: &Arc<Shared>) -> Result<Self, MemoryFault> {
-        let wrong = |fault: String| MemoryFault::Settings(format!("embedding_server: {fault}"));
+        let wrong = |fault: String| MemoryFault::Settings(own_words(&fault));
         let named = &settings.memory.embedding_server;
         let redact = cloud::completed(&settings.cloud);
         let redact = redact.map_err(|fault| wrong(fault.to_string()))?.redact;
@@ -70,15 +71,65 @@ impl Embedder for Remote {
         true
     }
 
-    fn embed(&self, _: EmbedKind, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedError> {
-        let embedding = || self.runtime.block_on(self.server.embed(texts));
+    fn embed(&self, kind: EmbedKind, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedError> {
+        // The server's own limit holds.
+        self.embed_within(kind, texts, Duration::MAX)
+    }
+
+    fn embed_within(
+        &self,
+        _: EmbedKind,
+        texts: &[&str],
+        within: Duration,
+    ) -> Result<Vec<Vec<f32>>, EmbedError> {
+        let embedding = || self.runtime.block_on(self.server.embed(texts, within));
         let embedded = self.pass(|| embedding().map_err(|failure| failure.to_string()));
         embedded.map_err(|why| {
+            let why = own_words(&why);
             warn!(why, "nothing was embedded");
             EmbedError {
                 model: self.server.model().to_owned(),
                 why,
             }
         })
+    }
+}
+
+/// A fault of the server in the keys of `[memory]`: who speaks to it knows those of `[cloud.NAME]`.
+fn own_words(fault: &str) -> String {
+    [
+        ("[cloud.embeddings]", "[memory]"),
+        ("base_url", "embedding_server_url"),
+        ("api_key_file", "embedding_server_key_file"),
+    ]
+    .iter()
+    .fold(fault.to_owned(), |fault, (theirs, own)| {
+        fault.replace(theirs, own)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_name_the_keys_of_the_memory() {
+        for (kind, url) in [
+            (fazai_cloud::provider::Kind::OpenAiCompatible, None),
+            (fazai_cloud::provider::Kind::Ollama, Some("ftp://x")),
+            (fazai_cloud::provider::Kind::Ollama, Some("http://u:p@x")),
+        ] {
+            let rules = fazai_cloud::redact::Rules::default();
+            let server = Embeddings::new(kind, url, "m", 2, Vec::new(), &rules);
+            let fault = own_words(
+                &server
+                    .err()
+                    .map_or_else(String::new, |fault| fault.to_string()),
+            );
+            assert!(fault.contains("embedding_server_url"), "{fault}");
+            assert!(!fault.contains("base_url"), "{fault}");
+        }
+        let key = own_words("set api_key_file in [cloud.embeddings]");
+        assert_eq!(key, "set embedding_server_key_file in [memory]");
     }
 }

@@ -7,7 +7,7 @@ mod keep;
 
 use std::path::{Path, PathBuf};
 
-use fazai_memory::{Collection, Committed, Entry, Id, Kind};
+use fazai_memory::{Collection, Commit, Committed, Entry, Id, Kind};
 use fazai_protocol::{Call, CommitParams, Done, ErrorCode, KbCall, WireError};
 use fazai_tools::Outcome;
 use serde_json::json;
@@ -43,18 +43,25 @@ async fn add(context: &Context, call: Call<CommitParams>) -> Result<Done, WireEr
         distro: params.distro,
         ..Entry::new(namespace, kind, call.input)
     };
-    let committed = keep(context, entry).await?;
-    let (word, id) = match committed {
+    let commit = keep(context, entry).await?;
+    let (word, id) = match commit.committed {
         Committed::Added(id) => ("remembered", id),
         Committed::Same(id) => ("known already", id),
         Committed::Near(id) => ("something that says the same is known", id),
     };
-    let data = json!({ "id": id, "result": committed });
-    Ok(context.done_with(format!("{word}: {id}"), data))
+    let mut text = format!("{word}: {id}");
+    if let Some(near) = commit.near {
+        text += &format!("\nsomething almost the same is kept as well: {near}");
+    }
+    if let Some(warning) = &commit.warning {
+        context.warn(true, warning.to_string()).await;
+    }
+    let data = json!({ "id": id, "result": commit });
+    Ok(context.done_with(text, data))
 }
 
 /// Puts something into the knowledge, past the gate.
-pub(super) async fn keep(context: &Context, entry: Entry) -> Result<Committed, WireError> {
+pub(super) async fn keep(context: &Context, entry: Entry) -> Result<Commit, WireError> {
     let permit = admit(context, None, memory::write(Collection::Knowledge), true).await?;
     let committed = context.remember(move |memory| {
         let committed = memory.commit(entry);
@@ -76,8 +83,13 @@ fn check_shared(context: &Context, shared: bool) -> Result<(), WireError> {
 /// `kb`: files are added, records shown, removed and counted.
 pub(super) async fn answer(context: &Context, call: KbCall) -> Done {
     let words: Vec<&str> = call.input.splitn(2, char::is_whitespace).collect();
+    if call.params.days.is_some() && words.first() != Some(&"journal") {
+        let message = "params.days is for `journal`: files have no days";
+        return context.fail(WireError::new(ErrorCode::InvalidParams, message));
+    }
     let answer = match words[..] {
         ["stats"] | [""] => stats(context).await,
+        ["add", "-"] => add::text(context, &call).await,
         ["add", path] => add::files(context, path, &call).await,
         ["journal"] => journal::read(context, None, &call).await,
         ["journal", unit] => journal::read(context, Some(unit), &call).await,
@@ -98,7 +110,7 @@ pub(super) async fn answer(context: &Context, call: KbCall) -> Done {
             let message = format!("{head:?} is not understood");
             let error = WireError::new(ErrorCode::InvalidRequest, message);
             Err(error.with_hint(
-                "input is stats, add PATH, watch PATH, journal [UNIT], show ID, rm ID, episodes [DAY], gc, embed, export, export PATH, import PATH, \
+                "input is stats, add PATH, add -, watch PATH, journal [UNIT], show ID, rm ID, episodes [DAY], gc, embed, export, export PATH, import PATH, \
                  migrate to server or migrate to directory",
             ))
         }
@@ -107,10 +119,27 @@ pub(super) async fn answer(context: &Context, call: KbCall) -> Done {
 }
 
 async fn stats(context: &Context) -> Result<Done, WireError> {
-    let stats = context.remember(|memory| Ok(memory.stats(Collection::Knowledge)?));
-    let stats = stats.await?;
-    let text = format!("{} records, {} bytes", stats.records, stats.bytes);
-    Ok(context.done_with(text, json!(stats)))
+    let user = context.user;
+    let stats = context.remember(move |memory| {
+        let seen = memory::filter(user)?.namespaces;
+        let all = match user.administers() {
+            true => Some(memory.stats(Collection::Knowledge)?),
+            false => None,
+        };
+        Ok((memory.stats_of(Collection::Knowledge, &seen)?, all))
+    });
+    let (stats, all) = stats.await?;
+    let mut text = format!("{} records, {} bytes", stats.records, stats.bytes);
+    let mut data = json!(stats);
+    // Whoever cleans up has to know how much there is of others.
+    if let Some(all) = all {
+        text += &format!(
+            "; of all users {} records, {} bytes",
+            all.records, all.bytes
+        );
+        data["all"] = json!(all);
+    }
+    Ok(context.done_with(text, data))
 }
 
 fn id(text: &str) -> Result<Id, WireError> {

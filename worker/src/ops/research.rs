@@ -40,7 +40,7 @@ async fn research(context: &Context, call: Call<ResearchParams>) -> Result<Done,
         })
         .await?;
     for warning in &found.warnings {
-        context.warn(true, json!(warning).to_string()).await;
+        context.warn(true, warning.to_string()).await;
     }
     let looked_up = if params.documentation {
         documentation::search(context, &query, k).await?
@@ -62,6 +62,8 @@ async fn research(context: &Context, call: Call<ResearchParams>) -> Result<Done,
     let model = context.lease(call.model.clone(), false).await?;
     if !model.reads() {
         // A small model can't be trusted to read: the passages are the answer.
+        let why = "the model is too small to answer from passages: these are the passages";
+        context.warn(true, why).await;
         return Ok(context.done_with(passages, data));
     }
     drop(model);
@@ -76,9 +78,16 @@ async fn research(context: &Context, call: Call<ResearchParams>) -> Result<Done,
         params: AskParams::default(),
         ..Ask::new(input)
     };
+    let mut done = ask::answer_here(context, question).await;
+    let said = done.result.as_deref().unwrap_or_default();
+    if done.error.is_none() && said.trim().is_empty() {
+        let why = "the model answered nothing: these are the passages";
+        context.warn(true, why).await;
+        done.result = Some(passages);
+    }
     Ok(Done {
         data: Some(data),
-        ..ask::answer_here(context, question).await
+        ..done
     })
 }
 

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::Kind;
+use super::{Kind, numbers, spoken};
 
 /// Patterns whose group, or whole if there is none, is a key, a token or a password.
 const KEYS: &[&str] = &[
@@ -48,7 +48,7 @@ static ADDRESS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
 });
 
 #[expect(clippy::expect_used, reason = "they are constants, and tested")]
-fn patterns(texts: &[&str]) -> Vec<Regex> {
+pub(super) fn patterns(texts: &[&str]) -> Vec<Regex> {
     let compiled = texts.iter().map(|text| Regex::new(text));
     compiled
         .map(|pattern| pattern.expect("a pattern"))
@@ -96,6 +96,9 @@ impl Finder {
             let ranges = candidates.flat_map(|m| addresses(text, m.range(), v4));
             found.extend(ranges.map(|range| (range, Kind::Ip)));
         }
+        found.extend(spoken::passwords(text).map(|range| (range, Kind::Key)));
+        found.extend(numbers::cards(text).map(|range| (range, Kind::Card)));
+        found.extend(numbers::accounts(text).map(|range| (range, Kind::Iban)));
         found.retain(|(range, _)| !range.is_empty());
         found.sort_by_key(|(range, kind)| (range.start, std::cmp::Reverse(range.end), *kind));
         found.dedup_by(|(later, _), (range, _)| {

@@ -69,7 +69,7 @@ const SCHEMA_WORDS: [&str; 26] = [
 
 static MARK: LazyLock<Regex> = LazyLock::new(|| {
     #[expect(clippy::expect_used, reason = "it is a constant, and tested")]
-    Regex::new(r"\[(?:KEY|EMAIL|IP|HOST|USER|SECRET)_\d+\]").expect("a pattern")
+    Regex::new(r"\[(?:KEY|CARD|IBAN|EMAIL|IP|HOST|USER|SECRET)_\d+\]").expect("a pattern")
 });
 
 impl Marks {

@@ -14,9 +14,9 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use tokio::runtime::{Builder, Runtime};
 
-use super::lock::{self, Lock};
-use super::{DAY_BYTES_MAX, EpisodePlace, away, date_of, file_name};
+use super::{DAY_BYTES_MAX, EpisodePlace, LOCK, away, date_of, file_name};
 use crate::error::{Result, invalid, io};
+use crate::lock::{self, Lock};
 
 /// How many days are listed; what else is in a bucket is not ours.
 const DAYS_MAX: usize = 100_000;
@@ -75,7 +75,7 @@ impl Place {
             EpisodePlace::Directory(dir) => {
                 lock::make(dir)?;
                 check(dir)?;
-                let locked = (dir.clone(), Lock::take(dir)?);
+                let locked = (dir.clone(), Lock::take(dir, LOCK)?);
                 let name = dir.display().to_string();
                 ((name, directory(dir)?, Path::default()), Some(locked))
             }
@@ -98,7 +98,7 @@ impl Place {
             Some((dir, lock)) => {
                 lock::make(dir)?;
                 check(dir)?;
-                lock.settle(dir)
+                lock.settle()
             }
             None => Ok(false),
         }

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use jiff::civil::Date;
 
-use super::lock::{Lock, is_at};
-use super::{DAY_BYTES_MAX, date_of, file_name};
+use super::{DAY_BYTES_MAX, LOCK, date_of, file_name};
 use crate::error::{MemoryError, Result, io};
+use crate::lock::{Lock, is_at};
 
 /// A directory of such files. It is locked as long as this is there.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ impl Spool {
     pub(super) fn open(dir: &Path) -> Result<Self> {
         let spool = Self {
             dir: dir.to_owned(),
-            lock: Lock::take(dir)?,
+            lock: Lock::take(dir, LOCK)?,
             open: None,
             begun: BTreeSet::new(),
         };
@@ -43,7 +43,7 @@ impl Spool {
 
     /// Whoever removed the directory gets it back, empty, so that nothing is written into the void.
     pub(super) fn settle(&mut self) -> Result<()> {
-        self.lock.settle(&self.dir).map(drop)
+        self.lock.settle().map(drop)
     }
 
     /// The days whose files were begun since the last time.

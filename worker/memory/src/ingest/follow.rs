@@ -16,7 +16,7 @@ use std::{fs, mem};
 use notify::event::{AccessKind, AccessMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
-use super::intake::Intake;
+use super::intake::{self, Intake};
 use super::root::Root;
 use super::walk::{self, Found, Skipped, Stamp};
 use super::{IngestOptions, IngestReport, Progress, nothing};
@@ -213,16 +213,9 @@ impl Following {
         if !self.looked && files.is_empty() && skipped.is_empty() {
             return Vec::new();
         }
-        let present: HashSet<_> = files
-            .iter()
-            .map(|file| file.path.to_string_lossy())
-            .collect();
         let index = memory.index(Collection::Knowledge);
-        let known = index.documents(&self.options.namespace).into_keys();
-        known
-            .filter(|source| Path::new(source).starts_with(&self.root))
-            .filter(|source| !present.contains(source.as_str()) && is_gone(Path::new(source)))
-            .collect()
+        let known = index.documents(&self.options.namespace);
+        intake::gone(known.keys(), &self.root, files)
     }
 }
 
@@ -243,10 +236,4 @@ fn is_away(fault: &notify::Error) -> bool {
         notify::ErrorKind::Io(error) => error.kind() == ErrorKind::NotFound,
         _ => false,
     }
-}
-
-/// What can't be looked at is not gone.
-fn is_gone(path: &Path) -> bool {
-    let gone = [ErrorKind::NotFound, ErrorKind::NotADirectory];
-    fs::symlink_metadata(path).is_err_and(|error| gone.contains(&error.kind()))
 }

@@ -1,6 +1,8 @@
 //! One run: what is read is stored, and what no file says any more is removed.
 
 use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -14,6 +16,7 @@ use crate::error::Result;
 use crate::knowledge::Entry;
 use crate::memory::Memory;
 use crate::record::{Id, Kind, Record, Status};
+use crate::search::Warning;
 use crate::store::Collection;
 
 /// How many files are read before their pieces are stored.
@@ -34,6 +37,8 @@ pub(super) struct Intake<'a> {
     /// What each source said before.
     before: HashMap<String, Vec<Id>>,
     waiting: Vec<Record>,
+    /// What was there already, and may lack a tag.
+    known: Vec<Id>,
     gone: Vec<Id>,
 }
 
@@ -49,6 +54,7 @@ impl<'a> Intake<'a> {
             report: IngestReport::default(),
             before,
             waiting: Vec::new(),
+            known: Vec::new(),
             gone: Vec::new(),
         }
     }
@@ -75,6 +81,7 @@ impl<'a> Intake<'a> {
             }
             if self.is_known(record.id) {
                 self.report.known += 1;
+                self.known.push(record.id);
             } else {
                 self.report.added += 1;
                 self.waiting.push(record);
@@ -83,7 +90,7 @@ impl<'a> Intake<'a> {
         let before = self.before.remove(&source).unwrap_or_default();
         self.gone
             .extend(before.into_iter().filter(|id| !ids.contains(id)));
-        if self.waiting.len() >= RECORDS_AT_ONCE {
+        if self.waiting.len().max(self.known.len()) >= RECORDS_AT_ONCE {
             self.store()?;
         }
         Ok(())
@@ -124,12 +131,28 @@ impl<'a> Intake<'a> {
         self.finish()
     }
 
-    /// Says why something was not read. What it said before goes, if it can't say that any more.
+    /// The same of a file that was there before: what it said goes, if it can't say that any more.
     pub(super) fn leave_out(&mut self, skipped: Skipped) {
         if skipped.why.is_an_end() {
             self.forget(&skipped.path.to_string_lossy());
         }
+        self.note(skipped);
+    }
+
+    /// Says why something was not read.
+    pub(super) fn note(&mut self, skipped: Skipped) {
         self.report.skipped.push(skipped);
+    }
+
+    /// Removes what files said that are no longer below a directory. An empty one is more likely not
+    /// mounted than emptied, and takes nothing with it.
+    pub(super) fn forget_gone(&mut self, root: &Path, files: &[Found], skipped: &[Skipped]) {
+        if files.is_empty() && skipped.is_empty() {
+            return;
+        }
+        let gone = gone(self.before.keys(), root, files);
+        self.report.gone = gone.len();
+        gone.iter().for_each(|source| self.forget(source));
     }
 
     /// Removes all that a source said.
@@ -147,9 +170,16 @@ impl<'a> Intake<'a> {
 
     fn store(&mut self) -> Result<()> {
         let mut waiting = std::mem::take(&mut self.waiting);
-        self.memory.embed(&mut waiting)?;
+        if let Some(fault) = self.memory.embed(&mut waiting) {
+            let why = fault.to_string();
+            self.report.warning.get_or_insert(Warning::NoVector { why });
+        }
+        let known = std::mem::take(&mut self.known);
         let _writes = self.memory.write();
-        self.memory.insert(Collection::Knowledge, &waiting)
+        self.memory.insert(Collection::Knowledge, &waiting)?;
+        let (memory, tags) = (self.memory, &self.options.tags);
+        self.report.tagged += memory.add_tags(Collection::Knowledge, &known, tags)?;
+        Ok(())
     }
 
     /// How many pieces were new so far.
@@ -171,6 +201,29 @@ impl<'a> Intake<'a> {
         self.report.removed = self.gone.len();
         Ok(self.report)
     }
+}
+
+/// Those of some sources that were files below a directory, and are no longer there.
+pub(super) fn gone<'a>(
+    sources: impl Iterator<Item = &'a String>,
+    root: &Path,
+    files: &[Found],
+) -> Vec<String> {
+    let present: HashSet<_> = files
+        .iter()
+        .map(|file| file.path.to_string_lossy())
+        .collect();
+    sources
+        .filter(|source| Path::new(source).starts_with(root))
+        .filter(|source| !present.contains(source.as_str()) && is_gone(Path::new(source)))
+        .cloned()
+        .collect()
+}
+
+/// What can't be looked at is not gone.
+fn is_gone(path: &Path) -> bool {
+    let gone = [ErrorKind::NotFound, ErrorKind::NotADirectory];
+    fs::symlink_metadata(path).is_err_and(|error| gone.contains(&error.kind()))
 }
 
 /// Files that are read together.
@@ -215,8 +268,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         for n in 0..64 {
             for (ending, bytes) in [("gz", 40_000), ("small.gz", 300), ("txt", 40_000)] {
-                let file =
-                    std::fs::File::create(home.path().join(format!("{ending}-{n}.{ending}")));
+                let file = fs::File::create(home.path().join(format!("{ending}-{n}.{ending}")));
                 file.unwrap().set_len(bytes).unwrap();
             }
         }

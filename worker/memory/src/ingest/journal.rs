@@ -17,7 +17,7 @@ use crate::error::Result;
 use crate::memory::Memory;
 
 /// How many units and days are told apart; what is beyond is counted.
-const DOCUMENTS_MAX: usize = 4096;
+pub const DOCUMENTS_MAX: usize = 4096;
 /// How many different messages of an hour are kept.
 const MESSAGES_OF_HOUR_MAX: usize = 500;
 /// How much of a message is kept, in characters.
@@ -39,8 +39,10 @@ pub struct Journal {
     days: BTreeMap<(i64, String), BTreeMap<i64, Hour>>,
     /// Messages that were read.
     pub messages: usize,
-    /// Lines that were none, and messages for which there is no room.
+    /// Lines that were none.
     pub unread: usize,
+    /// Messages for which there was no room: they are of too many units and days.
+    pub left_out: usize,
 }
 
 #[derive(Debug, Default)]
@@ -146,7 +148,8 @@ impl Journal {
         let second = time.as_second();
         let key = (second.div_euclid(SECONDS_OF_DAY), unit);
         if self.days.len() >= DOCUMENTS_MAX && !self.days.contains_key(&key) {
-            return None;
+            self.left_out += 1;
+            return Some(());
         }
         let hour = self
             .days
@@ -416,7 +419,8 @@ mod tests {
                 &format!(r#""MESSAGE":"x","_COMM":"unit{number}""#),
             ));
         }
-        assert_eq!((journal.days.len(), journal.unread), (DOCUMENTS_MAX, 1));
+        let counts = (journal.days.len(), journal.left_out, journal.unread);
+        assert_eq!(counts, (DOCUMENTS_MAX, 1, 0));
         journal.drop_oldest_day();
         assert_eq!(journal.days.len(), DOCUMENTS_MAX, "it is the only one");
         journal.line(&said(SECONDS_OF_DAY, r#""MESSAGE":"x","_COMM":"a""#));

@@ -6,8 +6,7 @@
 //! milliseconds for tens of thousands of records.
 
 use std::collections::HashMap;
-use std::fs::{DirBuilder, File, TryLockError};
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -20,13 +19,13 @@ use super::{BATCH_MAX, Collection, Scored, Stamp, Store};
 use crate::embed;
 use crate::error::{MemoryError, Result, invalid, io};
 use crate::filter::{Face, Filter};
+use crate::lock::Lock;
 use crate::record::{Id, Record};
 
 /// The embedded store. One process has its directory at a time.
 pub struct Embedded {
     directory: PathBuf,
-    /// Held for the lock on it, which the kernel releases when the process ends.
-    _lock: File,
+    _lock: Lock,
     shelves: [Shelf; 2],
 }
 
@@ -45,12 +44,7 @@ impl Embedded {
     /// Opens the store of a directory, or begins one. A second process is refused.
     pub fn open(directory: impl Into<PathBuf>) -> Result<Self> {
         let directory = directory.into();
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&directory)
-            .map_err(io(&directory))?;
-        let lock = lock(&directory)?;
+        let lock = Lock::take(&directory, "memory.lock")?;
         let [memory, knowledge] = Collection::ALL.map(|each| Shelf::open(&directory, each));
         Ok(Self {
             _lock: lock,
@@ -347,23 +341,6 @@ pub(super) fn check_batch(records: usize) -> Result<()> {
         return Err(invalid("batch", why));
     }
     Ok(())
-}
-
-fn lock(directory: &Path) -> Result<File> {
-    let path = directory.join("memory.lock");
-    let file = File::options()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)
-        .map_err(io(&path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(MemoryError::InUse {
-            path: directory.into(),
-        }),
-        Err(TryLockError::Error(error)) => Err(io(&path)(error)),
-    }
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use fazai_memory::{EmbedError, EmbedKind, Embedder, Entry, Filter, Id, Kind, Memory, Namespace};
-use fazai_memory::{Metadata, Options, Payload, Record, Status};
+use fazai_memory::{Commit, Committed, EmbedError, EmbedKind, Embedder, Entry, Filter, Id, Kind};
+use fazai_memory::{Memory, Metadata, Namespace, Options, Payload, Record, Status};
 use jiff::Timestamp;
 
 pub(crate) const DIMENSIONS: usize = 64;
@@ -69,6 +69,17 @@ pub(crate) fn embedder() -> Option<Arc<dyn Embedder>> {
 
 pub(crate) fn open(directory: &std::path::Path) -> Memory {
     Memory::open(Options::new(directory), embedder()).unwrap()
+}
+
+/// The id of what is new.
+pub(crate) fn added(commit: Commit) -> Id {
+    match commit {
+        Commit {
+            committed: Committed::Added(id),
+            ..
+        } => id,
+        other => panic!("{other:?}"),
+    }
 }
 
 pub(crate) fn note(name: &str, text: &str) -> Entry {

@@ -49,15 +49,17 @@ pub(super) async fn passages(context: &Context, ask: &ValidAsk, model: &ModelLea
     }
     let question = ask.turns.last().map(|turn| turn.content.clone());
     let (user, question) = (context.user, question.unwrap_or_default());
+    let patience = Duration::from_millis(settings.memory.retrieve_timeout_ms);
     let searching = context.remember(move |memory| {
         let filter = memory::filter(user)?;
-        Ok(memory.search(memory::query(&question), PASSAGES_MAX, &filter)?)
+        let query = memory::query(&question);
+        // The rest of the time is for the words: they find something also if the meaning is late.
+        Ok(memory.search_within(query, PASSAGES_MAX, &filter, patience * 3 / 4)?)
     });
-    let patience = Duration::from_millis(settings.memory.retrieve_timeout_ms);
     match tokio::time::timeout(patience, searching).await {
         Ok(Ok(found)) => {
             for warning in &found.warnings {
-                context.warn(ask.stream, json!(warning).to_string()).await;
+                context.warn(ask.stream, warning.to_string()).await;
             }
             fitting(found.hits, model, settings.memory.retrieve_tokens_max)
         }

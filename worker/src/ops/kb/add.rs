@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use fazai_memory::{
-    Collection, IngestOptions, IngestReport, Memory, MemoryError, Namespace, Progress as Told,
+    Collection, Id, IngestOptions, IngestReport, Memory, MemoryError, Namespace, Progress as Told,
     ReadPdf, Skipped,
 };
-use fazai_protocol::{Done, KbCall, Line, Phase, Progress, WireError};
+use fazai_protocol::{Done, ErrorCode, KbCall, Line, Phase, Progress, WireError};
 use fazai_tools::{Action, Outcome, Permit, Verdict};
 use serde_json::json;
 
@@ -47,7 +47,56 @@ pub(super) async fn files(context: &Context, path: &str, call: &KbCall) -> Resul
     if report.stopped {
         return Err(context.stop_error());
     }
+    warned(context, call.stream, &report).await;
     Ok(context.done_with(summary(&report), json!(report)))
+}
+
+/// A text that the client sends, such as what comes out of a pipe: no file is read for it, so that
+/// everybody may add one to what is their own.
+pub(super) async fn text(context: &Context, call: &KbCall) -> Result<Done, WireError> {
+    let params = &call.params;
+    let invalid = |message: &str| WireError::new(ErrorCode::InvalidParams, message);
+    let text = params.text.clone();
+    let text = text.ok_or_else(|| invalid("`add -` has no text: it stands in params.text"))?;
+    if !params.private {
+        let what = "add to what everybody finds";
+        context.administers(what, "add it for yourself with `private`, or use sudo")?;
+    }
+    let wishes = Wishes::new(context, call)?;
+    let name = match &params.name {
+        // It would pass for that file, and take its place.
+        Some(name) if name.is_empty() || name.starts_with('/') => {
+            return Err(invalid(
+                "params.name is a name such as notes.md, and no path",
+            ));
+        }
+        Some(name) => name.clone(),
+        None => {
+            let id = Id::of(&wishes.namespace, &text).to_string();
+            format!("text-{}", &id[..8])
+        }
+    };
+    let _quota = context.quota()?;
+    let write = memory::write(Collection::Knowledge);
+    let permit = admit(context, None, write, call.stream).await?;
+    let report = context.remember(move |memory| {
+        let options = wishes.options(memory);
+        let report = memory.ingest_reader(&name, &mut text.as_bytes(), &options);
+        finished([permit], report)
+    });
+    let report = report.await?;
+    if let Some(Skipped { why, .. }) = report.skipped.first() {
+        return Err(invalid(&format!("the text can't be added: {why}")));
+    }
+    warned(context, call.stream, &report).await;
+    Ok(context.done_with(summary(&report), json!(report)))
+}
+
+/// Says why what was added has no vector.
+pub(super) async fn warned(context: &Context, stream: bool, report: &IngestReport) {
+    if let Some(warning) = &report.warning {
+        context.warn(stream, warning.to_string()).await;
+    }
 }
 
 pub(super) fn may_name_files(context: &Context) -> Result<(), WireError> {
@@ -102,10 +151,33 @@ pub(super) async fn permits(
 ) -> Result<[Permit; 2], WireError> {
     let read = Action::ReadFile { path: path.into() };
     let write = memory::write(Collection::Knowledge);
+    let read = admit(context, None, read, stream).await;
     Ok([
-        admit(context, None, read, stream).await?,
+        read.map_err(|error| how_to_read(error, path))?,
         admit(context, None, write, stream).await?,
     ])
+}
+
+/// What else can be done where the policy does not let the worker read a path.
+fn how_to_read(error: WireError, path: &Path) -> WireError {
+    if error.code != ErrorCode::Denied {
+        return error;
+    }
+    let (path, name) = (path.display(), path.file_name().unwrap_or_default());
+    error.with_hint(format!(
+        "a file is added without that by `fazai kb add --name {} - < {path}`; to let the worker read \
+         there, {}",
+        name.display(),
+        rule_for("read_file", &path.to_string())
+    ))
+}
+
+/// What to write into the policy.
+pub(super) fn rule_for(action: &str, path: &str) -> String {
+    format!(
+        "add a rule to your profile in policy.toml with decision = \"allow\", actions = \
+         [\"{action}\"] and paths = [\"{path}\", \"{path}/**\"]"
+    )
 }
 
 /// Records what became of it.
@@ -176,6 +248,12 @@ pub(super) fn summary(report: &IngestReport) -> String {
         report.removed,
         report.skipped.len()
     );
+    if report.tagged > 0 {
+        text += &format!(", {} known ones tagged", report.tagged);
+    }
+    if report.gone > 0 {
+        text += &format!(", {} files are no longer there", report.gone);
+    }
     for Skipped { path, why } in report.skipped.iter().take(LEFT_OUT_TOLD_MAX) {
         text += &format!("\n  {}: {why}", path.display());
     }

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::super::{Context, HEARTBEAT, RememberFault};
 use super::absolute;
-use super::add::{Wishes, finished, may_name_files, permits, summary, told};
+use super::add::{Wishes, finished, may_name_files, permits, summary, told, warned};
 
 /// How many directories are followed at once.
 const FOLLOWED_MAX: usize = 16;
@@ -175,6 +175,7 @@ impl Follow<'_> {
         };
         self.following = Some(following);
         let report = report.map_err(RememberFault::into_wire)?;
+        warned(self.context, self.call.stream, &report).await;
         let counts = [report.files, report.added, report.removed];
         self.so_far
             .iter_mut()

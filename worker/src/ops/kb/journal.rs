@@ -2,17 +2,18 @@
 
 use std::ops::ControlFlow;
 
+use fazai_memory::ingest::DOCUMENTS_MAX;
 use fazai_memory::{Collection, IngestOptions, Journal};
 use fazai_protocol::{Done, ErrorCode, KbCall, WireError};
 use fazai_sandbox::Stop;
-use fazai_tools::{Action, Exec, How, Piece, RunError, Source, Why, run};
+use fazai_tools::{Action, Ended, Exec, How, Piece, RunError, Source, Why, run};
 use jiff::{Timestamp, tz::TimeZone};
 use serde_json::json;
 
 use super::super::Context;
 use super::super::admit::admit;
 use super::super::shell::{how, launcher, place};
-use super::add::{Wishes, finished, summary, told};
+use super::add::{Wishes, finished, summary, told, warned};
 use crate::errors;
 use crate::memory;
 
@@ -98,7 +99,12 @@ pub(super) async fn read(
         return Err(context.stop_error());
     }
     if reading.journal.messages == 0 {
-        return Err(nothing(&reading.complaint, unit));
+        return Err(nothing(&ended, &reading.complaint, unit));
+    }
+    if let Some(fault) = fault(&ended, &reading.complaint) {
+        context
+            .warn(call.stream, format!("not all was read: {fault}"))
+            .await;
     }
     if ended.cut || ended.why != Why::Finished || reading.journal.messages >= MESSAGES_MAX {
         reading.journal.drop_oldest_day();
@@ -109,6 +115,15 @@ pub(super) async fn read(
         context.warn(call.stream, text).await;
     }
     let journal = reading.journal;
+    if journal.left_out > 0 {
+        let text = format!(
+            "{} messages were left out: of more than {DOCUMENTS_MAX} units and days the rest is not \
+             read; name a unit, or fewer days",
+            journal.left_out
+        );
+        context.warn(call.stream, text).await;
+    }
+    let left_out = journal.left_out;
     let (messages, unread) = (journal.messages, journal.unread);
     let report = told(context, call.stream, move |memory, progress| {
         let mut options: IngestOptions = wishes.options(memory);
@@ -121,6 +136,7 @@ pub(super) async fn read(
     if report.stopped {
         return Err(context.stop_error());
     }
+    warned(context, call.stream, &report).await;
     let text = format!(
         "{messages} messages; units and days as {}",
         summary(&report)
@@ -128,6 +144,7 @@ pub(super) async fn read(
     let mut data = json!(report);
     data["messages"] = json!(messages);
     data["unread"] = json!(unread);
+    data["left_out"] = json!(left_out);
     Ok(context.done_with(text, data))
 }
 
@@ -182,8 +199,27 @@ impl Reading {
     }
 }
 
+/// How journalctl failed, if it did; where it was stopped since there was too much, it did not.
+fn fault(ended: &Ended, complaint: &str) -> Option<String> {
+    let how = match (ended.why, ended.exit_code, ended.signal) {
+        (Why::Finished, Some(0), _) => return None,
+        (Why::Finished, Some(code), _) => format!("journalctl failed with the exit code {code}"),
+        (Why::Finished, None, Some(signal)) => format!("journalctl was ended by signal {signal}"),
+        (Why::TimedOut, ..) => "journalctl took too long".to_owned(),
+        _ => return None,
+    };
+    Some(match complaint.trim() {
+        "" => how,
+        said => format!("{how}: {said}"),
+    })
+}
+
 /// Why there was nothing to read.
-fn nothing(complaint: &str, unit: Option<&str>) -> WireError {
+fn nothing(ended: &Ended, complaint: &str, unit: Option<&str>) -> WireError {
+    if let Some(fault) = fault(ended, complaint) {
+        return WireError::new(ErrorCode::CommandFailed, fault)
+            .with_hint("try it by hand: `journalctl --output=json --lines=1`");
+    }
     let of = unit.map(|unit| format!(" of {unit}")).unwrap_or_default();
     let said = match complaint.trim() {
         "" => String::new(),
@@ -192,4 +228,41 @@ fn nothing(complaint: &str, unit: Option<&str>) -> WireError {
     let message = format!("the journal has no messages{of} in these days{said}");
     WireError::new(ErrorCode::InvalidParams, message)
         .with_hint("`journalctl --list-boots` shows what is kept; the worker must be root or in the group systemd-journal")
+}
+
+#[cfg(test)]
+mod tests {
+    use fazai_tools::Hash;
+
+    use super::*;
+
+    fn ended(why: Why, exit_code: Option<i32>, signal: Option<i32>) -> Ended {
+        Ended {
+            exit_code,
+            signal,
+            why,
+            bytes: 0,
+            cut: false,
+            output_sha256: Hash::of(b""),
+        }
+    }
+
+    #[test]
+    fn journalctl_that_fails_is_no_journal_without_messages() {
+        let complaint = "Failed to open journal: Permission denied\n";
+        let failed = nothing(&ended(Why::Finished, Some(1), None), complaint, None);
+        assert_eq!(failed.code, ErrorCode::CommandFailed);
+        assert!(
+            failed.message.contains("exit code 1: Failed to open"),
+            "{failed}"
+        );
+        let killed = nothing(&ended(Why::Finished, None, Some(9)), "", None);
+        assert!(killed.message.contains("signal 9"), "{killed}");
+        let empty = nothing(&ended(Why::Finished, Some(0), None), "", Some("x.service"));
+        assert_eq!(empty.code, ErrorCode::InvalidParams);
+        assert!(
+            empty.message.contains("no messages of x.service"),
+            "{empty}"
+        );
+    }
 }

@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use super::super::Context;
 use super::super::admit::admit;
 use super::absolute;
+use super::add::rule_for;
 use crate::episodes::EpisodeFault;
 use crate::errors;
 use crate::memory::{self, MemoryFault};
@@ -135,7 +136,8 @@ pub(super) async fn export(context: &Context, path: Option<&str>) -> Result<Done
     let own = context.worker.settings().memory.dir.join(own_name());
     let path = path.map_or(Ok(own), absolute)?;
     let data = json!({ "path": path });
-    let records = work(context, write_file(context, &path), move |memory| {
+    let (action, hint) = (write_file(context, &path), export_hint(&path));
+    let records = work(context, action, move |memory| {
         let dir = path.parent().unwrap_or(Path::new("/"));
         // Under its name it is whole. If it is not finished, it goes.
         let file = tempfile::NamedTempFile::new_in(dir).map_err(at(dir))?;
@@ -152,7 +154,7 @@ pub(super) async fn export(context: &Context, path: Option<&str>) -> Result<Done
         named.map_err(|fault| at(&path)(fault.error))?;
         Ok(records)
     });
-    let records = records.await?;
+    let records = records.await.map_err(|error| instead(error, hint))?;
     let text = format!(
         "{records} records in {}",
         data["path"].as_str().unwrap_or_default()
@@ -194,15 +196,21 @@ pub(super) async fn import(context: &Context, path: &str) -> Result<Done, WireEr
     let actions = read
         .into_iter()
         .chain([memory::write(Collection::Knowledge)]);
+    let hint = import_hint(context, &path);
     let records = work(context, actions, move |memory| {
+        let unreadable = |why: String| MemoryError::Ingest {
+            path: path.clone(),
+            why,
+        };
         // A pipe would be waited for, and is none.
         let file = OpenOptions::new()
             .read(true)
             .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
             .open(&path)
-            .map_err(at(&path))?;
+            .map_err(|fault| unreadable(fault.to_string()))?;
         if !file.metadata().map_err(at(&path))?.is_file() {
-            return Err(at(&path)(std::io::Error::other("it is no plain file")).into());
+            let why = "it is no file; an export is one, NAME.ndjson";
+            return Err(unreadable(why.to_owned()).into());
         }
         let vectors = match memory.embedder_name() {
             Some(_) => Vectors::Recompute,
@@ -210,8 +218,34 @@ pub(super) async fn import(context: &Context, path: &str) -> Result<Done, WireEr
         };
         Ok(memory.import(&mut BufReader::new(file), vectors)?)
     });
-    let records = records.await?;
+    let records = records.await.map_err(|error| instead(error, hint))?;
     Ok(context.done_with(format!("{records} records"), json!({ "records": records })))
+}
+
+/// The hint of what else can be done, where the policy does not allow it.
+fn instead(error: WireError, hint: String) -> WireError {
+    match error.code {
+        ErrorCode::Denied => error.with_hint(hint),
+        _ => error,
+    }
+}
+
+fn export_hint(path: &Path) -> String {
+    let path = path.display().to_string();
+    let rule = rule_for("write_file", &path);
+    format!(
+        "`fazai memory export` alone writes beside the memory and says where: copy it from there; or {rule}"
+    )
+}
+
+fn import_hint(context: &Context, path: &Path) -> String {
+    let dir = &context.worker.settings().memory.dir;
+    let rule = rule_for("read_file", &path.display().to_string());
+    format!(
+        "copy it beside the memory, `cp {} {}/import.ndjson`, and import that; or {rule}",
+        path.display(),
+        dir.display()
+    )
 }
 
 /// Copies all records from the directory to the server that the settings name, or back.

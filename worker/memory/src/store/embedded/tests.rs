@@ -138,3 +138,25 @@ fn compaction_keeps_everything_that_lives() {
 fn reopened(directory: &Path) -> Embedded {
     store(directory).unwrap()
 }
+
+#[test]
+fn its_lock_is_its_own_file_and_no_link() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    let home = tempfile::tempdir().unwrap();
+    let (directory, victim) = (home.path().join("memory"), home.path().join("victim"));
+    let lock = directory.join("memory.lock");
+    let held = store(&directory).unwrap();
+    let second = store(&directory).map(drop);
+    assert!(
+        matches!(second, Err(MemoryError::InUse { .. })),
+        "{second:?}"
+    );
+    drop(held);
+    let mode = fs::metadata(&lock).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    fs::remove_file(&lock).unwrap();
+    symlink(&victim, &lock).unwrap();
+    assert!(store(&directory).is_err());
+    assert!(!victim.exists());
+}

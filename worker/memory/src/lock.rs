@@ -2,16 +2,21 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::error::{MemoryError, Result, io};
 
-/// The lock of a directory, held as long as this is there.
+/// The lock of a directory, held as long as this is there; the kernel releases it when the process
+/// ends.
 #[derive(Debug)]
-pub(super) struct Lock(File);
+pub(crate) struct Lock {
+    file: File,
+    dir: PathBuf,
+    name: &'static str,
+}
 
 /// Makes a directory that nobody else looks into, unless it is there.
-pub(super) fn make(dir: &Path) -> Result<()> {
+pub(crate) fn make(dir: &Path) -> Result<()> {
     let made = fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -20,7 +25,7 @@ pub(super) fn make(dir: &Path) -> Result<()> {
 }
 
 /// Whether a path still leads to an open file.
-pub(super) fn is_at(file: &File, path: &Path) -> bool {
+pub(crate) fn is_at(file: &File, path: &Path) -> bool {
     match (file.metadata(), fs::symlink_metadata(path)) {
         (Ok(open), Ok(found)) => (open.dev(), open.ino()) == (found.dev(), found.ino()),
         _ => false,
@@ -28,10 +33,10 @@ pub(super) fn is_at(file: &File, path: &Path) -> bool {
 }
 
 impl Lock {
-    /// Makes a directory if there is none, and locks it.
-    pub(super) fn take(dir: &Path) -> Result<Self> {
+    /// Makes a directory if there is none, and locks it by a file of this name.
+    pub(crate) fn take(dir: &Path, name: &'static str) -> Result<Self> {
         make(dir)?;
-        let path = dir.join("lock");
+        let path = dir.join(name);
         let no_links = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
         let file = OpenOptions::new()
             .create(true)
@@ -42,7 +47,11 @@ impl Lock {
             .open(&path);
         let file = file.map_err(io(&path))?;
         match file.try_lock() {
-            Ok(()) => Ok(Self(file)),
+            Ok(()) => Ok(Self {
+                file,
+                dir: dir.to_owned(),
+                name,
+            }),
             Err(TryLockError::WouldBlock) => Err(MemoryError::InUse {
                 path: dir.to_owned(),
             }),
@@ -51,10 +60,10 @@ impl Lock {
     }
 
     /// Takes it anew if the directory is no longer the one that is locked; whether that was so.
-    pub(super) fn settle(&mut self, dir: &Path) -> Result<bool> {
-        let moved = !is_at(&self.0, &dir.join("lock"));
+    pub(crate) fn settle(&mut self) -> Result<bool> {
+        let moved = !is_at(&self.file, &self.dir.join(self.name));
         if moved {
-            *self = Self::take(dir)?;
+            *self = Self::take(&self.dir, self.name)?;
         }
         Ok(moved)
     }
