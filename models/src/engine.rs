@@ -31,7 +31,7 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use tokio::sync::mpsc as events;
+use tokio::sync::{Semaphore, mpsc as events};
 
 pub use self::gate::GateLimits;
 pub use self::stats::EngineStats;
@@ -112,6 +112,8 @@ pub struct EngineHandle {
     gate: Arc<Gate>,
     next_job: Arc<AtomicU64>,
     grammars: Arc<GrammarCompiler>,
+    /// Places for those that compile one.
+    compiling: Arc<Semaphore>,
     stats: Arc<EngineStats>,
     alive: Arc<AtomicBool>,
     urgency: Arc<Urgency>,
@@ -131,6 +133,13 @@ impl EngineThread {
         self.0.join().is_ok()
     }
 }
+
+/// Grammars that are compiled at one time: the engine needs the processors, too.
+const COMPILING_MAX: usize = 2;
+
+/// Of the engine's thread, which steps through grammars whose rules lead to each other in long
+/// chains. Only what is used is taken.
+pub(crate) const STACK_BYTES: usize = 256 << 20;
 
 /// Starts an engine on its own named thread.
 ///
@@ -153,6 +162,7 @@ pub fn start(
         gate: Arc::clone(&gate),
         next_job: Arc::default(),
         grammars: Arc::new(GrammarCompiler::new(Arc::clone(&vocabulary))),
+        compiling: Arc::new(Semaphore::new(COMPILING_MAX)),
         stats: Arc::clone(&stats),
         alive: Arc::clone(&alive),
         urgency: Arc::clone(&urgency),
@@ -171,6 +181,7 @@ pub fn start(
     let engine = Engine::new(backend, vocabulary, options, commands, shared);
     let thread = thread::Builder::new()
         .name(name)
+        .stack_size(STACK_BYTES)
         .spawn(move || engine.run())
         .expect("the operating system gives a thread");
     (handle, EngineThread(thread))
@@ -207,6 +218,8 @@ impl EngineHandle {
             Work::Generate(generate) => match generate.grammar.clone() {
                 Some(source) => {
                     let grammars = Arc::clone(&self.grammars);
+                    let place = self.compiling.acquire().await;
+                    let _place = place.map_err(|_| SubmitError::EngineGone)?;
                     let compiling = tokio::task::spawn_blocking(move || grammars.compile(&source));
                     let compiled = compiling.await.map_err(|_| SubmitError::EngineGone)?;
                     Some(compiled?)

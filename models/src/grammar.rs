@@ -37,6 +37,12 @@ pub struct GrammarCompiler {
     compiled: Mutex<VecDeque<(GrammarSource, Matcher)>>,
 }
 
+/// llguidance follows chains of rules and references by recursion, which takes 3 to 9 KB for each of
+/// them; so does the thread that walks through what it makes of them. Only what is used is taken.
+const STACK_BYTES: usize = 16 << 20;
+/// A rule that leads to another takes at least some bytes of text.
+const STACK_PER_SOURCE_BYTE: usize = 4 << 10;
+
 /// How many compiled grammars are kept.
 const COMPILED_MAX: usize = 32;
 
@@ -46,9 +52,12 @@ impl std::fmt::Debug for GrammarCompiler {
     }
 }
 
-/// What llguidance may spend on one grammar: a request can't have more than its share.
+/// What llguidance may spend on one grammar: a request can't have more than its share. The items
+/// are what an ambiguous grammar takes at each token, on the engine's thread.
 fn set_limits(factory: &mut ParserFactory) {
     let limits = factory.limits_mut();
+    limits.max_items_in_row = 1_000;
+    limits.step_max_items = 10_000;
     limits.max_grammar_size = 100_000;
     limits.max_lexer_states = 50_000;
     limits.initial_lexer_fuel = 500_000;
@@ -75,10 +84,30 @@ impl GrammarCompiler {
         if let Some(matcher) = self.recall(source) {
             return Ok(Constraint { matcher });
         }
+        let bytes = match source {
+            GrammarSource::JsonSchema(schema) => schema.to_string().len(),
+            GrammarSource::Regex(text) | GrammarSource::Lark(text) => text.len(),
+        };
+        let stack = STACK_BYTES.saturating_add(bytes.saturating_mul(STACK_PER_SOURCE_BYTE));
+        std::thread::scope(|scope| {
+            let compiling = std::thread::Builder::new()
+                .name("grammar".to_owned())
+                .stack_size(stack)
+                .spawn_scoped(scope, || self.compile_here(source))
+                .map_err(|fault| GrammarError(format!("there is no thread for it: {fault}")))?;
+            let compiled = compiling.join();
+            compiled.unwrap_or_else(|_| Err(GrammarError("it can't be compiled".to_owned())))
+        })
+    }
+
+    fn compile_here(&self, source: &GrammarSource) -> Result<Constraint, GrammarError> {
         let factory = self.factory.get_or_init(|| build_factory(&self.vocabulary));
         let factory = factory.as_ref().map_err(Clone::clone)?;
         let grammar = match source {
-            GrammarSource::JsonSchema(schema) => TopLevelGrammar::from_json_schema(compact(schema)),
+            GrammarSource::JsonSchema(schema) => {
+                check_numbers(schema)?;
+                TopLevelGrammar::from_json_schema(compact(schema))
+            }
             GrammarSource::Regex(regex) => TopLevelGrammar::from_regex(regex),
             GrammarSource::Lark(lark) => TopLevelGrammar::from_lark(lark.clone()),
         };
@@ -114,16 +143,37 @@ impl GrammarCompiler {
     }
 }
 
-/// The schema with llguidance's switch for compact JSON: models that may write white space
-/// anywhere sometimes write nothing else.
+/// The schema with llguidance's switch for compact JSON, and no other of its switches: models that
+/// may write white space anywhere sometimes write nothing else, and a lenient reading drops what it
+/// does not know.
 fn compact(schema: &Value) -> Value {
     let mut schema = schema.clone();
     if let Value::Object(object) = &mut schema {
-        object
-            .entry("x-guidance")
-            .or_insert_with(|| serde_json::json!({ "whitespace_flexible": false }));
+        let switches = serde_json::json!({ "whitespace_flexible": false });
+        object.insert("x-guidance".to_owned(), switches);
     }
     schema
+}
+
+/// Beyond this, llguidance takes another number for a bound, and says nothing.
+const BOUND_MAX: f64 = 9e18;
+
+/// Refuses bounds that would not hold.
+fn check_numbers(schema: &Value) -> Result<(), GrammarError> {
+    const BOUNDS: [&str; 4] = ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"];
+    match schema {
+        Value::Array(items) => items.iter().try_for_each(check_numbers),
+        Value::Object(fields) => fields.iter().try_for_each(|(name, value)| {
+            let bound = value.as_f64().filter(|_| BOUNDS.contains(&name.as_str()));
+            match bound {
+                Some(bound) if bound.abs() > BOUND_MAX => Err(GrammarError(format!(
+                    "{name} is {value}; bounds up to 9e18 can be kept"
+                ))),
+                _ => check_numbers(value),
+            }
+        }),
+        _ => Ok(()),
+    }
 }
 
 fn build_factory(vocabulary: &Arc<Vocabulary>) -> Result<ParserFactory, GrammarError> {

@@ -5,19 +5,31 @@ use std::time::{Duration, Instant};
 
 use super::kv::KvCache;
 use super::numbers::{millis, to_f64, to_millis};
+use super::queue::risen;
 use super::slot::{Slot, Ticketed, adoptable, cells_needed};
 use super::stats::EngineStats;
-use super::turn::{Embedding, Engine, Waiting};
+use super::turn::{Engine, Waiting};
 use crate::grammar::Constraint;
-use crate::job::{Event, Generate, JobError, Priority, Work};
+use crate::job::{Event, Generate, JobError, Priority};
 
 /// A job that had a slot and will have one again.
 pub(super) struct Aside {
     pub(super) slot: Slot,
     why: Why,
+    since: Instant,
 }
 
 impl Aside {
+    fn new(slot: Slot, why: Why) -> Self {
+        let since = Instant::now();
+        Self { slot, why, since }
+    }
+
+    /// Its class, which is a higher one if it waits long.
+    fn class(&self) -> Priority {
+        risen(self.slot.job.priority, self.since.elapsed())
+    }
+
     /// Whether it could go on at once.
     fn is_ready(&self) -> bool {
         self.slot.runnable() || !matches!(self.why, Why::Stalled)
@@ -79,10 +91,10 @@ impl Engine {
         let aside = self.aside.iter().enumerate();
         let aside = aside.filter(|(_, aside)| aside.is_ready());
         // The first of the highest class: `max_by_key` takes the last of equals.
-        let aside = aside.rev().max_by_key(|(_, aside)| aside.slot.job.priority);
+        let aside = aside.rev().max_by_key(|(_, aside)| aside.class());
         match (aside, waiting) {
             (Some((index, aside)), waiting)
-                if waiting.is_none_or(|(class, _)| class <= aside.slot.job.priority) =>
+                if waiting.is_none_or(|(class, _)| class <= aside.class()) =>
             {
                 let fits = match &aside.why {
                     // Its cells are reserved.
@@ -91,15 +103,11 @@ impl Engine {
                 };
                 fits.then_some(NextUp::Aside(index))
             }
-            (_, Some((_, waiting))) => self.fits(&waiting.work).then_some(NextUp::Waiting),
+            (_, Some((_, waiting))) => {
+                let fits = self.has_room(self.new_cells(&waiting.generate));
+                fits.then_some(NextUp::Waiting)
+            }
             (_, None) => None,
-        }
-    }
-
-    fn fits(&self, work: &Work) -> bool {
-        match work {
-            Work::Embed(_) => true,
-            Work::Generate(generate) => self.has_room(self.new_cells(generate)),
         }
     }
 
@@ -135,10 +143,8 @@ impl Engine {
 
     /// Why the job would only waste its time: by the measured speed its first token comes after
     /// its deadline.
-    pub(super) fn would_be_late(&self, job: &Ticketed, work: &Work) -> Option<JobError> {
-        let (deadline, Work::Generate(generate)) = (job.deadline?, work) else {
-            return None;
-        };
+    pub(super) fn would_be_late(&self, job: &Ticketed, generate: &Generate) -> Option<JobError> {
+        let deadline = job.deadline?;
         let millis_left = millis(deadline.saturating_duration_since(Instant::now()));
         let per_token = 1e3 / self.pace.prompt_tokens_per_second()?;
         let found = self.kv.find(adoptable(&generate.prompt));
@@ -155,7 +161,7 @@ impl Engine {
                 .iter()
                 .filter(|waiting| not_below(waiting.job.priority))
         };
-        let queued: usize = ahead().map(|waiting| waiting.work.prompt_tokens()).sum();
+        let queued: usize = ahead().map(|waiting| waiting.generate.prompt.len()).sum();
         let holders = self
             .slots
             .iter()
@@ -175,28 +181,21 @@ impl Engine {
     }
 
     fn take_waiting(&mut self) {
-        let Some(waiting) = self.queue.pop() else {
+        let Some((class, waiting)) = self.queue.pop() else {
             return;
         };
         self.stats.jobs.fetch_add(1, Ordering::Relaxed);
         let Waiting {
-            job,
-            work,
+            mut job,
+            generate,
             constraint,
             kept,
             ..
         } = waiting;
-        match work {
-            Work::Generate(generate) => {
-                self.put_back(&generate, kept.as_deref());
-                self.begin(job, *generate, constraint);
-            }
-            Work::Embed(inputs) => self.embedding.push_back(Embedding {
-                job,
-                inputs: inputs.into(),
-                vectors: Vec::new(),
-            }),
-        }
+        // Who has risen is not paused at once for others of the class that it was in.
+        job.priority = class;
+        self.put_back(&generate, kept.as_deref());
+        self.begin(job, *generate, constraint);
     }
 
     fn begin(&mut self, job: Ticketed, generate: Generate, constraint: Option<Constraint>) {
@@ -237,10 +236,7 @@ impl Engine {
             let mut slot = self.slots.remove(index);
             self.kv.retire(slot.seq);
             slot.holds(0);
-            self.aside.push(Aside {
-                slot,
-                why: Why::Stalled,
-            });
+            self.aside.push(Aside::new(slot, Why::Stalled));
         }
     }
 
@@ -254,13 +250,10 @@ impl Engine {
         let Some((class, waiting)) = self.queue.peek() else {
             return false;
         };
-        let Work::Generate(generate) = &waiting.work else {
-            return false;
-        };
         if !self.may_set_aside() {
             return false;
         }
-        let cells = self.new_cells(generate);
+        let cells = self.new_cells(&waiting.generate);
         let Some(index) = self.least_urgent(class) else {
             return false;
         };
@@ -291,7 +284,7 @@ impl Engine {
 
     fn set_paused_aside(&mut self, slot: Slot, why: Why) {
         self.stats.pauses.fetch_add(1, Ordering::Relaxed);
-        self.aside.push(Aside { slot, why });
+        self.aside.push(Aside::new(slot, why));
     }
 
     /// Of the jobs below `class`, the one of the lowest class that began last.
@@ -314,7 +307,10 @@ impl Engine {
 
     /// Gives a job that was set aside a slot again.
     fn resume(&mut self, index: usize) {
-        let Aside { mut slot, why } = self.aside.remove(index);
+        let aside = self.aside.remove(index);
+        let class = aside.class();
+        let Aside { mut slot, why, .. } = aside;
+        slot.job.priority = class;
         match why {
             Why::Paused => {}
             Why::Stalled => self.begin_again(&mut slot),

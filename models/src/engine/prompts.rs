@@ -1,6 +1,7 @@
 //! Named prompts: read from the store before their first job, written after it.
 
-use std::collections::HashSet;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -15,32 +16,44 @@ use crate::vocabulary::Token;
 #[derive(Debug)]
 pub(super) struct Prompts {
     store: Option<PromptStore>,
-    /// Names with the tokens for which they were read or written by this engine.
-    known: Mutex<HashSet<Kept>>,
+    /// Names with the tokens for which they were read or written by this engine, the latest last.
+    known: Mutex<VecDeque<Kept>>,
+    /// How many are being written.
+    writing: Arc<AtomicUsize>,
 }
 
 /// A name and the tokens that are kept under it.
 type Kept = (String, Vec<Token>);
 
-/// A process meets so many named prompts; beyond that they are not kept.
+/// So many are remembered; one that is forgotten is read again.
 const KNOWN_MAX: usize = 1_024;
+
+/// Prompts that are written at one time; another one is kept when it is next read.
+const WRITING_MAX: usize = 2;
 
 impl Prompts {
     pub(super) fn new(store: Option<PromptStore>) -> Self {
         Self {
             store,
             known: Mutex::default(),
+            writing: Arc::default(),
         }
     }
 
-    fn known(&self) -> MutexGuard<'_, HashSet<Kept>> {
+    fn known(&self) -> MutexGuard<'_, VecDeque<Kept>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes note of a prompt. `false`: it was known, or there are too many.
+    /// Takes note of a prompt. `false`: it was known.
     fn meet(&self, kept: Kept) -> bool {
         let mut known = self.known();
-        known.len() < KNOWN_MAX && known.insert(kept)
+        let is_new = !known.contains(&kept);
+        if is_new {
+            known.push_back(kept);
+            let beyond = known.len().saturating_sub(KNOWN_MAX);
+            known.drain(..beyond);
+        }
+        is_new
     }
 
     /// What the store has for the request, if nobody asked for it yet. Reads a file, off the
@@ -86,6 +99,10 @@ impl Engine {
             return;
         };
         let tokens = slot.held()[..keep.tokens as usize].to_vec();
+        let writing = Arc::clone(&self.prompts.writing);
+        if writing.load(Ordering::SeqCst) >= WRITING_MAX {
+            return;
+        }
         if !self.prompts.meet((keep.name.clone(), tokens.clone())) {
             return;
         }
@@ -93,14 +110,34 @@ impl Engine {
             return;
         };
         // Nobody waits for the disk.
+        writing.fetch_add(1, Ordering::SeqCst);
+        let written = Arc::clone(&writing);
         let writer = thread::Builder::new().name("prompt store".to_owned());
         let spawned = writer.spawn(move || {
             if let Err(fault) = store.save(&keep.name, &tokens, &state) {
                 warn!(name = keep.name, %fault, "a prompt can't be kept");
             }
+            written.fetch_sub(1, Ordering::SeqCst);
         });
         if let Err(fault) = spawned {
+            writing.fetch_sub(1, Ordering::SeqCst);
             warn!(%fault, "no thread to keep a prompt with");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_names_do_not_keep_others_out() {
+        let prompts = Prompts::new(None);
+        let named = |number: usize| (format!("name {number}"), vec![1, 2, 3]);
+        let many = KNOWN_MAX + 10;
+        assert!((0..many).all(|number| prompts.meet(named(number))));
+        assert!(!prompts.meet(named(many - 1)), "it was met");
+        assert!(prompts.meet(named(0)), "it was forgotten");
+        assert_eq!(prompts.known().len(), KNOWN_MAX);
     }
 }

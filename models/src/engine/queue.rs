@@ -1,6 +1,7 @@
 //! Who gets the next slot: the higher class first; within one, users in fair shares; and who has
 //! waited long rises.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -23,16 +24,28 @@ struct Entry<T> {
 
 impl<T> Entry<T> {
     /// Smaller goes first.
-    fn key(&self, now: Instant) -> (u32, u64, u64) {
-        let rises = now.duration_since(self.since).as_secs() / RISE_AFTER.as_secs();
-        let rises = u32::try_from(rises).unwrap_or(u32::MAX);
+    fn key(&self, now: Instant) -> (Reverse<Priority>, u64, u64) {
+        let class = risen(self.priority, now.duration_since(self.since));
         // Another class has another clock: who comes from below goes first there.
-        let due = if rises == 0 { self.due } else { 0 };
-        (class(self.priority).saturating_sub(rises), due, self.number)
+        let due = if class == self.priority { self.due } else { 0 };
+        (Reverse(class), due, self.number)
     }
 }
 
-fn class(priority: Priority) -> u32 {
+/// The class of a job that has waited so long.
+pub(super) fn risen(priority: Priority, waited: Duration) -> Priority {
+    let above = match priority {
+        Priority::Low => Priority::Normal,
+        Priority::Normal => Priority::High,
+        Priority::High => return Priority::High,
+    };
+    match waited.checked_sub(RISE_AFTER) {
+        Some(rest) => risen(above, rest),
+        None => priority,
+    }
+}
+
+fn class(priority: Priority) -> usize {
     match priority {
         Priority::High => 0,
         Priority::Normal => 1,
@@ -70,7 +83,7 @@ impl<T> Default for Queue<T> {
 impl<T> Queue<T> {
     /// Adds a job that is expected to cost so many tokens.
     pub(super) fn push(&mut self, priority: Priority, user: UserId, cost: u64, job: T) {
-        let shares = &mut self.shares[class(priority) as usize];
+        let shares = &mut self.shares[class(priority)];
         let due = shares
             .due
             .get(&user)
@@ -86,24 +99,34 @@ impl<T> Queue<T> {
         });
     }
 
-    /// The next job and its class.
+    /// The next job and its class, which is a higher one if it has waited long.
     pub(super) fn peek(&self) -> Option<(Priority, &T)> {
         let now = Instant::now();
-        let first = self.entries.iter().min_by_key(|entry| entry.key(now))?;
-        Some((first.priority, &first.job))
+        let (index, class) = self.next(now, |_| true)?;
+        Some((class, &self.entries[index].job))
     }
 
     /// Takes the next job.
-    pub(super) fn pop(&mut self) -> Option<T> {
-        let now = Instant::now();
-        let entries = self.entries.iter().enumerate();
-        let (index, _) = entries.min_by_key(|(_, entry)| entry.key(now))?;
+    pub(super) fn pop(&mut self) -> Option<(Priority, T)> {
+        self.pop_where(|_| true)
+    }
+
+    /// Takes the next job of those that are `meant`.
+    pub(super) fn pop_where(&mut self, meant: impl Fn(&T) -> bool) -> Option<(Priority, T)> {
+        let (index, class) = self.next(Instant::now(), meant)?;
         let entry = self.entries.swap_remove(index);
-        let shares = &mut self.shares[class(entry.priority) as usize];
+        let shares = &mut self.shares[self::class(entry.priority)];
         shares.now = shares.now.max(entry.due);
         let past = shares.now;
         shares.due.retain(|_, due| *due > past);
-        Some(entry.job)
+        Some((class, entry.job))
+    }
+
+    fn next(&self, now: Instant, meant: impl Fn(&T) -> bool) -> Option<(usize, Priority)> {
+        let entries = self.entries.iter().enumerate();
+        let entries = entries.filter(|(_, entry)| meant(&entry.job));
+        let (index, entry) = entries.min_by_key(|(_, entry)| entry.key(now))?;
+        Some((index, entry.key(now).0.0))
     }
 
     /// Takes out every job that `leaves`.
@@ -134,7 +157,7 @@ mod tests {
     use super::*;
 
     fn drain<T>(queue: &mut Queue<T>) -> Vec<T> {
-        std::iter::from_fn(|| queue.pop()).collect()
+        std::iter::from_fn(|| Some(queue.pop()?.1)).collect()
     }
 
     #[test]
@@ -195,7 +218,13 @@ mod tests {
         queue.entries[0].since -= RISE_AFTER * 2;
         queue.push(Priority::High, UserId(2), 10, "urgent");
         queue.push(Priority::Normal, UserId(3), 10, "usual");
-        // Risen to the highest class, where it came first.
+        // Risen to the highest class, where it came first, and in which it stays.
+        assert_eq!(queue.peek(), Some((Priority::High, &"old")));
+        assert_eq!(
+            queue.pop_where(|job| *job != "old"),
+            Some((Priority::High, "urgent"))
+        );
+        queue.push(Priority::High, UserId(2), 10, "urgent");
         assert_eq!(drain(&mut queue), ["old", "urgent", "usual"]);
     }
 }

@@ -4,6 +4,7 @@
 use rayon::prelude::*;
 
 use super::numbers::to_u32;
+use super::slot::Ending;
 use super::turn::Engine;
 use crate::backend::{Run, SeqId};
 use crate::job::JobError;
@@ -27,12 +28,13 @@ impl Engine {
                 self.slots[index].add_scores(&rest);
                 self.end_scored(index);
             }
-            Err(fault) => self.end_slot(index, Err(fault)),
+            Err(ending) => self.end_slot(index, ending),
         }
     }
 
-    /// For each choice the log-probabilities of its tokens but the first, summed.
-    fn score_rest(&mut self, index: usize, choices: &[Vec<Token>]) -> Result<Vec<f32>, JobError> {
+    /// For each choice the log-probabilities of its tokens but the first, summed; or how the job
+    /// ends without them.
+    fn score_rest(&mut self, index: usize, choices: &[Vec<Token>]) -> Result<Vec<f32>, Ending> {
         let trunk = self.slots[index].seq;
         let start = self.slots[index].position() as usize;
         let mut sums = vec![0.0; choices.len()];
@@ -59,14 +61,17 @@ impl Engine {
             if branches.is_empty() {
                 break match waiting.next() {
                     None => Ok(()),
-                    Some(_) => Err(JobError::Backend(
+                    Some(_) => Err(Err(JobError::Backend(
                         "no sequence is free to read the choices with".into(),
-                    )),
+                    ))),
                 };
+            }
+            if let Some(reason) = self.slots[index].unwanted() {
+                break Err(Ok(reason));
             }
             let read = self.read_branches(&mut branches, choices, start, rows_max, &mut sums);
             if read.is_err() {
-                break read;
+                break read.map_err(Err);
             }
             // The last token of a choice is only predicted.
             branches.retain(|branch| {

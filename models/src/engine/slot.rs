@@ -477,6 +477,19 @@ impl Slot {
     }
 
     /// How long the job has had its slot.
+    /// Why nobody waits for it any more.
+    pub(super) fn unwanted(&self) -> Option<FinishReason> {
+        let job = &self.job;
+        let overdue = job
+            .deadline
+            .is_some_and(|deadline| deadline <= Instant::now());
+        match (job.outbox.link().cancelled(), overdue) {
+            (true, _) => Some(FinishReason::Cancelled),
+            (false, true) => Some(FinishReason::Deadline),
+            (false, false) => None,
+        }
+    }
+
     pub(super) fn service_time(&self) -> Duration {
         self.started.elapsed()
     }

@@ -951,3 +951,74 @@ async fn a_deadline_that_can_not_be_met_is_refused_at_once() {
     );
     collect(patient).await.1.expect("answered");
 }
+
+/// Who asks for many vectors waits for their own, and the engine says that they wait.
+#[tokio::test]
+async fn users_take_turns_with_their_vectors() {
+    let (handle, _thread) = engine(echo(), 1);
+    let request = |user: u64, inputs: usize| Request {
+        priority: Priority::Normal,
+        user: UserId(user),
+        deadline_ms: None,
+        work: Work::Embed(vec![vec![1, 2]; inputs]),
+    };
+    // The engine is busy, so that all of them wait.
+    let mut flood = Vec::new();
+    for _ in 0..8 {
+        flood.push(handle.submit(request(1, 2_000)).await.expect("taken"));
+    }
+    let mut modest = handle.submit(request(2, 20)).await.expect("taken");
+    while !matches!(modest.next().await, Some(Event::Embedded(_))) {}
+    assert!(
+        handle.stats().waiting() >= 6,
+        "{}",
+        handle.stats().waiting()
+    );
+    let mut last = flood.pop().expect("there are eight");
+    last.cancel();
+    loop {
+        match last.next().await {
+            Some(Event::Failed(_)) => break,
+            Some(Event::Queued { .. }) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    drop(flood);
+    while handle.stats().waiting() > 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Nobody has to wait for choices that nobody wants any more.
+#[tokio::test]
+async fn scoring_ends_between_its_batches() {
+    let script = Script {
+        capacity: Capacity {
+            outputs: 3,
+            ..Script::default().capacity
+        },
+        decode_step: Duration::from_millis(5),
+        ..Script::answering(|_| "high".into())
+    };
+    let (handle, _thread) = engine(script, 1);
+    let mut wanted = generate("how bad?");
+    wanted.choices = (0..40)
+        .map(|number| vocabulary().encode(&format!("choice number {number:04}"), false))
+        .collect();
+    let total: usize = wanted.choices.iter().map(Vec::len).sum();
+    wanted.max_tokens = total.try_into().expect("short");
+    let mut stream = handle.submit(request(wanted)).await.expect("taken");
+    while !matches!(stream.next().await, Some(Event::Started { .. })) {}
+    stream.cancel();
+    loop {
+        match stream.next().await {
+            Some(Event::Finished(outcome)) => {
+                assert_eq!(outcome.reason, FinishReason::Cancelled);
+                break;
+            }
+            Some(Event::Scored { .. } | Event::Failed(_)) | None => panic!("not cancelled"),
+            Some(_) => {}
+        }
+    }
+    nothing_is_live(&handle).await;
+}

@@ -24,7 +24,9 @@ use super::threads::Threads;
 use super::urgency::Urgency;
 use crate::backend::{AbortSignal, Backend, DecodeError};
 use crate::grammar::Constraint;
-use crate::job::{Command, Event, FinishReason, Job, JobError, JobId, Outcome, Work};
+use crate::job::{
+    Command, Event, FinishReason, Generate, Job, JobError, JobId, Outcome, UserId, Work,
+};
 use crate::vocabulary::{Token, Vocabulary};
 
 /// A command with what can't be plain data.
@@ -65,7 +67,7 @@ impl Envelope {
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) job: Ticketed,
-    pub(super) work: Work,
+    pub(super) generate: Box<Generate>,
     pub(super) constraint: Option<Constraint>,
     pub(super) kept: Option<Vec<u8>>,
     /// Frees the place in the gate when the job leaves the queue.
@@ -74,10 +76,13 @@ pub(super) struct Waiting {
 
 /// A job that wants vectors, between two of them.
 #[derive(Debug)]
-pub(super) struct Embedding {
-    pub(super) job: Ticketed,
-    pub(super) inputs: VecDeque<Vec<Token>>,
-    pub(super) vectors: Vec<Vec<f32>>,
+struct Embedding {
+    job: Ticketed,
+    user: UserId,
+    inputs: VecDeque<Vec<Token>>,
+    vectors: Vec<Vec<f32>>,
+    /// It has no slot, and waits until it is done.
+    _ticket: Ticket,
 }
 
 /// What the engine's thread shares with its handles.
@@ -109,7 +114,12 @@ pub(super) struct Engine {
     pub(super) slots: Vec<Slot>,
     /// Jobs that had a slot and will have one again.
     pub(super) aside: Vec<Aside>,
-    pub(super) embedding: VecDeque<Embedding>,
+    /// Jobs that want vectors.
+    embeds: Queue<Embedding>,
+    /// Of each user the one that is worked on, in turns.
+    embedding: VecDeque<Embedding>,
+    /// For how long the slots go first, since as much was spent on vectors.
+    embed_debt: Duration,
     /// Ended jobs whose last events have not been taken.
     leaving: Vec<Outbox>,
 }
@@ -145,7 +155,9 @@ impl Engine {
             queue: Queue::default(),
             slots: Vec::new(),
             aside: Vec::new(),
+            embeds: Queue::default(),
             embedding: VecDeque::new(),
+            embed_debt: Duration::ZERO,
             leaving: Vec::new(),
             pace: Pace::default(),
             threads: Threads::new(kv.threads().unwrap_or(1)),
@@ -168,7 +180,9 @@ impl Engine {
             // A decode may take seconds: what it works on shows before it and after it.
             self.publish_stats();
             self.embed_one();
+            let began = Instant::now();
             self.compute();
+            self.embed_debt = self.embed_debt.saturating_sub(began.elapsed());
             self.publish_stats();
         }
         debug!("engine stopped");
@@ -207,6 +221,7 @@ impl Engine {
         self.next_up().is_some()
             || self.slots.iter().any(Slot::runnable)
             || !self.embedding.is_empty()
+            || !self.embeds.is_empty()
     }
 
     /// How long the thread may sleep while nothing can be computed; `None`: until it is told.
@@ -233,30 +248,42 @@ impl Engine {
             deadline: deadline.and_then(|after| attachment.submitted.checked_add(after)),
             outbox: attachment.outbox,
         };
-        let fault = self.misfit(&job.work);
-        let fault = fault.or_else(|| self.would_be_late(&job_parts, &job.work));
-        if let Some(fault) = fault {
-            job_parts.outbox.send(Event::Failed(fault));
-            self.leaving.push(job_parts.outbox);
-            return;
+        let cost = job.work.prompt_tokens() as u64;
+        match job.work {
+            Work::Generate(generate) => {
+                let fault = self.misfit(&generate);
+                let fault = fault.or_else(|| self.would_be_late(&job_parts, &generate));
+                if let Some(fault) = fault {
+                    job_parts.outbox.send(Event::Failed(fault));
+                    self.leaving.push(job_parts.outbox);
+                    return;
+                }
+                let cost = cost + u64::from(generate.max_tokens);
+                let waiting = Waiting {
+                    job: job_parts,
+                    generate,
+                    constraint: attachment.constraint,
+                    kept: attachment.kept,
+                    _ticket: attachment.ticket,
+                };
+                self.queue.push(job.priority, job.user, cost, waiting);
+                self.announce_positions();
+            }
+            Work::Embed(inputs) => {
+                let embedding = Embedding {
+                    job: job_parts,
+                    user: job.user,
+                    inputs: inputs.into(),
+                    vectors: Vec::new(),
+                    _ticket: attachment.ticket,
+                };
+                self.embeds.push(job.priority, job.user, cost, embedding);
+            }
         }
-        let waiting = Waiting {
-            job: job_parts,
-            work: job.work,
-            constraint: attachment.constraint,
-            kept: attachment.kept,
-            _ticket: attachment.ticket,
-        };
-        let cost = waiting.cost();
-        self.queue.push(job.priority, job.user, cost, waiting);
-        self.announce_positions();
     }
 
     /// Why the work can never be done here.
-    fn misfit(&self, work: &Work) -> Option<JobError> {
-        let Work::Generate(generate) = work else {
-            return None;
-        };
+    fn misfit(&self, generate: &Generate) -> Option<JobError> {
         let capacity = self.kv.capacity();
         let needed = cells_needed(generate, generate.prompt.len());
         if generate.prompt.is_empty() || generate.max_tokens == 0 {
@@ -280,6 +307,7 @@ impl Engine {
         for waiting in self.queue.remove_if(|waiting| waiting.job.id == id) {
             self.end_waiting(waiting, FinishReason::Cancelled);
         }
+        self.end_embeds(|job| job.id == id);
         self.end_where(FinishReason::Cancelled, |slot| slot.job.id == id);
     }
 
@@ -307,6 +335,7 @@ impl Engine {
         for waiting in self.queue.remove_if(|waiting| overdue(&waiting.job)) {
             self.end_waiting(waiting, FinishReason::Deadline);
         }
+        self.end_embeds(overdue);
         self.end_where(FinishReason::Deadline, |slot| overdue(&slot.job));
     }
 
@@ -319,16 +348,41 @@ impl Engine {
         });
     }
 
-    /// Computes one vector, so that many of them do not hold up the slots.
+    /// Ends the jobs that want vectors and are `meant`.
+    fn end_embeds(&mut self, meant: impl Fn(&Ticketed) -> bool) {
+        let mut ending = self.embeds.remove_if(|embedding| meant(&embedding.job));
+        for embedding in std::mem::take(&mut self.embedding) {
+            match meant(&embedding.job) {
+                true => ending.push(embedding),
+                false => self.embedding.push_back(embedding),
+            }
+        }
+        for mut embedding in ending {
+            let cancelled = JobError::Backend("cancelled".into());
+            embedding.job.outbox.send(Event::Failed(cancelled));
+            self.leaving.push(embedding.job.outbox);
+        }
+    }
+
+    /// Computes one vector, so that many of them do not hold up the slots: as long as these have
+    /// something to compute, they get half of the time. Users take turns.
     fn embed_one(&mut self) {
+        if !self.embed_debt.is_zero() && self.slots.iter().any(Slot::runnable) {
+            return;
+        }
+        let busy: Vec<UserId> = self.embedding.iter().map(|one| one.user).collect();
+        let next = self.embeds.pop_where(|one| !busy.contains(&one.user));
+        self.embedding.extend(next.map(|(_, embedding)| embedding));
         let Some(mut embedding) = self.embedding.pop_front() else {
             return;
         };
+        let began = Instant::now();
         let cancelled = embedding.job.outbox.link().cancelled();
         let computed = match embedding.inputs.pop_front().filter(|_| !cancelled) {
             Some(input) => self.kv.embed(&input).map(Some),
             None => Ok(None),
         };
+        self.embed_debt = began.elapsed();
         let event = match computed {
             Ok(Some(vector)) => {
                 embedding.vectors.push(vector);
@@ -404,16 +458,5 @@ impl Engine {
         stats.slots_busy.store(busy, Ordering::Relaxed);
         stats.paused.store(paused, Ordering::Relaxed);
         stats.waiting.store(waiting, Ordering::Relaxed);
-    }
-}
-
-impl Waiting {
-    /// What the job is expected to cost, in tokens to compute.
-    fn cost(&self) -> u64 {
-        let output = match &self.work {
-            Work::Generate(generate) => u64::from(generate.max_tokens),
-            Work::Embed(_) => 0,
-        };
-        self.work.prompt_tokens() as u64 + output
     }
 }

@@ -144,3 +144,149 @@ proptest! {
         prop_assert_eq!(write(&mut again, &vocabulary, seed), text);
     }
 }
+
+/// Chains as long as a request may make them: some are refused, and nothing overflows.
+#[test]
+fn long_chains_are_compiled_or_refused() {
+    const BYTES: usize = 64 << 10;
+    let compiler = GrammarCompiler::new(Arc::new(vocabulary()));
+    let chain = |link: &dyn Fn(usize) -> String, end: &dyn Fn(usize) -> String| {
+        let mut text = String::new();
+        let mut number = 0;
+        while text.len() + 200 < BYTES {
+            text += &link(number);
+            number += 1;
+        }
+        text + &end(number)
+    };
+    let rules = |link: &dyn Fn(usize) -> String| {
+        let end = |n: usize| format!("r{n}: \"z\"\n");
+        GrammarSource::Lark(format!("start: r0\n{}", chain(link, &end)))
+    };
+    let terminals = |link: &dyn Fn(usize) -> String| {
+        let end = |n: usize| format!("T{n}: \"z\"\n");
+        GrammarSource::Lark(format!("start: T0\n{}", chain(link, &end)))
+    };
+    let schema = |link: &dyn Fn(usize) -> String| {
+        let end = |n: usize| format!("\"d{n}\":{{\"type\":\"null\"}}");
+        let defs = chain(link, &end);
+        let text = format!("{{\"$ref\":\"#/$defs/d0\",\"$defs\":{{{defs}}}}}");
+        GrammarSource::JsonSchema(serde_json::from_str(&text).expect("JSON"))
+    };
+    let sources = [
+        rules(&|n| format!("r{n}: r{}\n", n + 1)),
+        rules(&|n| format!("r{n}: \"a\" r{} | \"b\"\n", n + 1)),
+        terminals(&|n| format!("T{n}: \"a\" T{}\n", n + 1)),
+        terminals(&|n| format!("T{n}: T{} | \"b\"\n", n + 1)),
+        schema(&|n| format!("\"d{n}\":{{\"$ref\":\"#/$defs/d{}\"}},", n + 1)),
+        schema(&|n| {
+            format!(
+                "\"d{n}\":{{\"type\":\"array\",\"items\":{{\"$ref\":\"#/$defs/d{}\"}}}},",
+                n + 1
+            )
+        }),
+        schema(&|n| {
+            format!(
+                "\"d{n}\":{{\"anyOf\":[{{\"$ref\":\"#/$defs/d{}\"}},{{\"type\":\"null\"}}]}},",
+                n + 1
+            )
+        }),
+        schema(&|n| {
+            format!(
+                "\"d{n}\":{{\"allOf\":[{{\"$ref\":\"#/$defs/d{}\"}}]}},",
+                n + 1
+            )
+        }),
+        GrammarSource::Lark(format!(
+            "start: {}\"a\"{}",
+            "(".repeat(BYTES / 2),
+            ")".repeat(BYTES / 2)
+        )),
+        GrammarSource::Lark(format!(
+            "start: {}\"a\"{}",
+            "[".repeat(BYTES / 2),
+            "]".repeat(BYTES / 2)
+        )),
+        GrammarSource::Regex("(".repeat(BYTES / 2) + "a" + &")".repeat(BYTES / 2)),
+        GrammarSource::Regex("a?".repeat(BYTES / 2)),
+    ];
+    for source in sources {
+        let Ok(mut constraint) = compiler.compile(&source) else {
+            continue;
+        };
+        // The engine's thread takes such steps on a stack like this.
+        let stepping = std::thread::Builder::new().stack_size(crate::engine::STACK_BYTES);
+        let stepped = stepping.spawn(move || {
+            for _ in 0..8 {
+                let forced = constraint.forced();
+                let Ok(allowed) = constraint.allowed() else {
+                    return;
+                };
+                let next = forced.first().copied().or_else(|| {
+                    allowed
+                        .first_bit_set()
+                        .map(|bit| u32::try_from(bit).expect("a token"))
+                });
+                if next.is_none_or(|token| constraint.accept(token).is_err()) {
+                    return;
+                }
+            }
+        });
+        stepped.expect("a thread").join().expect("no panic");
+    }
+}
+
+#[test]
+fn what_a_client_says_to_the_compiler_is_not_heard() {
+    let vocabulary = Arc::new(vocabulary());
+    let compiler = GrammarCompiler::new(Arc::clone(&vocabulary));
+    let lenient = json!({ "type": "string", "minLengthy": 3, "x-guidance": { "lenient": true } });
+    let source = GrammarSource::JsonSchema(lenient);
+    assert!(compiler.compile(&source).is_err(), "an unknown keyword");
+    let blanks = json!({
+        "type": "array", "items": { "type": "null" }, "minItems": 3, "maxItems": 3,
+        "x-guidance": { "whitespace_flexible": true },
+    });
+    let mut constraint = compiler
+        .compile(&GrammarSource::JsonSchema(blanks))
+        .expect("compiles");
+    assert_eq!(write(&mut constraint, &vocabulary, 1), "[null,null,null]");
+}
+
+#[test]
+fn bounds_that_would_not_hold_are_refused() {
+    let compiler = GrammarCompiler::new(Arc::new(vocabulary()));
+    let of = |least: Value| {
+        let schema = json!({ "items": { "type": "integer", "minimum": least }, "type": "array" });
+        compiler.compile(&GrammarSource::JsonSchema(schema))
+    };
+    let refused = of(json!(1e20)).expect_err("too large").0;
+    assert!(refused.contains("minimum"), "{refused}");
+    assert!(of(json!(-1e20)).is_err());
+    assert!(of(json!(1_000_000_000_000_i64)).is_ok());
+}
+
+/// An ambiguous grammar is given up after some tokens, each of which took little.
+#[test]
+fn what_is_ambiguous_is_given_up() {
+    let vocabulary = Arc::new(vocabulary());
+    let compiler = GrammarCompiler::new(Arc::clone(&vocabulary));
+    let lark = "start: e+\ne: e e | /[a-z]/ | e \"+\" e".to_owned();
+    let mut constraint = compiler
+        .compile(&GrammarSource::Lark(lark))
+        .expect("compiles");
+    let letter = vocabulary.encode("a", false)[0];
+    let began = std::time::Instant::now();
+    let mut slowest = std::time::Duration::ZERO;
+    let given_up = (0..2_000).find(|_| {
+        let now = std::time::Instant::now();
+        let ended = constraint.allowed().is_err() || constraint.accept(letter).is_err();
+        slowest = slowest.max(now.elapsed());
+        ended
+    });
+    eprintln!(
+        "{given_up:?} after {:?}, the slowest {slowest:?}",
+        began.elapsed()
+    );
+    assert!(given_up.is_some());
+}

@@ -8,6 +8,7 @@ mod capabilities;
 mod files;
 mod limits;
 mod mounts;
+mod paths;
 mod syscalls;
 mod user;
 

@@ -29,6 +29,7 @@ pub struct Files {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rule {
     /// Files, and directories with all that is below them. Paths that do not exist are passed over.
+    #[serde(with = "super::paths")]
     pub paths: Vec<PathBuf>,
     /// What may be done there.
     pub rights: Rights,

@@ -28,8 +28,10 @@ use super::State;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mounts {
     /// Directories are empty, and files can't be opened.
+    #[serde(with = "super::paths")]
     pub hidden: Vec<PathBuf>,
     /// They can be read and not changed.
+    #[serde(with = "super::paths")]
     pub kept: Vec<PathBuf>,
     /// Whether the process has to be able to become another user, as with sudo. Without being root
     /// it can't have both.
