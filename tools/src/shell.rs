@@ -12,13 +12,13 @@
 //! | `braces.rs` | `a{b,c}`, which is several words |
 //! | `numbers.rs` | variables that a script calculates with |
 //! | `word.rs` | quotes, escapes, substitutions: a word as the program gets it |
-//! | `inner.rs` | programs that run their arguments: `sudo`, `xargs`, `find -exec`, `sh -c` |
+//! | `inner.rs`, `inner/` | programs that run their arguments: `sudo`, `xargs`, `find -exec`, `sh -c` |
 //! | `input.rs` | what a command is given by the one before it in a pipeline |
 //! | `links.rs` | links that a script makes itself |
 //! | `options.rs` | where such a program's own options end |
 //! | `code.rs`, `code/` | programs that run code which is not shell: `python`, `vim`, `tar --to-command` |
 //! | `touch.rs` | which files a command opens, by what is known of its program |
-//! | `usage.rs`, `usage/table.rs` | the options of each program, and the words of a command told apart by them |
+//! | `usage.rs`, `usage/` | the options of each program, and the words of a command told apart by them |
 //! | `undo.rs` | the command that undoes another |
 //!
 //! The rule of all of them: whatever is not known to be harmless is [`Script::opaque`]. Who adds a
@@ -193,6 +193,21 @@ fn check_text(bytes: usize, mut text: impl Iterator<Item = u8>) -> Result<(), Re
         return Err(Refused::Nul);
     }
     Ok(())
+}
+
+/// Why a person who is asked would not see what the text says.
+fn deceptive(text: &str) -> Option<&'static str> {
+    let control = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    // Marks that turn the direction of writing, have no width, or are blanks of another kind.
+    let invisible = |c: char| {
+        matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202f}' | '\u{205f}'..='\u{206f}' | '\u{feff}' | '\u{a0}'
+            | '\u{2000}'..='\u{200a}' | '\u{3000}' | '\u{e0000}'..='\u{e007f}')
+    };
+    if text.contains(control) {
+        return Some("control characters");
+    }
+    text.contains(invisible).then_some("invisible characters")
 }
 
 impl Command {

@@ -270,12 +270,17 @@ impl Rule {
     }
 
     /// Whether the rule names places below this path. A pattern with `**/` in it names no
-    /// place: by it, every directory would be one.
+    /// place: by it, every directory would be one. But `**/.gnupg/**` is about whatever is in such a
+    /// directory, which is one of them then.
     pub(super) fn below(&self, path: &Word) -> bool {
         let below = format!("{}/**", path.text().trim_end_matches('/'));
         let patterns = self.paths.iter().flat_map(|patterns| &patterns.texts);
         let mut rooted = patterns.filter(|pattern| !pattern.contains("**/"));
-        !matches!(path, Word::Unknown { .. }) && rooted.any(|pattern| overlap(&below, pattern))
+        let whatever = format!("{}/\u{1}", path.text().trim_end_matches('/'));
+        let is_one = |patterns: &Patterns| path.literal().is_some() && patterns.contain(&whatever);
+        self.paths.as_ref().is_some_and(is_one)
+            || !matches!(path, Word::Unknown { .. })
+                && rooted.any(|pattern| overlap(&below, pattern))
     }
 
     pub(super) fn host(&self, host: &str, port: u16) -> bool {

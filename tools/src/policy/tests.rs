@@ -479,6 +479,21 @@ fn bad_commands_are_denied() {
 }
 
 #[test]
+fn a_variable_that_is_calculated_with_is_given_a_number() {
+    let policy = Policy::ready("elevated");
+    for (value, verdict) in [("5", Verdict::Allow), ("a[$(id)]", Verdict::Ask)] {
+        let action = Action::Exec(Exec {
+            argv: ["bash", "-c", "echo $((i + 1))"].map(str::to_owned).into(),
+            cwd: "/".into(),
+            env: BTreeMap::from([("i".into(), value.into())]),
+            stdin: None,
+        });
+        let decision = policy.decide(&anna(), &action, at(12));
+        assert_eq!(decision.verdict, verdict, "{value}: {decision:?}");
+    }
+}
+
+#[test]
 fn the_ready_profiles_open_more_and_more() {
     for (text, verdicts) in [
         ("df -h", ["allow", "allow", "allow", "allow"]),

@@ -17,7 +17,7 @@ use super::tree::tree;
 use super::word::{Bound, arithmetic, resolve};
 use super::{
     COMMAND_BYTES_MAX, COMMANDS_MAX, Command, NESTING_MAX, Opaque, Refused, Script, Word,
-    check_text, code,
+    check_text, code, deceptive,
 };
 
 /// How much text is walked in all: a text may name others, each in its turn, and the same one many
@@ -691,19 +691,4 @@ fn is_arithmetic(predicate: &BinaryPredicate) -> bool {
 fn is_descriptor(text: &str) -> bool {
     let digits = text.trim_end_matches('-');
     digits.chars().all(|c| c.is_ascii_digit())
-}
-
-/// Why a person who is asked would not see what the text says.
-fn deceptive(text: &str) -> Option<&'static str> {
-    let control = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
-    // Marks that turn the direction of writing, have no width, or are blanks of another kind.
-    let invisible = |c: char| {
-        matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
-            | '\u{2028}'..='\u{202f}' | '\u{205f}'..='\u{206f}' | '\u{feff}' | '\u{a0}'
-            | '\u{2000}'..='\u{200a}' | '\u{3000}' | '\u{e0000}'..='\u{e007f}')
-    };
-    if text.contains(control) {
-        return Some("control characters");
-    }
-    text.contains(invisible).then_some("invisible characters")
 }

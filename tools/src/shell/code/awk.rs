@@ -181,11 +181,10 @@ impl<'a> Reader<'a> {
                 // Some think that a pattern does not end between brackets.
                 let pattern = self.text.get(from..self.at)?;
                 let open = pattern.matches('[').count();
-                let is_clear = open == pattern.matches(']').count()
-                    && !pattern.contains("[]")
-                    && !pattern.contains("[^]")
-                    && !(open > 0 && pattern.contains('\\'));
-                is_clear.then_some(after)
+                let is_odd = ["[]", "[^]"].iter().any(|odd| pattern.contains(odd))
+                    || open > 0 && pattern.contains('\\');
+                let is_closed = open == pattern.matches(']').count();
+                (is_closed && !is_odd).then_some(after)
             }
         }
     }

@@ -84,7 +84,7 @@ fn may_be_provider(host: &str) -> bool {
     let is_below = |name: &&str| host == **name || host.ends_with(&format!(".{name}"));
     host.contains('[')
         || labels.any(|label| NAMES.contains(&label))
-        || ANY_ADDRESS.iter().any(|name| is_below(name))
+        || ANY_ADDRESS.iter().any(is_below)
         || is_number(&host)
 }
 

@@ -299,7 +299,17 @@ pub(super) fn option_that_runs(command: &Command) -> Option<&'static str> {
         Word::Literal(text) => options.iter().any(|option| is_option(text, option)),
         other => other.may_be_option(),
     };
-    let found = command.args.iter().any(runs);
+    let args = command.args.as_slice();
+    let is_output = |arg: &Word| matches!(arg.text(), "-o" | "--output");
+    let found = (0..args.len()).any(|at| {
+        // What curl gets is thrown away.
+        let to_nowhere = command.name() == "curl"
+            && is_output(&args[at])
+            && args
+                .get(at + 1)
+                .is_some_and(|file| file.text() == "/dev/null");
+        !to_nowhere && runs(&args[at])
+    });
     found.then_some("an option with which the program runs or loads something else")
 }
 
