@@ -281,10 +281,9 @@ async fn the_memory_is_exported_and_imported_whole() {
     );
     assert_eq!(none["error"]["retryable"], false, "{none}");
     // What is no export is the wish's fault, and no outage.
-    for path in [
-        other.path().join("nowhere.ndjson"),
-        other.path().join("memory"),
-    ] {
+    let directory = other.path().join("directory.ndjson");
+    fs::create_dir(&directory).unwrap();
+    for path in [other.path().join("nowhere.ndjson"), directory] {
         let wrong = wire.call(&kb(&format!("import {}", path.display()))).await;
         assert_eq!(wrong["error"]["code"], "invalid_params", "{wrong}");
     }

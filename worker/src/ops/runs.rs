@@ -135,10 +135,10 @@ async fn cancel(context: &Context, id: &str) -> Result<Done, WireError> {
     }
     let (worker, name) = (context.worker.clone(), id.to_owned());
     let stood = journaling(move || {
-        let (mut journal, _live) = worker.shared.runs.resume(&name)?;
         // What it is now: it may have ended since somebody looked.
-        let stood = journal.kept.stand;
+        let stood = worker.shared.runs.show(&name)?.stand;
         if !stood.is_over() {
+            let (mut journal, _live) = worker.shared.runs.resume(&name)?;
             journal.add(Entry::Stand {
                 stand: Stand::Cancelled,
             })?;
