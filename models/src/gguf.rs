@@ -237,6 +237,27 @@ impl Gguf {
         }
     }
 
+    /// Refuses what would end the process of a backend that trusts its file.
+    ///
+    /// # Errors
+    /// A key of the shape makes no sense.
+    pub fn check_shape(&self) -> Result<(), GgufError> {
+        let key = |name: &str| format!("{}.{name}", self.architecture());
+        if self.shape("block_count") == Some(0) {
+            let damage = format!("{} is 0", key("block_count"));
+            return Err(GgufError::Damaged(damage));
+        }
+        let names = ["layer_norm_rms_epsilon", "layer_norm_epsilon"];
+        let epsilons = names.map(|name| key(&format!("attention.{name}")));
+        for name in epsilons {
+            let epsilon = self.get(&name).and_then(Value::as_f64);
+            if let Some(epsilon) = epsilon.filter(|epsilon| !(0.0..1.0).contains(epsilon)) {
+                return Err(GgufError::Damaged(format!("{name} is {epsilon}")));
+            }
+        }
+        Ok(())
+    }
+
     /// How many parameters the model has.
     #[must_use]
     pub fn parameters(&self) -> u64 {
@@ -450,6 +471,10 @@ mod tests {
 
     /// A header with two keys, a list and a tensor.
     fn sample() -> Vec<u8> {
+        sample_with(6, 1e-6)
+    }
+
+    fn sample_with(blocks: u32, epsilon: f32) -> Vec<u8> {
         let text = |out: &mut Vec<u8>, text: &str| {
             out.extend((text.len() as u64).to_le_bytes());
             out.extend(text.as_bytes());
@@ -457,13 +482,16 @@ mod tests {
         let mut out = b"GGUF".to_vec();
         out.extend(3u32.to_le_bytes());
         out.extend(1u64.to_le_bytes());
-        out.extend(3u64.to_le_bytes());
+        out.extend(4u64.to_le_bytes());
         text(&mut out, "general.architecture");
         out.extend(8u32.to_le_bytes());
         text(&mut out, "qwen3");
         text(&mut out, "qwen3.block_count");
         out.extend(4u32.to_le_bytes());
+        out.extend(blocks.to_le_bytes());
+        text(&mut out, "qwen3.attention.layer_norm_rms_epsilon");
         out.extend(6u32.to_le_bytes());
+        out.extend(epsilon.to_le_bytes());
         text(&mut out, "tokenizer.ggml.tokens");
         out.extend(9u32.to_le_bytes());
         out.extend(8u32.to_le_bytes());
@@ -498,6 +526,22 @@ mod tests {
         let tokens = skipped.get("tokenizer.ggml.tokens");
         assert_eq!(tokens, Some(&Value::Skipped(100)));
         assert_eq!(skipped.tensors, kept.tensors);
+    }
+
+    #[test]
+    fn a_shape_that_no_backend_survives_is_refused() {
+        let check = |blocks, epsilon| {
+            let header = read(&sample_with(blocks, epsilon), Lists::Skip).expect("a header");
+            header.check_shape()
+        };
+        assert!(check(6, 1e-6).is_ok());
+        for (blocks, epsilon) in [(0, 1e-6), (6, -1.0), (6, f32::NAN), (6, f32::INFINITY)] {
+            let refused = check(blocks, epsilon);
+            assert!(
+                matches!(refused, Err(GgufError::Damaged(_))),
+                "{blocks} {epsilon}"
+            );
+        }
     }
 
     #[test]

@@ -460,10 +460,15 @@ pub(crate) fn plan(source: &ModelSource, options: &LoadOptions) -> Result<Plan, 
             }
         }
     };
-    let gguf = gguf.map_err(|fault| LoadError::File {
-        path: builtin::NAME.to_owned(),
+    let named = |fault| LoadError::File {
+        path: path.as_ref().map_or_else(
+            || builtin::NAME.to_owned(),
+            |path| path.display().to_string(),
+        ),
         fault,
-    })?;
+    };
+    let gguf = gguf.map_err(named)?;
+    gguf.check_shape().map_err(named)?;
 
     let trained = trained_tokens(&gguf);
     let context_tokens = match options.context_tokens {
