@@ -207,6 +207,32 @@ fn what_comes_through_a_pipe_is_asked_about_however_long_it_is() {
 }
 
 #[test]
+fn a_pipe_that_nothing_comes_through_is_no_question() {
+    let ask = |question: &[&str]| {
+        let mut command = Command::new(program());
+        command
+            .args(["ask", "--local", "--config", "/dev/null"])
+            .args(question)
+            .stderr(Stdio::piped());
+        command
+    };
+    let refused = |output: Output| {
+        assert!(!output.status.success() && output.stdout.is_empty());
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains("nothing came through the pipe"), "{said}");
+        assert!(said.contains("hint: "), "{said}");
+    };
+    refused(pipe_through(&mut ask(&["what failed?"]), ""));
+    refused(pipe_through(&mut ask(&["what failed?"]), "\n \n"));
+    let empty = tempfile::tempfile().unwrap();
+    refused(ask(&["what failed?"]).stdin(empty).output().unwrap());
+    // Scripts and services have nothing to say there.
+    let mut alone = ask(&["what does SIGPIPE mean?"]);
+    let nothing = alone.stdin(Stdio::null()).output().unwrap();
+    assert!(!stdout(nothing).is_empty());
+}
+
+#[test]
 fn sockets_are_replaced_when_stale_and_refused_when_live() {
     let mut served = Served::start();
     let mode = fs::metadata(&served.socket).unwrap().permissions().mode();

@@ -10,13 +10,16 @@ use fazai_protocol::{
     self as protocol, AskParams, Done, ErrorCode, Line, Overflow, Priority, StepState, Think,
 };
 
+use rustix::fs::FileType;
+
 use super::{Connect, SettingsFile, output, route, shell};
 
 /// Ask a question and stream the answer
 #[derive(Debug, Args)]
 #[command(after_help = "\
-What comes through a pipe is put behind the question. A running worker answers, if there is one;
-otherwise the model is loaded for this one question.
+What comes through a pipe is put behind the question; a pipe that nothing comes through is an error,
+and /dev/null is none. A running worker answers, if there is one; otherwise the model is loaded for
+this one question.
 
 Examples:
   fazai ask \"what does exit code 137 mean?\"
@@ -296,10 +299,29 @@ fn piped_text(question: &str) -> anyhow::Result<Option<String>> {
         kept.drain(..kept.len().saturating_sub(most));
     }
     let text = String::from_utf8_lossy(&kept).trim_end().to_owned();
-    if text.is_empty() && question.is_empty() {
+    if !text.is_empty() {
+        return Ok(Some(text));
+    }
+    let kind = FileType::from_raw_mode(rustix::fs::fstat(io::stdin())?.st_mode);
+    if is_meant_to_be_read(kind) {
+        return Err(anyhow::anyhow!(
+            "nothing came through the pipe\n  hint: look whether what is before it printed \
+             anything; for a question alone: `fazai ask \"...\" < /dev/null`"
+        ));
+    }
+    if question.is_empty() {
         return Err(anyhow::anyhow!("there is no question"));
     }
-    Ok((!text.is_empty()).then_some(text))
+    Ok(None)
+}
+
+/// Whether somebody who gives this as standard input has something to say with it. Scripts and
+/// services that have nothing to say give /dev/null.
+fn is_meant_to_be_read(kind: FileType) -> bool {
+    matches!(
+        kind,
+        FileType::Fifo | FileType::Socket | FileType::RegularFile
+    )
 }
 
 /// The later half of the lines, if there is more than one.
@@ -331,4 +353,17 @@ fn read_schema(path: &std::path::Path) -> anyhow::Result<serde_json::Value> {
     let text = std::fs::read_to_string(path)
         .map_err(|fault| anyhow::anyhow!("{}: {fault}", path.display()))?;
     serde_json::from_str(&text).map_err(|fault| anyhow::anyhow!("{}: {fault}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_be_read_and_has_nothing_is_told_from_what_never_has() {
+        for kind in [FileType::Fifo, FileType::Socket, FileType::RegularFile] {
+            assert!(is_meant_to_be_read(kind), "{kind:?}");
+        }
+        assert!(!is_meant_to_be_read(FileType::CharacterDevice));
+    }
 }
