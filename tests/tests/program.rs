@@ -233,6 +233,28 @@ fn a_pipe_that_nothing_comes_through_is_no_question() {
 }
 
 #[test]
+fn an_answer_that_was_cut_does_not_pass_for_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let schema = dir.path().join("s.json");
+    let wanted = json!({
+        "type": "object",
+        "properties": { "why": { "type": "string", "minLength": 100 } },
+        "required": ["why"],
+    });
+    fs::write(&schema, wanted.to_string()).unwrap();
+    let ask = |more: &[&str]| {
+        let arguments = ["ask", "--local", "--config", "/dev/null"];
+        let question = ["--max-tokens", "3", "what does SIGPIPE mean?"];
+        let asked = fazai(&[&arguments[..], more, &question].concat());
+        let said = String::from_utf8(asked.stderr).unwrap();
+        assert!(said.contains("raise --max-tokens"), "{said}");
+        asked.status
+    };
+    assert!(ask(&[]).success());
+    assert!(!ask(&["--schema", path(&schema)]).success());
+}
+
+#[test]
 fn sockets_are_replaced_when_stale_and_refused_when_live() {
     let mut served = Served::start();
     let mode = fs::metadata(&served.socket).unwrap().permissions().mode();

@@ -24,7 +24,7 @@ mod small;
 mod tools;
 mod watch;
 
-use std::io::{self, Write as _};
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -192,7 +192,7 @@ impl Worker {
                     Line::Done(done) => return Ok(*done),
                     Line::Approval(question) => shell::ask(&client, &question).await?,
                     Line::Warning(warning) if !shown => {
-                        writeln!(io::stderr(), "fazai: {}", output::clean(&warning.result))?;
+                        output::warn(&warning.result)?;
                     }
                     _ => {}
                 }

@@ -7,7 +7,7 @@ use fazai::Worker;
 use fazai::config::Settings;
 use fazai_protocol::client::{Client, Reply};
 use fazai_protocol::{
-    self as protocol, AskParams, Done, ErrorCode, Line, Overflow, Priority, StepState, Think,
+    self as protocol, AskParams, Done, ErrorCode, FinishReason, Line, Overflow, Priority, StepState, Think,
 };
 
 use rustix::fs::FileType;
@@ -145,7 +145,7 @@ impl Ask {
             let request = self.request(question, piped.as_deref())?;
             let done = self.stream(client, client.ask(request).await?).await?;
             let Some(error) = done.error else {
-                return Ok(());
+                return self.check_whole(&done);
             };
             let shorter = match &piped {
                 Some(text) if error.code == ErrorCode::ContextOverflow => latest_half(text),
@@ -156,8 +156,22 @@ impl Ask {
             }
             piped = shorter;
             let lines = piped.as_ref().map_or(0, |text| text.lines().count());
-            eprintln!("fazai: too long for this model; asking about the last {lines} lines");
+            output::warn(&format!(
+                "too long for this model; asking about the last {lines} lines"
+            ))?;
         }
+    }
+
+    /// Half of an answer may do for a person; half of a JSON text does for nobody.
+    fn check_whole(&self, done: &Done) -> anyhow::Result<()> {
+        if done.finish_reason != Some(FinishReason::Length) {
+            return Ok(());
+        }
+        let cut = "the answer was cut at max_tokens; raise --max-tokens";
+        if self.schema.is_some() {
+            anyhow::bail!("{cut}");
+        }
+        Ok(output::warn(cut)?)
     }
 
     fn request(&self, question: &str, piped: Option<&str>) -> anyhow::Result<protocol::Ask> {
@@ -253,8 +267,8 @@ impl Screen {
             Line::Step(step) if step.state != StepState::Done => {
                 writeln!(io::stderr().lock(), "   {:?}", step.state)
             }
-            Line::Route(route) => told(&route.result),
-            Line::Warning(warning) => told(&warning.result),
+            Line::Route(route) => output::warn(&route.result),
+            Line::Warning(warning) => output::warn(&warning.result),
             Line::Done(done) => self.end(done),
             _ => Ok(()),
         }
@@ -269,11 +283,6 @@ impl Screen {
         }
         Ok(())
     }
-}
-
-/// Says something beside the answer.
-fn told(text: &str) -> io::Result<()> {
-    writeln!(io::stderr().lock(), "fazai: {}", output::clean(text))
 }
 
 /// More than any model reads.

@@ -44,6 +44,11 @@ pub(super) fn say(line: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Says something beside the answer, on standard error.
+pub(super) fn warn(text: &str) -> io::Result<()> {
+    writeln!(io::stderr().lock(), "fazai: {}", clean(text))
+}
+
 /// Without what would steer a terminal, if standard output is one: others wrote the text.
 pub(super) fn clean(text: &str) -> Cow<'_, str> {
     // Control characters, and those that turn the direction of what follows.

@@ -20,7 +20,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use tokio::sync::mpsc;
 
 use self::show::Show;
-use super::{ModelOptions, Worker};
+use super::{ModelOptions, Worker, output};
 
 /// Turn lines of sensors and logs into incidents, judge them, and say what would be done
 #[derive(Debug, Args)]
@@ -159,11 +159,9 @@ impl Arguments {
             }
             ended?;
             let stats = read.await??;
-            eprintln!(
-                "fazai: {} lines, {} of them unreadable, {} findings",
-                stats.lines, stats.unreadable, stats.findings
-            );
-            Ok(())
+            let (lines, unreadable, findings) = (stats.lines, stats.unreadable, stats.findings);
+            let text = format!("{lines} lines, {unreadable} of them unreadable, {findings} findings");
+            Ok(output::warn(&text)?)
         })
     }
 
