@@ -255,6 +255,37 @@ fn an_answer_that_was_cut_does_not_pass_for_whole() {
 }
 
 #[test]
+fn variables_name_the_socket_and_the_settings_and_empty_ones_are_none() {
+    let served = Served::start();
+    let status = |name: &str, value: &str, more: &[&str]| {
+        let mut status = Command::new(program());
+        status.args(["status", "--json"]).args(more).env(name, value);
+        status.stdin(Stdio::null()).output().unwrap()
+    };
+    assert!(status("FAZAI_SOCKET", path(&served.socket), &[]).status.success());
+    let here = ["--socket", path(&served.socket)];
+    assert!(status("FAZAI_SOCKET", "", &here).status.success());
+    assert!(status("FAZAI_SOCKET", "/nonexistent/x.sock", &here).status.success());
+    // An address on the command line counts more than the socket of the environment.
+    let address = ["--tcp", "127.0.0.1:9"];
+    let refused = status("FAZAI_SOCKET", path(&served.socket), &address);
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(said.contains("127.0.0.1:9"), "{said}");
+
+    let config = |value: &Path| {
+        let mut config = Command::new(program());
+        config.arg("config").env("FAZAI_CONFIG", value);
+        config.stdin(Stdio::null()).output().unwrap()
+    };
+    let file = served.dir.path().join("other.conf");
+    fs::write(&file, "[server]\nsocket = /x/y.sock\n").unwrap();
+    assert!(stdout(config(&file)).contains("/x/y.sock"));
+    assert!(config(Path::new("")).status.success());
+    fs::write(&file, "[server]\nsockets = /x\n").unwrap();
+    assert!(!config(&file).status.success());
+}
+
+#[test]
 fn sockets_are_replaced_when_stale_and_refused_when_live() {
     let mut served = Served::start();
     let mode = fs::metadata(&served.socket).unwrap().permissions().mode();

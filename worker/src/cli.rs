@@ -127,8 +127,8 @@ enum Command {
 /// Where a running worker is.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Connect {
-    /// The worker's Unix socket
-    #[arg(long, value_name = "PATH", env = "FAZAI_SOCKET")]
+    /// The worker's Unix socket [env: FAZAI_SOCKET]
+    #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
     /// The worker's TCP address, instead of a socket
     #[arg(long, value_name = "HOST:PORT", conflicts_with = "socket")]
@@ -141,15 +141,26 @@ pub(crate) struct Connect {
 /// Where the settings are.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct SettingsFile {
-    /// The settings file [default: /etc/fazai/fazai.conf, if it is there]
+    /// The settings file [env: FAZAI_CONFIG] [default: /etc/fazai/fazai.conf, if it is there]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
 impl SettingsFile {
     fn load(&self) -> anyhow::Result<Settings> {
-        Ok(Settings::load(self.config.as_deref())?)
+        Ok(Settings::load(self.named().as_deref())?)
     }
+
+    /// The file that the user named.
+    fn named(&self) -> Option<PathBuf> {
+        self.config.clone().or_else(|| variable("FAZAI_CONFIG"))
+    }
+}
+
+/// A path out of the environment; an empty variable is none.
+fn variable(name: &str) -> Option<PathBuf> {
+    let value = std::env::var_os(name)?;
+    (!value.is_empty()).then(|| value.into())
 }
 
 /// A running worker, or one of this command's own.

@@ -74,7 +74,7 @@ impl Doctor {
         match self.settings.load() {
             Err(fault) => findings.push(found(Standing::Wrong, "settings", format!("{fault:#}"))),
             Ok(settings) => {
-                findings.push(settings_file(&settings, self.settings.config.as_deref()));
+                findings.push(settings_file(&settings, self.settings.named().as_deref()));
                 findings.extend(machine());
                 findings.extend(models(&settings));
                 findings.extend(sandbox());

@@ -9,18 +9,22 @@ use fazai::config::{Settings, default_socket};
 use fazai_protocol::Secret;
 use fazai_protocol::client::{Client, Endpoint};
 
-use super::Connect;
+use super::{Connect, variable};
 
 impl Connect {
     /// Whether the user named a place, so that nothing else will do.
     fn is_explicit(&self) -> bool {
-        self.socket.is_some() || self.tcp.is_some()
+        self.tcp.is_some() || self.named_socket().is_some()
+    }
+
+    fn named_socket(&self) -> Option<PathBuf> {
+        self.socket.clone().or_else(|| variable("FAZAI_SOCKET"))
     }
 
     fn endpoint(&self) -> Endpoint {
-        match (&self.tcp, &self.socket) {
+        match (&self.tcp, self.named_socket()) {
             (Some(address), _) => Endpoint::Tcp(address.clone()),
-            (None, Some(path)) => Endpoint::Unix(path.clone()),
+            (None, Some(path)) => Endpoint::Unix(path),
             (None, None) => Endpoint::Unix(v2_socket().unwrap_or_else(default_socket)),
         }
     }
@@ -92,8 +96,6 @@ fn nobody_there(kind: ErrorKind) -> bool {
 /// The variables that older clients read.
 fn v2_socket() -> Option<PathBuf> {
     ["FAZAI_GEMMA_SOCKET", "FAZAI_GEMMA_SOCK"]
-        .iter()
-        .find_map(std::env::var_os)
-        .filter(|path| !path.is_empty())
-        .map(PathBuf::from)
+        .into_iter()
+        .find_map(variable)
 }
