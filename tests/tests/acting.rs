@@ -519,6 +519,14 @@ async fn an_agent_does_not_do_what_is_not_allowed() {
             .iter()
             .all(|entry| entry["event"] != "finished")
     );
+    let here = ["--socket", path(&acting.served.socket)];
+    for asked in [["ask", "--agent"], ["plan", "--run"]] {
+        let output = fazai(&[&asked[..], &here, &["restart nginx"]].concat());
+        assert!(!output.status.success(), "{asked:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        let last = said.lines().last().unwrap();
+        assert!(last.contains("not allowed"), "{said}");
+    }
 }
 
 /// The built-in model plans, and nothing is run.

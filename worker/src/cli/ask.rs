@@ -12,7 +12,7 @@ use fazai_protocol::{
 
 use rustix::fs::FileType;
 
-use super::{Connect, SettingsFile, output, route, shell};
+use super::{Connect, SettingsFile, output, route, runs, shell};
 
 /// Ask a question and stream the answer
 #[derive(Debug, Args)]
@@ -145,7 +145,8 @@ impl Ask {
             let request = self.request(question, piped.as_deref())?;
             let done = self.stream(client, client.ask(request).await?).await?;
             let Some(error) = done.error else {
-                return self.check_whole(&done);
+                self.check_whole(&done)?;
+                return runs::reached_its_end(&done);
             };
             let shorter = match &piped {
                 Some(text) if error.code == ErrorCode::ContextOverflow => latest_half(text),
