@@ -286,6 +286,37 @@ fn variables_name_the_socket_and_the_settings_and_empty_ones_are_none() {
 }
 
 #[test]
+fn an_output_that_is_closed_ends_a_command_quietly() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("fazai.conf");
+    let audit = dir.path().join("audit");
+    fs::write(&config, format!("[policy]\naudit_dir = {}\n", path(&audit))).unwrap();
+    let failed = fazai_tests::incidents::guessing("203.0.113.9");
+    let log = dir.path().join("auth.log");
+    fs::write(&log, failed).unwrap();
+    let cases: [&[&str]; 5] = [
+        &["schema"],
+        &["shell", "--config", path(&config), "seq 100000"],
+        &["bench", "--config", "/dev/null", "--repeats", "1", "--prompt-tokens", "16", "--output-tokens", "2"],
+        &["models", "catalog"],
+        &["watch", "--stdin", "--dry-run", "--no-model", "--config", "/dev/null"],
+    ];
+    for arguments in cases {
+        let (reading, writing) = std::io::pipe().unwrap();
+        drop(reading);
+        let output = Command::new(program())
+            .args(arguments)
+            .stdin(fs::File::open(&log).unwrap())
+            .stdout(writing)
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{arguments:?}: {said}");
+        assert!(!said.contains("roken pipe"), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
 fn sockets_are_replaced_when_stale_and_refused_when_live() {
     let mut served = Served::start();
     let mode = fs::metadata(&served.socket).unwrap().permissions().mode();
