@@ -259,13 +259,24 @@ fn variables_name_the_socket_and_the_settings_and_empty_ones_are_none() {
     let served = Served::start();
     let status = |name: &str, value: &str, more: &[&str]| {
         let mut status = Command::new(program());
-        status.args(["status", "--json"]).args(more).env(name, value);
+        status
+            .args(["status", "--json"])
+            .args(more)
+            .env(name, value);
         status.stdin(Stdio::null()).output().unwrap()
     };
-    assert!(status("FAZAI_SOCKET", path(&served.socket), &[]).status.success());
+    assert!(
+        status("FAZAI_SOCKET", path(&served.socket), &[])
+            .status
+            .success()
+    );
     let here = ["--socket", path(&served.socket)];
     assert!(status("FAZAI_SOCKET", "", &here).status.success());
-    assert!(status("FAZAI_SOCKET", "/nonexistent/x.sock", &here).status.success());
+    assert!(
+        status("FAZAI_SOCKET", "/nonexistent/x.sock", &here)
+            .status
+            .success()
+    );
     // An address on the command line counts more than the socket of the environment.
     let address = ["--tcp", "127.0.0.1:9"];
     let refused = status("FAZAI_SOCKET", path(&served.socket), &address);
@@ -297,9 +308,26 @@ fn an_output_that_is_closed_ends_a_command_quietly() {
     let cases: [&[&str]; 5] = [
         &["schema"],
         &["shell", "--config", path(&config), "seq 100000"],
-        &["bench", "--config", "/dev/null", "--repeats", "1", "--prompt-tokens", "16", "--output-tokens", "2"],
+        &[
+            "bench",
+            "--config",
+            "/dev/null",
+            "--repeats",
+            "1",
+            "--prompt-tokens",
+            "16",
+            "--output-tokens",
+            "2",
+        ],
         &["models", "catalog"],
-        &["watch", "--stdin", "--dry-run", "--no-model", "--config", "/dev/null"],
+        &[
+            "watch",
+            "--stdin",
+            "--dry-run",
+            "--no-model",
+            "--config",
+            "/dev/null",
+        ],
     ];
     for arguments in cases {
         let (reading, writing) = std::io::pipe().unwrap();
@@ -313,6 +341,32 @@ fn an_output_that_is_closed_ends_a_command_quietly() {
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(output.status.success(), "{arguments:?}: {said}");
         assert!(!said.contains("roken pipe"), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn a_file_without_an_end_is_refused() {
+    let cases: [&[&str]; 5] = [
+        &["ask", "--schema", "/dev/zero", "x"],
+        &["ask", "--file", "/dev/zero"],
+        &["policy", "test", "/dev/zero"],
+        &["policy", "check", "--policy", "/dev/zero", "ls"],
+        &[
+            "watch",
+            "--stdin",
+            "--dry-run",
+            "--no-model",
+            "--rules",
+            "/dev/zero",
+        ],
+    ];
+    for arguments in cases {
+        let mut command = Command::new(program());
+        command.args(arguments).env("FAZAI_CONFIG", "/dev/null");
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success(), "{arguments:?}");
+        assert!(said.contains("larger than 1 MiB"), "{arguments:?}: {said}");
     }
 }
 

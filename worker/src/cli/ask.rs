@@ -7,7 +7,8 @@ use fazai::Worker;
 use fazai::config::Settings;
 use fazai_protocol::client::{Client, Reply};
 use fazai_protocol::{
-    self as protocol, AskParams, Done, ErrorCode, FinishReason, Line, Overflow, Priority, StepState, Think,
+    self as protocol, AskParams, Done, ErrorCode, FinishReason, Line, Overflow, Priority,
+    StepState, Think,
 };
 
 use rustix::fs::FileType;
@@ -102,8 +103,7 @@ impl Ask {
 
     fn question(&self) -> anyhow::Result<String> {
         match &self.file {
-            Some(path) => Ok(std::fs::read_to_string(path)
-                .map_err(|fault| anyhow::anyhow!("{}: {fault}", path.display()))?),
+            Some(path) => output::read(path),
             None => Ok(self.text.join(" ")),
         }
     }
@@ -360,8 +360,7 @@ fn think(text: &str) -> anyhow::Result<Think> {
 }
 
 fn read_schema(path: &std::path::Path) -> anyhow::Result<serde_json::Value> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|fault| anyhow::anyhow!("{}: {fault}", path.display()))?;
+    let text = output::read(path)?;
     serde_json::from_str(&text).map_err(|fault| anyhow::anyhow!("{}: {fault}", path.display()))
 }
 

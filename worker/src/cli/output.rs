@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 
+use anyhow::Context as _;
+use fazai::text_file;
 use fazai_protocol::client::ClientError;
 use fazai_protocol::{Done, Line, WireError};
 use serde_json::Value;
@@ -10,6 +13,11 @@ use serde_json::Value;
 /// Whether standard output goes to a program.
 pub(super) fn piped() -> bool {
     !io::stdout().is_terminal()
+}
+
+/// The text of a file that the user named.
+pub(super) fn read(path: &Path) -> anyhow::Result<String> {
+    text_file::read(path).with_context(|| path.display().to_string())
 }
 
 /// Prints `data` as JSON if standard output is a pipe or `json` is wished, and `text` otherwise.

@@ -1,14 +1,15 @@
 //! `fazai personality`: whose voice the answers have.
 
-use std::io::{IsTerminal, Read};
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
+use fazai::text_file;
 use fazai_protocol::{Call, ErrorCode, Operation, PersonalityParams};
 
-use super::Worker;
+use super::{Worker, output};
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -135,12 +136,10 @@ impl Edit {
 
     fn text(&self) -> anyhow::Result<String> {
         if let Some(path) = &self.file {
-            return std::fs::read_to_string(path).with_context(|| path.display().to_string());
+            return output::read(path);
         }
         if !std::io::stdin().is_terminal() {
-            let mut text = String::new();
-            std::io::stdin().read_to_string(&mut text)?;
-            return Ok(text);
+            return text_file::read_from(std::io::stdin()).context("standard input");
         }
         edited(&self.present()?)
     }
@@ -175,5 +174,5 @@ fn edited(text: &str) -> anyhow::Result<String> {
             "the editor ended with a failure: nothing is changed"
         ));
     }
-    Ok(std::fs::read_to_string(file.path())?)
+    output::read(file.path())
 }

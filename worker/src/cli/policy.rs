@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 use clap::{Args, Subcommand};
 use fazai::policy;
 use fazai_tools::{
@@ -213,8 +213,7 @@ impl Judged {
 impl Test {
     fn run(&self) -> anyhow::Result<()> {
         let rules = self.judge.rules()?;
-        let text = std::fs::read_to_string(&self.file);
-        let text = text.with_context(|| self.file.display().to_string())?;
+        let text = output::read(&self.file)?;
         let mut tried = 0;
         let mut wrong = Vec::new();
         for (index, line) in text.lines().enumerate() {

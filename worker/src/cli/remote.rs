@@ -3,13 +3,12 @@
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
-use anyhow::Context as _;
 use fazai::Worker;
 use fazai::config::{Settings, default_socket};
 use fazai_protocol::Secret;
 use fazai_protocol::client::{Client, Endpoint};
 
-use super::{Connect, variable};
+use super::{Connect, output, variable};
 
 impl Connect {
     /// Whether the user named a place, so that nothing else will do.
@@ -38,8 +37,7 @@ impl Connect {
             Err(fault) => return Err(anyhow::Error::new(fault).context(endpoint.to_string())),
         };
         if let Some(path) = &self.token_file {
-            let token = std::fs::read_to_string(path);
-            let token = token.with_context(|| path.display().to_string())?;
+            let token = output::read(path)?;
             client.hello(Some(Secret(token.trim().to_owned()))).await?;
         }
         Ok(Some(client))

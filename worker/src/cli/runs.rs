@@ -140,7 +140,9 @@ mod tests {
     #[test]
     fn a_run_is_judged_by_its_last_step() {
         let run = |stand: &str, states: &[&str]| {
-            let steps = states.iter().map(|state| json!({ "what": "ls", "state": state }));
+            let steps = states
+                .iter()
+                .map(|state| json!({ "what": "ls", "state": state }));
             let steps: Vec<_> = steps.collect();
             let data = json!({ "type": "run", "stand": stand, "steps": steps });
             let done = json!({

@@ -160,7 +160,8 @@ impl Arguments {
             ended?;
             let stats = read.await??;
             let (lines, unreadable, findings) = (stats.lines, stats.unreadable, stats.findings);
-            let text = format!("{lines} lines, {unreadable} of them unreadable, {findings} findings");
+            let text =
+                format!("{lines} lines, {unreadable} of them unreadable, {findings} findings");
             Ok(output::warn(&text)?)
         })
     }
