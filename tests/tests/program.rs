@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -368,6 +368,25 @@ fn a_file_without_an_end_is_refused() {
         assert!(!output.status.success(), "{arguments:?}");
         assert!(said.contains("larger than 1 MiB"), "{arguments:?}: {said}");
     }
+}
+
+#[test]
+fn a_pull_that_tries_again_says_why() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut pull = Command::new(program())
+        .args(["models", "pull", "qwen3:0.6b", "--dir", path(dir.path())])
+        .env("HF_ENDPOINT", "http://127.0.0.1:9")
+        .env("HF_HUB_OFFLINE", "0")
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = String::new();
+    let mut complaints = BufReader::new(pull.stderr.take().unwrap());
+    complaints.read_line(&mut said).unwrap();
+    pull.kill().unwrap();
+    pull.wait().unwrap();
+    assert!(said.contains("trying again in 0.5 s"), "{said}");
 }
 
 #[test]
