@@ -17,7 +17,7 @@ use super::{SettingsFile, output};
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Nothing is run by these. A command is one text, as a shell would read it, or a program with its
-arguments after --.
+arguments after --. `check` ends with 0 whatever the answer is, which is its first word.
 
 Examples:
   fazai policy check -- systemctl restart nginx

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use fazai_protocol::client::Client;
 use fazai_protocol::{
-    Approval, ApprovalDecision, ApproveParams, Call, Done, Line, Operation, ShellCall, ShellEvent,
-    ShellParams,
+    Approval, ApprovalDecision, ApproveParams, Call, Done, ErrorCode, Line, Operation, ShellCall,
+    ShellEvent, ShellParams, WireError,
 };
 use serde_json::Value;
 
@@ -17,7 +17,7 @@ use super::{Connect, Exit, Worker, output};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 What the policy allows by itself runs at once; what it asks about is shown first, if a terminal is
-there to ask on. Ends with the command's exit code.
+there to ask on. Ends with the command's exit code, and with 126 if it was denied.
 
 Examples:
   fazai shell df -h /
@@ -84,8 +84,22 @@ impl Shell {
     }
 }
 
+/// What a shell ends with that may not run a program.
+const DENIED: u8 = 126;
+
+fn is_denied(fault: &anyhow::Error) -> bool {
+    let error = fault.downcast_ref::<WireError>();
+    error.is_some_and(|error| error.code == ErrorCode::Denied)
+}
+
 fn finish(done: Done, dry_run: bool) -> anyhow::Result<()> {
-    let done = super::succeeded(done)?;
+    let done = match super::succeeded(done) {
+        Err(fault) if is_denied(&fault) => {
+            output::complain(&fault);
+            return Err(Exit(ExitCode::from(DENIED)).into());
+        }
+        done => done?,
+    };
     if dry_run {
         return output::answer(false, done);
     }
