@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::Settings;
 use super::define::{Call, Define};
 use super::file::check;
-use super::replace::Replacement;
+use super::replace::{Replacement, octal};
 use crate::error::ToolError;
 
 pub(super) struct WriteFile(pub(super) Arc<Settings>);
@@ -47,9 +47,9 @@ impl Define for WriteFile {
     fn wants(&self, told: Told, _: Action) -> Result<Vec<Action>, ToolError> {
         check(&told.path)?;
         Ok(vec![Action::WriteFile {
-            path: told.path,
-            content: Some(Input::of(told.content.as_bytes())),
             mode: told.mode()?.map(octal),
+            content: Some(Input::of(told.content.as_bytes())),
+            path: told.path,
         }])
     }
 
