@@ -390,6 +390,37 @@ fn a_pull_that_tries_again_says_why() {
 }
 
 #[test]
+fn what_the_settings_name_and_is_not_there_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("fazai.conf");
+    let home = path(dir.path());
+    let text = format!(
+        "[model]\ndefault = qwen3:0.6b\ndir = {home}\n\
+         [policy]\nfile = {home}/policy.toml\naudit_dir = {home}/audit\n"
+    );
+    fs::write(&config, text).unwrap();
+    let doctor = fazai(&["doctor", "--json", "--config", path(&config)]);
+    assert_eq!(doctor.status.code(), Some(1));
+    let findings: Value = serde_json::from_slice(&doctor.stdout).unwrap();
+    for (what, says) in [
+        ("default model", "fazai models pull qwen3:0.6b"),
+        ("policy", "take `file` out of [policy]"),
+    ] {
+        let mut findings = findings.as_array().unwrap().iter();
+        let found = findings.find(|one| one["what"] == what).expect(what);
+        assert_eq!(found["state"], "wrong", "{found}");
+        assert!(found["about"].as_str().unwrap().contains(says), "{found}");
+    }
+    // The file itself is good.
+    let notes = stdout(fazai(&["config", "--config", path(&config)]));
+    assert!(notes.contains("note: default model: "), "{notes}");
+    assert!(notes.contains("note: policy: "), "{notes}");
+    fs::write(&config, "").unwrap();
+    let notes = stdout(fazai(&["config", "--config", path(&config)]));
+    assert!(!notes.contains("note"), "{notes}");
+}
+
+#[test]
 fn sockets_are_replaced_when_stale_and_refused_when_live() {
     let mut served = Served::start();
     let mode = fs::metadata(&served.socket).unwrap().permissions().mode();
