@@ -421,6 +421,36 @@ fn what_the_settings_name_and_is_not_there_is_told() {
 }
 
 #[test]
+fn what_is_empty_or_awaited_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let missing = dir.path().join("nope.log");
+    let mut watch = Command::new(program())
+        .args(["watch", "--dry-run", "--no-model", "--config", "/dev/null"])
+        .args(["--file", path(&missing)])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = String::new();
+    let mut complaints = BufReader::new(watch.stderr.take().unwrap());
+    complaints.read_line(&mut said).unwrap();
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+    assert!(said.contains("nope.log is not there yet"), "{said}");
+
+    let shown = fazai(&["audit", "show", "--dir", path(dir.path())]);
+    let said = String::from_utf8(shown.stderr).unwrap();
+    assert!(said.contains("no record in") && said.contains(path(dir.path())));
+
+    // Each example can be copied as it stands.
+    let help = stdout(fazai(&["--help"]));
+    assert!(help.contains("- UNIX-CONNECT:$FAZAI_SOCKET\n"), "{help}");
+    let help = stdout(fazai(&["personality", "--help"]));
+    assert!(help.contains(r#"Ada."\nstyle"#), "{help}");
+}
+
+#[test]
 fn sockets_are_replaced_when_stale_and_refused_when_live() {
     let mut served = Served::start();
     let mode = fs::metadata(&served.socket).unwrap().permissions().mode();

@@ -35,19 +35,17 @@ use fazai_protocol::{Done, Line, Operation};
 
 /// Local models behind a line-delimited JSON socket.
 #[derive(Debug, Parser)]
-#[command(
-    name = "fazai",
-    version,
-    max_term_width = 100,
-    arg_required_else_help = true
-)]
+#[command(name = "fazai", version, arg_required_else_help = true)]
 #[command(after_help = "\
 Examples:
   fazai serve                                  start the worker
   fazai ask \"what does exit code 137 mean?\"    ask it, or the built-in model without a worker
   journalctl -n 50 | fazai ask \"what failed?\"
   fazai models pull qwen3:0.6b                 download a larger model
-  echo '{\"action\":\"ask\",\"action_id\":\"1\",\"input\":\"hello\"}' | socat -t 600 - UNIX-CONNECT:$FAZAI_SOCKET")]
+  echo '{\"action\":\"ask\",\"action_id\":\"1\",\"input\":\"hello\"}' |
+    socat -t 600 - UNIX-CONNECT:$FAZAI_SOCKET
+
+`fazai COMMAND --help` has more of them. README.md lists the exit codes.")]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     command: Command,

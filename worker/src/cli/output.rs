@@ -32,6 +32,12 @@ pub(super) fn print(json: bool, text: &str, data: &Value) -> anyhow::Result<()> 
     Ok(())
 }
 
+/// The text of a list, which says that it is empty.
+pub(super) fn or_none(text: Option<String>) -> String {
+    let text = text.filter(|text| !text.trim().is_empty());
+    text.unwrap_or_else(|| "none".to_owned())
+}
+
 /// Prints what a request came to: its data as JSON, or its result for people.
 pub(super) fn answer(json: bool, done: Done) -> anyhow::Result<()> {
     let data = done.data.unwrap_or(Value::Null);

@@ -21,7 +21,7 @@ Examples:
   fazai personality edit ada
   fazai personality use ada
   fazai personality use               none any more
-  printf 'system = \"You are Ada.\"\nstyle = \"short\"\n' | fazai personality edit ada")]
+  printf 'system = \"You are Ada.\"\\nstyle = \"short\"\\n' | fazai personality edit ada")]
 pub(crate) enum Personality {
     /// List those that there are; a star marks the one in use
     List(List),
@@ -107,7 +107,7 @@ fn operation(input: String, toml: Option<String>) -> Operation {
 impl Personality {
     pub(super) fn run(&self) -> anyhow::Result<()> {
         match self {
-            Self::List(list) => list.worker.print(operation("list".into(), None), list.json),
+            Self::List(list) => list.run(),
             Self::Show(named) => named.run("show"),
             Self::Rm(named) => named.run("rm"),
             Self::Use(chosen) => {
@@ -117,6 +117,14 @@ impl Personality {
             }
             Self::Edit(edit) => edit.run(),
         }
+    }
+}
+
+impl List {
+    fn run(&self) -> anyhow::Result<()> {
+        let done = self.worker.call(operation("list".into(), None))?;
+        let text = output::or_none(done.result);
+        output::print(self.json, &text, &done.data.unwrap_or_default())
     }
 }
 

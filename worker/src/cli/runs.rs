@@ -13,8 +13,8 @@ last step that began; no step is done twice.
 
 Examples:
   fazai runs list
-  fazai runs show 3f2a...
-  fazai runs resume 3f2a...")]
+  fazai runs show 3f2a9c01d4e5b678        the whole id, from the list
+  fazai runs resume 3f2a9c01d4e5b678")]
 pub(crate) enum Runs {
     /// List the runs and how they stand
     List(List),

@@ -160,8 +160,8 @@ fn approve(id: &str, decision: ApprovalDecision, reason: Option<String>) -> Oper
 #[command(after_help = "\
 Examples:
   fazai approvals list
-  fazai approvals approve 3f2a...
-  fazai approvals deny 3f2a... --reason \"not on a Friday\"")]
+  fazai approvals approve ID        the whole one, from the list
+  fazai approvals deny ID --reason \"not on a Friday\"")]
 pub(crate) enum Approvals {
     /// List the questions that wait
     List(List),
@@ -210,7 +210,7 @@ impl Approvals {
 impl List {
     fn run(&self) -> anyhow::Result<()> {
         let done = self.connect.call(Operation::Approvals(Call::default()))?;
-        let text = done.result.unwrap_or_default();
+        let text = output::or_none(done.result);
         let mut data: Value = done.data.unwrap_or_default();
         output::print(self.json, &text, &data["approvals"].take())
     }

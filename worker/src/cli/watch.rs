@@ -35,8 +35,8 @@ Examples:
   fazai watch --min-severity high
   cat eve.json | fazai watch --stdin --dry-run
   journalctl -o json -f | fazai watch --stdin --dry-run --no-model
-  fazai watch --file /var/log/auth.log --file /var/log/nginx/access.log --state /var/lib/fazai/watch --dry-run
-  fazai watch --unix /run/fazai/eve.sock --syslog-udp 127.0.0.1:5514 --dry-run | jq .severity
+  fazai watch --file /var/log/auth.log --state /var/lib/fazai/watch --dry-run
+  fazai watch --unix eve.sock --syslog-udp 127.0.0.1:5514 --dry-run | jq .severity
   socat -u EXEC:'snort-alerts' STDOUT | fazai watch --stdin --dry-run")]
 pub(crate) struct Arguments {
     /// Read lines from standard input until it ends
@@ -209,6 +209,12 @@ impl Arguments {
         let mut inputs: Vec<Box<dyn Input + Send>> = Vec::new();
         if self.stdin {
             inputs.push(Box::new(Stdin::default()));
+        }
+        for file in self.file.iter().filter(|file| !file.exists()) {
+            output::warn(&format!(
+                "{} is not there yet; it is read once it is",
+                file.display()
+            ))?;
         }
         for source in self.sources().open() {
             inputs.push(source?.input);
