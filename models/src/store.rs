@@ -49,7 +49,7 @@ use crate::memory::{self, KvType, Needs};
 
 pub use files::{Holder, Origin, SumFrom};
 #[cfg(feature = "hub")]
-pub use pull::{PullError, PullEvent, PullListener, PullOptions, PullStep, Token};
+pub use pull::{PullError, PullEvent, PullListener, PullOptions, PullRetry, PullStep, Token};
 pub use reference::{BadName, BadReference, ModelName, NAME_BYTES_MAX, Reference, Wanted};
 
 use catalog::CatalogModel;

@@ -97,7 +97,7 @@ impl Bench {
         assert!(file == self.model, "it has other bytes");
         assert_eq!(self.files(), ["tiny.gguf", "tiny.json"]);
         let mut done = 0;
-        for event in &self.events {
+        for event in self.events.iter().filter(|event| event.retry.is_none()) {
             assert_eq!(event.total_bytes, BYTES as u64);
             if event.step == PullStep::Fetching {
                 assert!(event.done_bytes >= done, "progress went backwards");
@@ -505,6 +505,11 @@ async fn failures_that_pass_are_waited_for() {
     bench.hub.fail_get(Fault::Status(429, ""));
     bench.pull(REFERENCE).await.expect("in the end");
     bench.assert_complete();
+    // Each was told, also before the length of the model was known.
+    let retries = bench.events.iter().filter_map(|event| event.retry.as_ref());
+    let reasons: Vec<&str> = retries.map(|retry| retry.why.as_str()).collect();
+    assert_eq!(reasons.len(), 4, "{reasons:?}");
+    assert!(reasons[0].contains("500") && reasons[2].contains("503"));
 }
 
 #[tokio::test]

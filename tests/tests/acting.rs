@@ -519,6 +519,24 @@ async fn an_agent_does_not_do_what_is_not_allowed() {
             .iter()
             .all(|entry| entry["event"] != "finished")
     );
+    let here = ["--socket", path(&acting.served.socket)];
+    // A program that ends with 1 is something else.
+    for (command, code, hint) in [
+        ("cat /etc/hostname", 126, "[policy] `file` or `profile`"),
+        ("rm -rf /", 126, "no profile opens this"),
+    ] {
+        let output = fazai(&[&["shell"], &here[..], &[command]].concat());
+        assert_eq!(output.status.code(), Some(code), "{command}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains(hint), "{said}");
+    }
+    for asked in [["ask", "--agent"], ["plan", "--run"]] {
+        let output = fazai(&[&asked[..], &here, &["restart nginx"]].concat());
+        assert!(!output.status.success(), "{asked:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        let last = said.lines().last().unwrap();
+        assert!(last.contains("not allowed"), "{said}");
+    }
 }
 
 /// The built-in model plans, and nothing is run.

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use fazai::config::Settings;
 use fazai_models::backend::scripted::Script;
-use fazai_tests::served::Served;
-use fazai_tests::{TestWorker, Wire, echo, talker};
+use fazai_tests::served::{Served, fazai, path};
+use fazai_tests::{TestWorker, Wire, echo, stdout, talker};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -221,6 +221,65 @@ async fn an_unloaded_model_is_stood_in_for_with_the_truth_about_who_answered() {
     assert_eq!(done["source"], "local", "{done}");
     let done = wire.call(&ask("3", &json!({ "quality": "high" }))).await;
     assert_eq!(done["source"], "cloud:big");
+    worker.stop().await;
+}
+
+/// Whoever starts a worker for one question waits until its model is loaded, if it can be.
+#[tokio::test]
+async fn a_worker_of_ones_own_loads_its_model_before_anything_leaves() {
+    let provider = Provider::new(Does::Answers).await;
+    let home = tempfile::tempdir().unwrap();
+    let config = home.path().join("fazai.conf");
+    let asked = |model: &str| {
+        let text = format!(
+            "[model]\ndefault = {model}\ndir = {home}\n[policy]\naudit_dir = {home}/audit\n\
+             [cloud]\nbudget_dir = {home}/budget\n\
+             [cloud.big]\nkind = openai_compatible\nbase_url = {url}\nmodel = big\n",
+            home = home.path().display(),
+            url = provider.url,
+        );
+        std::fs::write(&config, text).unwrap();
+        let config = config.clone();
+        tokio::task::spawn_blocking(move || {
+            let arguments = [
+                "ask",
+                "--local",
+                "--json",
+                "--config",
+                path(&config),
+                "hello",
+            ];
+            let lines = stdout(fazai(&arguments));
+            let done: Value = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
+            done["source"].clone()
+        })
+    };
+    assert_eq!(asked("builtin").await.unwrap(), "local");
+    assert_eq!(provider.connections(), 0);
+    // One that is not there can't be loaded.
+    assert_eq!(asked("qwen3:0.6b").await.unwrap(), "cloud:big");
+}
+
+/// The local model may answer where others were wanted, and not in silence.
+#[tokio::test]
+async fn an_answer_instead_of_a_provider_that_failed_comes_with_a_warning() {
+    let down = Provider::new(Does::Fails).await;
+    let (worker, _directory) = worker(echo(), &[("down", &down)], "").await;
+    worker.worker.warm_up().await.unwrap();
+    let mut wire = worker.connect().await;
+    wire.send(&ask("1", &json!({ "quality": "high" }))).await;
+    let mut warnings = Vec::new();
+    let done = loop {
+        let line = wire.next().await.unwrap();
+        match line["action"].as_str().unwrap() {
+            "warning" => warnings.push(line["result"].as_str().unwrap().to_owned()),
+            "done" => break line,
+            _ => {}
+        }
+    };
+    assert_eq!(done["source"], "local", "{done}");
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("the local model does"), "{warnings:?}");
     worker.stop().await;
 }
 

@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -204,6 +204,250 @@ fn what_comes_through_a_pipe_is_asked_about_however_long_it_is() {
     assert!(!output.stdout.is_empty());
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("asking about the last"), "{said}");
+}
+
+#[test]
+fn a_pipe_that_nothing_comes_through_is_no_question() {
+    let ask = |question: &[&str]| {
+        let mut command = Command::new(program());
+        command
+            .args(["ask", "--local", "--config", "/dev/null"])
+            .args(question)
+            .stderr(Stdio::piped());
+        command
+    };
+    let refused = |output: Output| {
+        assert!(!output.status.success() && output.stdout.is_empty());
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains("nothing came through the pipe"), "{said}");
+        assert!(said.contains("hint: "), "{said}");
+    };
+    refused(pipe_through(&mut ask(&["what failed?"]), ""));
+    refused(pipe_through(&mut ask(&["what failed?"]), "\n \n"));
+    let empty = tempfile::tempfile().unwrap();
+    refused(ask(&["what failed?"]).stdin(empty).output().unwrap());
+    // Scripts and services have nothing to say there.
+    let mut alone = ask(&["what does SIGPIPE mean?"]);
+    let nothing = alone.stdin(Stdio::null()).output().unwrap();
+    assert!(!stdout(nothing).is_empty());
+}
+
+#[test]
+fn an_answer_that_was_cut_does_not_pass_for_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let schema = dir.path().join("s.json");
+    let wanted = json!({
+        "type": "object",
+        "properties": { "why": { "type": "string", "minLength": 100 } },
+        "required": ["why"],
+    });
+    fs::write(&schema, wanted.to_string()).unwrap();
+    let ask = |more: &[&str]| {
+        let arguments = ["ask", "--local", "--config", "/dev/null"];
+        let question = ["--max-tokens", "3", "what does SIGPIPE mean?"];
+        let asked = fazai(&[&arguments[..], more, &question].concat());
+        let said = String::from_utf8(asked.stderr).unwrap();
+        assert!(said.contains("raise --max-tokens"), "{said}");
+        asked.status
+    };
+    assert!(ask(&[]).success());
+    assert!(!ask(&["--schema", path(&schema)]).success());
+}
+
+#[test]
+fn variables_name_the_socket_and_the_settings_and_empty_ones_are_none() {
+    let served = Served::start();
+    let status = |name: &str, value: &str, more: &[&str]| {
+        let mut status = Command::new(program());
+        status
+            .args(["status", "--json"])
+            .args(more)
+            .env(name, value);
+        status.stdin(Stdio::null()).output().unwrap()
+    };
+    assert!(
+        status("FAZAI_SOCKET", path(&served.socket), &[])
+            .status
+            .success()
+    );
+    let here = ["--socket", path(&served.socket)];
+    assert!(status("FAZAI_SOCKET", "", &here).status.success());
+    assert!(
+        status("FAZAI_SOCKET", "/nonexistent/x.sock", &here)
+            .status
+            .success()
+    );
+    // An address on the command line counts more than the socket of the environment.
+    let address = ["--tcp", "127.0.0.1:9"];
+    let refused = status("FAZAI_SOCKET", path(&served.socket), &address);
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(said.contains("127.0.0.1:9"), "{said}");
+
+    let config = |value: &Path| {
+        let mut config = Command::new(program());
+        config.arg("config").env("FAZAI_CONFIG", value);
+        config.stdin(Stdio::null()).output().unwrap()
+    };
+    let file = served.dir.path().join("other.conf");
+    fs::write(&file, "[server]\nsocket = /x/y.sock\n").unwrap();
+    assert!(stdout(config(&file)).contains("/x/y.sock"));
+    assert!(config(Path::new("")).status.success());
+    fs::write(&file, "[server]\nsockets = /x\n").unwrap();
+    assert!(!config(&file).status.success());
+}
+
+#[test]
+fn an_output_that_is_closed_ends_a_command_quietly() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("fazai.conf");
+    let audit = dir.path().join("audit");
+    fs::write(&config, format!("[policy]\naudit_dir = {}\n", path(&audit))).unwrap();
+    let failed = fazai_tests::incidents::guessing("203.0.113.9");
+    let log = dir.path().join("auth.log");
+    fs::write(&log, failed).unwrap();
+    let cases: [&[&str]; 5] = [
+        &["schema"],
+        &["shell", "--config", path(&config), "seq 100000"],
+        &[
+            "bench",
+            "--config",
+            "/dev/null",
+            "--repeats",
+            "1",
+            "--prompt-tokens",
+            "16",
+            "--output-tokens",
+            "2",
+        ],
+        &["models", "catalog"],
+        &[
+            "watch",
+            "--stdin",
+            "--dry-run",
+            "--no-model",
+            "--config",
+            "/dev/null",
+        ],
+    ];
+    for arguments in cases {
+        let (reading, writing) = std::io::pipe().unwrap();
+        drop(reading);
+        let output = Command::new(program())
+            .args(arguments)
+            .stdin(fs::File::open(&log).unwrap())
+            .stdout(writing)
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{arguments:?}: {said}");
+        assert!(!said.contains("roken pipe"), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn a_file_without_an_end_is_refused() {
+    let cases: [&[&str]; 5] = [
+        &["ask", "--schema", "/dev/zero", "x"],
+        &["ask", "--file", "/dev/zero"],
+        &["policy", "test", "/dev/zero"],
+        &["policy", "check", "--policy", "/dev/zero", "ls"],
+        &[
+            "watch",
+            "--stdin",
+            "--dry-run",
+            "--no-model",
+            "--rules",
+            "/dev/zero",
+        ],
+    ];
+    for arguments in cases {
+        let mut command = Command::new(program());
+        command.args(arguments).env("FAZAI_CONFIG", "/dev/null");
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success(), "{arguments:?}");
+        assert!(said.contains("larger than 1 MiB"), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn a_pull_that_tries_again_says_why() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut pull = Command::new(program())
+        .args(["models", "pull", "qwen3:0.6b", "--dir", path(dir.path())])
+        .env("HF_ENDPOINT", "http://127.0.0.1:9")
+        .env("HF_HUB_OFFLINE", "0")
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = String::new();
+    let mut complaints = BufReader::new(pull.stderr.take().unwrap());
+    complaints.read_line(&mut said).unwrap();
+    pull.kill().unwrap();
+    pull.wait().unwrap();
+    assert!(said.contains("trying again in 0.5 s"), "{said}");
+}
+
+#[test]
+fn what_the_settings_name_and_is_not_there_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("fazai.conf");
+    let home = path(dir.path());
+    let text = format!(
+        "[model]\ndefault = qwen3:0.6b\ndir = {home}\n\
+         [policy]\nfile = {home}/policy.toml\naudit_dir = {home}/audit\n"
+    );
+    fs::write(&config, text).unwrap();
+    let doctor = fazai(&["doctor", "--json", "--config", path(&config)]);
+    assert_eq!(doctor.status.code(), Some(1));
+    let findings: Value = serde_json::from_slice(&doctor.stdout).unwrap();
+    for (what, says) in [
+        ("default model", "fazai models pull qwen3:0.6b"),
+        ("policy", "take `file` out of [policy]"),
+    ] {
+        let mut findings = findings.as_array().unwrap().iter();
+        let found = findings.find(|one| one["what"] == what).expect(what);
+        assert_eq!(found["state"], "wrong", "{found}");
+        assert!(found["about"].as_str().unwrap().contains(says), "{found}");
+    }
+    // The file itself is good.
+    let notes = stdout(fazai(&["config", "--config", path(&config)]));
+    assert!(notes.contains("note: default model: "), "{notes}");
+    assert!(notes.contains("note: policy: "), "{notes}");
+    fs::write(&config, "").unwrap();
+    let notes = stdout(fazai(&["config", "--config", path(&config)]));
+    assert!(!notes.contains("note"), "{notes}");
+}
+
+#[test]
+fn what_is_empty_or_awaited_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let missing = dir.path().join("nope.log");
+    let mut watch = Command::new(program())
+        .args(["watch", "--dry-run", "--no-model", "--config", "/dev/null"])
+        .args(["--file", path(&missing)])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = String::new();
+    let mut complaints = BufReader::new(watch.stderr.take().unwrap());
+    complaints.read_line(&mut said).unwrap();
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+    assert!(said.contains("nope.log is not there yet"), "{said}");
+
+    let shown = fazai(&["audit", "show", "--dir", path(dir.path())]);
+    let said = String::from_utf8(shown.stderr).unwrap();
+    assert!(said.contains("no record in") && said.contains(path(dir.path())));
+
+    // Each example can be copied as it stands.
+    let help = stdout(fazai(&["--help"]));
+    assert!(help.contains("- UNIX-CONNECT:$FAZAI_SOCKET\n"), "{help}");
+    let help = stdout(fazai(&["personality", "--help"]));
+    assert!(help.contains(r#"Ada."\nstyle"#), "{help}");
 }
 
 #[test]

@@ -24,7 +24,7 @@ mod small;
 mod tools;
 mod watch;
 
-use std::io::{self, Write as _};
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -35,19 +35,17 @@ use fazai_protocol::{Done, Line, Operation};
 
 /// Local models behind a line-delimited JSON socket.
 #[derive(Debug, Parser)]
-#[command(
-    name = "fazai",
-    version,
-    max_term_width = 100,
-    arg_required_else_help = true
-)]
+#[command(name = "fazai", version, arg_required_else_help = true)]
 #[command(after_help = "\
 Examples:
   fazai serve                                  start the worker
   fazai ask \"what does exit code 137 mean?\"    ask it, or the built-in model without a worker
   journalctl -n 50 | fazai ask \"what failed?\"
   fazai models pull qwen3:0.6b                 download a larger model
-  echo '{\"action\":\"ask\",\"action_id\":\"1\",\"input\":\"hello\"}' | socat -t 600 - UNIX-CONNECT:$FAZAI_SOCKET")]
+  echo '{\"action\":\"ask\",\"action_id\":\"1\",\"input\":\"hello\"}' |
+    socat -t 600 - UNIX-CONNECT:$FAZAI_SOCKET
+
+`fazai COMMAND --help` has more of them. README.md lists the exit codes.")]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -127,8 +125,8 @@ enum Command {
 /// Where a running worker is.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Connect {
-    /// The worker's Unix socket
-    #[arg(long, value_name = "PATH", env = "FAZAI_SOCKET")]
+    /// The worker's Unix socket [env: FAZAI_SOCKET]
+    #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
     /// The worker's TCP address, instead of a socket
     #[arg(long, value_name = "HOST:PORT", conflicts_with = "socket")]
@@ -141,15 +139,26 @@ pub(crate) struct Connect {
 /// Where the settings are.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct SettingsFile {
-    /// The settings file [default: /etc/fazai/fazai.conf, if it is there]
+    /// The settings file [env: FAZAI_CONFIG] [default: /etc/fazai/fazai.conf, if it is there]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
 impl SettingsFile {
     fn load(&self) -> anyhow::Result<Settings> {
-        Ok(Settings::load(self.config.as_deref())?)
+        Ok(Settings::load(self.named().as_deref())?)
     }
+
+    /// The file that the user named.
+    fn named(&self) -> Option<PathBuf> {
+        self.config.clone().or_else(|| variable("FAZAI_CONFIG"))
+    }
+}
+
+/// A path out of the environment; an empty variable is none.
+fn variable(name: &str) -> Option<PathBuf> {
+    let value = std::env::var_os(name)?;
+    (!value.is_empty()).then(|| value.into())
 }
 
 /// A running worker, or one of this command's own.
@@ -192,7 +201,7 @@ impl Worker {
                     Line::Done(done) => return Ok(*done),
                     Line::Approval(question) => shell::ask(&client, &question).await?,
                     Line::Warning(warning) if !shown => {
-                        writeln!(io::stderr(), "fazai: {}", output::clean(&warning.result))?;
+                        output::warn(&warning.result)?;
                     }
                     _ => {}
                 }

@@ -26,6 +26,7 @@ pub use self::file::{Fault, Faults};
 pub(crate) use self::keys::changed;
 pub use self::keys::example;
 pub use self::watch::{DnsblSettings, Enforce, WatchSettings};
+use crate::text_file;
 
 /// Where the settings are, if no other file is named.
 pub const DEFAULT_PATH: &str = "/etc/fazai/fazai.conf";
@@ -487,7 +488,7 @@ impl Settings {
             Some(path) => (path, false),
             None => (Path::new(DEFAULT_PATH), true),
         };
-        match file::read(path) {
+        match text_file::read(path) {
             Ok(text) => Self::parse(&text, path),
             Err(fault) if may_be_absent && fault.kind() == std::io::ErrorKind::NotFound => {
                 Ok(Self::default())

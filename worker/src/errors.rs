@@ -200,8 +200,14 @@ pub(crate) fn from_acting(fault: &ActingFault) -> WireError {
         ActingFault::Audit(_) | ActingFault::Gate(GateError::Audit(_)) => {
             WireError::new(ErrorCode::AuditUnavailable, message)
         }
-        ActingFault::Gate(GateError::Denied(_)) => WireError::new(ErrorCode::Denied, message)
-            .with_hint("`fazai policy explain` shows how it was understood"),
+        ActingFault::Gate(GateError::Denied(decision)) => {
+            let hint = if decision.rule.starts_with("blocked/") {
+                "no profile opens this; `fazai policy explain` shows how it was understood"
+            } else {
+                "[policy] `file` or `profile` in the settings decides; see `fazai policy explain`"
+            };
+            WireError::new(ErrorCode::Denied, message).with_hint(hint)
+        }
         ActingFault::Gate(GateError::Changed(_)) => WireError::new(ErrorCode::Denied, message),
         ActingFault::Gate(GateError::NotApproved(fault)) => from_approval(fault),
     }

@@ -38,6 +38,7 @@ mod runs;
 pub mod server;
 pub mod sessions;
 pub mod telemetry;
+pub mod text_file;
 mod toolbox;
 mod trouble;
 mod uses;

@@ -13,6 +13,7 @@ use rustix::process::{getgroups, getuid};
 
 use crate::config::{PolicySettings, Settings};
 use crate::lock::lock;
+use crate::text_file;
 
 /// Why a policy can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -73,7 +74,7 @@ pub fn read(path: &Path) -> Result<Policy, PolicyFault> {
     if about.is_file() && !is_ours_alone(&about) {
         return Err(PolicyFault::Open(path.to_owned()));
     }
-    let text = fs::read_to_string(path).map_err(unreadable)?;
+    let text = text_file::read(path).map_err(unreadable)?;
     let policy = Policy::parse(&text).map_err(|fault| PolicyFault::Wrong {
         path: path.to_owned(),
         fault,

@@ -146,6 +146,7 @@ impl Server {
 
     /// Lets clients in until the worker stops.
     pub async fn run(self, worker: Worker) {
+        worker.shared.serves.store(true, Ordering::Relaxed);
         loop {
             tokio::select! {
                 () = worker.shared.draining.cancelled() => return,

@@ -22,6 +22,7 @@ use crate::config::{Settings, ToolSettings};
 use crate::live::User;
 use crate::lock::lock;
 use crate::policy::is_ours_alone;
+use crate::text_file;
 
 /// What the tools of all users share.
 pub(crate) struct Tools {
@@ -72,7 +73,7 @@ fn servers(path: &Path) -> Vec<McpServer> {
         Ok(about) if !is_ours_alone(&about) => {
             Err("others can change it: `chown root` and `chmod go-w` it".to_owned())
         }
-        _ => fs::read_to_string(path).map_err(|fault| fault.to_string()),
+        _ => text_file::read(path).map_err(|fault| fault.to_string()),
     };
     let found = read.and_then(|text| read_servers(&text).map_err(|fault| fault.to_string()));
     found.unwrap_or_else(|fault| {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use fazai_models::load;
@@ -63,6 +63,8 @@ pub(crate) struct Shared {
     pub(crate) quotas: Quotas,
     pub(crate) counters: Counters,
     pub(crate) started: Instant,
+    /// Whether a server lets clients in, and not the one alone who started the worker.
+    pub(crate) serves: AtomicBool,
     pub(crate) connections: Arc<Connections>,
     /// Places for long work beside the engines, such as tokenizing.
     pub(crate) computing: Arc<Semaphore>,
@@ -141,6 +143,7 @@ impl Worker {
             quotas: Quotas::default(),
             counters: Counters::default(),
             started: Instant::now(),
+            serves: AtomicBool::new(false),
             connections,
             computing: Arc::new(Semaphore::new(COMPUTING_MAX)),
             module_files: Semaphore::new(MODULE_FILES_MAX),

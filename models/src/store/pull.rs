@@ -24,7 +24,7 @@ use transfer::Progress;
 
 pub use error::PullError;
 pub use options::{PullOptions, Token};
-pub use progress::{PullEvent, PullListener, PullStep};
+pub use progress::{PullEvent, PullListener, PullRetry, PullStep};
 
 impl Store {
     /// Downloads a model: an alias of the catalogue, or `hf:OWNER/REPO/FILE.gguf@REVISION`.
@@ -33,7 +33,8 @@ impl Store {
     /// Dropping the future stops the download. The next pull of the same model goes on where it
     /// was, after reading again what is there.
     ///
-    /// `listener` hears of the progress, at most ten times a second for each file and step.
+    /// `listener` hears of the progress, at most ten times a second for each file and step, and of each
+    /// failure after which it tries again.
     ///
     /// # Errors
     /// See [`PullError`]; each says what to do.
@@ -168,9 +169,10 @@ struct WantedFile {
 
 impl Pull<'_> {
     async fn run(&self, listener: PullListener<'_>) -> Result<(), PullError> {
-        let tasks = self.plan().await?;
+        let mut progress = Progress::new(listener);
+        let tasks = self.plan(&mut progress).await?;
         let total = tasks.iter().map(|task| task.origin.bytes);
-        let mut progress = Progress::new(total.fold(0, u64::saturating_add), listener);
+        progress.expect(total.fold(0, u64::saturating_add));
         for task in tasks {
             self.bring(task, &mut progress).await?;
         }

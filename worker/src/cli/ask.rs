@@ -7,16 +7,20 @@ use fazai::Worker;
 use fazai::config::Settings;
 use fazai_protocol::client::{Client, Reply};
 use fazai_protocol::{
-    self as protocol, AskParams, Done, ErrorCode, Line, Overflow, Priority, StepState, Think,
+    self as protocol, AskParams, Done, ErrorCode, FinishReason, Line, Overflow, Priority,
+    StepState, Think,
 };
 
-use super::{Connect, SettingsFile, output, route, shell};
+use rustix::fs::FileType;
+
+use super::{Connect, SettingsFile, output, route, runs, shell};
 
 /// Ask a question and stream the answer
 #[derive(Debug, Args)]
 #[command(after_help = "\
-What comes through a pipe is put behind the question. A running worker answers, if there is one;
-otherwise the model is loaded for this one question.
+What comes through a pipe is put behind the question; a pipe that nothing comes through is an error,
+and /dev/null is none. A running worker answers, if there is one; otherwise the model is loaded for
+this one question.
 
 Examples:
   fazai ask \"what does exit code 137 mean?\"
@@ -99,8 +103,7 @@ impl Ask {
 
     fn question(&self) -> anyhow::Result<String> {
         match &self.file {
-            Some(path) => Ok(std::fs::read_to_string(path)
-                .map_err(|fault| anyhow::anyhow!("{}: {fault}", path.display()))?),
+            Some(path) => output::read(path),
             None => Ok(self.text.join(" ")),
         }
     }
@@ -142,7 +145,8 @@ impl Ask {
             let request = self.request(question, piped.as_deref())?;
             let done = self.stream(client, client.ask(request).await?).await?;
             let Some(error) = done.error else {
-                return Ok(());
+                self.check_whole(&done)?;
+                return runs::reached_its_end(&done);
             };
             let shorter = match &piped {
                 Some(text) if error.code == ErrorCode::ContextOverflow => latest_half(text),
@@ -153,8 +157,22 @@ impl Ask {
             }
             piped = shorter;
             let lines = piped.as_ref().map_or(0, |text| text.lines().count());
-            eprintln!("fazai: too long for this model; asking about the last {lines} lines");
+            output::warn(&format!(
+                "too long for this model; asking about the last {lines} lines"
+            ))?;
         }
+    }
+
+    /// Half of an answer may do for a person; half of a JSON text does for nobody.
+    fn check_whole(&self, done: &Done) -> anyhow::Result<()> {
+        if done.finish_reason != Some(FinishReason::Length) {
+            return Ok(());
+        }
+        let cut = "the answer was cut at max_tokens; raise --max-tokens";
+        if self.schema.is_some() {
+            anyhow::bail!("{cut}");
+        }
+        Ok(output::warn(cut)?)
     }
 
     fn request(&self, question: &str, piped: Option<&str>) -> anyhow::Result<protocol::Ask> {
@@ -250,8 +268,8 @@ impl Screen {
             Line::Step(step) if step.state != StepState::Done => {
                 writeln!(io::stderr().lock(), "   {:?}", step.state)
             }
-            Line::Route(route) => told(&route.result),
-            Line::Warning(warning) => told(&warning.result),
+            Line::Route(route) => output::warn(&route.result),
+            Line::Warning(warning) => output::warn(&warning.result),
             Line::Done(done) => self.end(done),
             _ => Ok(()),
         }
@@ -266,11 +284,6 @@ impl Screen {
         }
         Ok(())
     }
-}
-
-/// Says something beside the answer.
-fn told(text: &str) -> io::Result<()> {
-    writeln!(io::stderr().lock(), "fazai: {}", output::clean(text))
 }
 
 /// More than any model reads.
@@ -296,10 +309,29 @@ fn piped_text(question: &str) -> anyhow::Result<Option<String>> {
         kept.drain(..kept.len().saturating_sub(most));
     }
     let text = String::from_utf8_lossy(&kept).trim_end().to_owned();
-    if text.is_empty() && question.is_empty() {
+    if !text.is_empty() {
+        return Ok(Some(text));
+    }
+    let kind = FileType::from_raw_mode(rustix::fs::fstat(io::stdin())?.st_mode);
+    if is_meant_to_be_read(kind) {
+        return Err(anyhow::anyhow!(
+            "nothing came through the pipe\n  hint: look whether what is before it printed \
+             anything; for a question alone: `fazai ask \"...\" < /dev/null`"
+        ));
+    }
+    if question.is_empty() {
         return Err(anyhow::anyhow!("there is no question"));
     }
-    Ok((!text.is_empty()).then_some(text))
+    Ok(None)
+}
+
+/// Whether somebody who gives this as standard input has something to say with it. Scripts and
+/// services that have nothing to say give /dev/null.
+fn is_meant_to_be_read(kind: FileType) -> bool {
+    matches!(
+        kind,
+        FileType::Fifo | FileType::Socket | FileType::RegularFile
+    )
 }
 
 /// The later half of the lines, if there is more than one.
@@ -328,7 +360,19 @@ fn think(text: &str) -> anyhow::Result<Think> {
 }
 
 fn read_schema(path: &std::path::Path) -> anyhow::Result<serde_json::Value> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|fault| anyhow::anyhow!("{}: {fault}", path.display()))?;
+    let text = output::read(path)?;
     serde_json::from_str(&text).map_err(|fault| anyhow::anyhow!("{}: {fault}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_be_read_and_has_nothing_is_told_from_what_never_has() {
+        for kind in [FileType::Fifo, FileType::Socket, FileType::RegularFile] {
+            assert!(is_meant_to_be_read(kind), "{kind:?}");
+        }
+        assert!(!is_meant_to_be_read(FileType::CharacterDevice));
+    }
 }

@@ -90,13 +90,15 @@ impl Place {
         let report = verify(&dir).with_context(|| dir.display().to_string())?;
         let findings: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
         let data = json!({
+            "dir": dir,
             "entries": report.entries,
             "heads": report.heads,
             "repairs": report.repairs,
             "findings": findings,
         });
         let summary = format!(
-            "{}: {} entries, {} signed heads, {} repairs after a crash",
+            "{} is {}: {} entries, {} signed heads, {} repairs after a crash",
+            dir.display(),
             if report.is_whole() {
                 "whole"
             } else {
@@ -173,7 +175,14 @@ fn tail(path: &Path) -> std::io::Result<String> {
 impl Show {
     fn run(&self) -> anyhow::Result<()> {
         let mut lines = Vec::new();
-        for file in self.place.files()?.iter().rev() {
+        let dir = self.place.dir()?;
+        let files = self.place.files()?;
+        if files.is_empty() {
+            output::warn(&format!("there is no record in {}", dir.display()))?;
+        } else if !output::piped() {
+            output::warn(&format!("the record in {}", dir.display()))?;
+        }
+        for file in files.iter().rev() {
             let text = tail(file).with_context(|| file.display().to_string())?;
             lines.extend(
                 text.lines()

@@ -107,17 +107,18 @@ impl Subject {
         Ok(settings)
     }
 
-    fn print(&self, report: &Report) {
+    fn print(&self, report: &Report) -> anyhow::Result<()> {
         let format = self.format.unwrap_or(if output::piped() {
             Format::Json
         } else {
             Format::Text
         });
-        match format {
-            Format::Text => print!("{}\n\n{}", report.heading, output::table(&report.table)),
-            Format::Markdown => print!("{}\n\n{}", report.heading, markdown(&report.table)),
-            Format::Json => println!("{}", report.json),
-        }
+        let text = match format {
+            Format::Text => format!("{}\n\n{}", report.heading, output::table(&report.table)),
+            Format::Markdown => format!("{}\n\n{}", report.heading, markdown(&report.table)),
+            Format::Json => report.json.to_string(),
+        };
+        output::say(text.trim_end())
     }
 }
 

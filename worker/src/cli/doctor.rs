@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use clap::Args;
-use fazai::config::{DEFAULT_PATH, ModuleTrust, Settings};
+use fazai::config::{DEFAULT_PATH, ModuleTrust, PolicySettings, Settings};
 use fazai_models::store::Store;
 use fazai_modhost::State;
 use fazai_protocol::client::Client;
@@ -74,9 +74,11 @@ impl Doctor {
         match self.settings.load() {
             Err(fault) => findings.push(found(Standing::Wrong, "settings", format!("{fault:#}"))),
             Ok(settings) => {
-                findings.push(settings_file(&settings, self.settings.config.as_deref()));
+                findings.push(settings_file(&settings, self.settings.named().as_deref()));
                 findings.extend(machine());
                 findings.extend(models(&settings));
+                findings.extend(default_model(&settings));
+                findings.extend(policy(&settings));
                 findings.extend(sandbox());
                 findings.extend(super::block_on(async { Ok(self.workers(settings).await) })?);
             }
@@ -193,6 +195,43 @@ fn models(settings: &Settings) -> Vec<Finding> {
         format!("{count} can be loaded"),
     ));
     findings
+}
+
+/// The model that requests without a name go to, if it is not there.
+fn default_model(settings: &Settings) -> Option<Finding> {
+    let store = Store::new(settings.model.dir.clone());
+    let fault = store.resolve_path_or_name(&settings.model.default).err()?;
+    let about = format!("{fault}; or name another one as `default` in [model]");
+    Some(found(Standing::Wrong, "default model", about))
+}
+
+/// The policy, if it is none or not the one that the settings name.
+fn policy(settings: &Settings) -> Option<Finding> {
+    let PolicySettings { file, profile, .. } = &settings.policy;
+    let instead = format!(
+        "{} is not there: the ready profile `{profile}` holds for root and the worker's user, and \
+         others may do nothing",
+        file.display()
+    );
+    let (state, about) = match fazai::policy::load(&settings.policy) {
+        Err(fault) => (Standing::Wrong, fault.to_string()),
+        Ok(_) if file.exists() => return None,
+        Ok(_) if *file == Settings::default().policy.file => (Standing::Good, instead),
+        Ok(_) => {
+            let about = format!("{instead}; write it, or take `file` out of [policy]");
+            (Standing::Wrong, about)
+        }
+    };
+    Some(found(state, "policy", about))
+}
+
+/// What the settings name and is not there, in words.
+pub(super) fn missing(settings: &Settings) -> Vec<String> {
+    let found = default_model(settings).into_iter().chain(policy(settings));
+    let wrong = found.filter(|one| one.state == Standing::Wrong);
+    wrong
+        .map(|one| format!("{}: {}", one.what, one.about))
+        .collect()
 }
 
 fn sandbox() -> Vec<Finding> {

@@ -29,6 +29,6 @@ impl Observe {
             ..Call::default()
         });
         let facts = self.worker.call(observe)?.data.unwrap_or_default();
-        output::print(self.json, &serde_json::to_string_pretty(&facts)?, &facts)
+        output::print(self.json, &output::plain(&facts), &facts)
     }
 }

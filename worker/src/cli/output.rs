@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 
+use anyhow::Context as _;
+use fazai::text_file;
 use fazai_protocol::client::ClientError;
 use fazai_protocol::{Done, Line, WireError};
 use serde_json::Value;
@@ -10,6 +13,11 @@ use serde_json::Value;
 /// Whether standard output goes to a program.
 pub(super) fn piped() -> bool {
     !io::stdout().is_terminal()
+}
+
+/// The text of a file that the user named.
+pub(super) fn read(path: &Path) -> anyhow::Result<String> {
+    text_file::read(path).with_context(|| path.display().to_string())
 }
 
 /// Prints `data` as JSON if standard output is a pipe or `json` is wished, and `text` otherwise.
@@ -22,6 +30,12 @@ pub(super) fn print(json: bool, text: &str, data: &Value) -> anyhow::Result<()> 
         writeln!(out, "{}", clean(text.trim_end()))?;
     }
     Ok(())
+}
+
+/// The text of a list, which says that it is empty.
+pub(super) fn or_none(text: Option<String>) -> String {
+    let text = text.filter(|text| !text.trim().is_empty());
+    text.unwrap_or_else(|| "none".to_owned())
 }
 
 /// Prints what a request came to: its data as JSON, or its result for people.
@@ -42,6 +56,11 @@ pub(super) fn json_line(line: &Line) -> io::Result<()> {
 pub(super) fn say(line: &str) -> anyhow::Result<()> {
     writeln!(io::stdout().lock(), "{}", clean(line))?;
     Ok(())
+}
+
+/// Says something beside the answer, on standard error.
+pub(super) fn warn(text: &str) -> io::Result<()> {
+    writeln!(io::stderr().lock(), "fazai: {}", clean(text))
 }
 
 /// Without what would steer a terminal, if standard output is one: others wrote the text.
@@ -94,6 +113,51 @@ pub(super) fn parameters(count: u64) -> String {
     }
 }
 
+/// JSON for people: `name: value`, and what a value has within indented below its name.
+pub(super) fn plain(data: &Value) -> String {
+    lines(data).join("\n")
+}
+
+fn lines(data: &Value) -> Vec<String> {
+    match data {
+        Value::Object(fields) if !fields.is_empty() => {
+            let fields = fields.iter();
+            fields
+                .flat_map(|(name, value)| field(name, value))
+                .collect()
+        }
+        Value::Array(items) if !items.is_empty() => items.iter().flat_map(item).collect(),
+        Value::Object(_) | Value::Array(_) | Value::Null => vec!["none".to_owned()],
+        Value::String(text) => text.lines().map(str::to_owned).collect(),
+        other => vec![other.to_string()],
+    }
+}
+
+/// The name, with the value behind it if that is a single thing.
+fn field(name: &str, value: &Value) -> Vec<String> {
+    let within = lines(value);
+    let nested = matches!(value, Value::Object(fields) if !fields.is_empty())
+        || matches!(value, Value::Array(items) if !items.is_empty());
+    match within.as_slice() {
+        [] => vec![format!("{name}:")],
+        [line] if !nested => vec![format!("{name}: {line}")],
+        within => {
+            let within = within.iter().map(|line| format!("  {line}"));
+            std::iter::once(format!("{name}:")).chain(within).collect()
+        }
+    }
+}
+
+/// A dash, with the value behind it.
+fn item(value: &Value) -> Vec<String> {
+    let marks = std::iter::once("- ").chain(std::iter::repeat("  "));
+    let within = lines(value).into_iter();
+    marks
+        .zip(within)
+        .map(|(mark, line)| format!("{mark}{line}"))
+        .collect()
+}
+
 /// What is shown of a cell, in characters.
 const CELL_CHARS_MAX: usize = 300;
 
@@ -126,4 +190,30 @@ pub(super) fn table(rows: &[Vec<String>]) -> String {
         text.push('\n');
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn json_becomes_lines_for_people() {
+        let data = json!({
+            "load": [0.5, 1],
+            "disks": [{ "path": "/", "free": 7, "flags": [] }, { "path": "/home" }],
+            "log": "one\ntwo\n",
+            "units": { "failed": null },
+            "name": "",
+        });
+        let expected = "load:\n  - 0.5\n  - 1\n\
+                        disks:\n  - path: /\n    free: 7\n    flags: none\n  - path: /home\n\
+                        log:\n  one\n  two\n\
+                        units:\n  failed: none\n\
+                        name:";
+        assert_eq!(plain(&data), expected);
+        assert_eq!(plain(&json!("text")), "text");
+        assert_eq!(plain(&json!([])), "none");
+    }
 }

@@ -1,14 +1,15 @@
 //! `fazai personality`: whose voice the answers have.
 
-use std::io::{IsTerminal, Read};
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
+use fazai::text_file;
 use fazai_protocol::{Call, ErrorCode, Operation, PersonalityParams};
 
-use super::Worker;
+use super::{Worker, output};
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -20,7 +21,7 @@ Examples:
   fazai personality edit ada
   fazai personality use ada
   fazai personality use               none any more
-  printf 'system = \"You are Ada.\"\nstyle = \"short\"\n' | fazai personality edit ada")]
+  printf 'system = \"You are Ada.\"\\nstyle = \"short\"\\n' | fazai personality edit ada")]
 pub(crate) enum Personality {
     /// List those that there are; a star marks the one in use
     List(List),
@@ -106,7 +107,7 @@ fn operation(input: String, toml: Option<String>) -> Operation {
 impl Personality {
     pub(super) fn run(&self) -> anyhow::Result<()> {
         match self {
-            Self::List(list) => list.worker.print(operation("list".into(), None), list.json),
+            Self::List(list) => list.run(),
             Self::Show(named) => named.run("show"),
             Self::Rm(named) => named.run("rm"),
             Self::Use(chosen) => {
@@ -116,6 +117,14 @@ impl Personality {
             }
             Self::Edit(edit) => edit.run(),
         }
+    }
+}
+
+impl List {
+    fn run(&self) -> anyhow::Result<()> {
+        let done = self.worker.call(operation("list".into(), None))?;
+        let text = output::or_none(done.result);
+        output::print(self.json, &text, &done.data.unwrap_or_default())
     }
 }
 
@@ -135,12 +144,10 @@ impl Edit {
 
     fn text(&self) -> anyhow::Result<String> {
         if let Some(path) = &self.file {
-            return std::fs::read_to_string(path).with_context(|| path.display().to_string());
+            return output::read(path);
         }
         if !std::io::stdin().is_terminal() {
-            let mut text = String::new();
-            std::io::stdin().read_to_string(&mut text)?;
-            return Ok(text);
+            return text_file::read_from(std::io::stdin()).context("standard input");
         }
         edited(&self.present()?)
     }
@@ -175,5 +182,5 @@ fn edited(text: &str) -> anyhow::Result<String> {
             "the editor ended with a failure: nothing is changed"
         ));
     }
-    Ok(std::fs::read_to_string(file.path())?)
+    output::read(file.path())
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 use clap::{Args, Subcommand};
 use fazai::policy;
 use fazai_tools::{
@@ -17,7 +17,7 @@ use super::{SettingsFile, output};
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Nothing is run by these. A command is one text, as a shell would read it, or a program with its
-arguments after --.
+arguments after --. `check` ends with 0 whatever the answer is, which is its first word.
 
 Examples:
   fazai policy check -- systemctl restart nginx
@@ -213,8 +213,7 @@ impl Judged {
 impl Test {
     fn run(&self) -> anyhow::Result<()> {
         let rules = self.judge.rules()?;
-        let text = std::fs::read_to_string(&self.file);
-        let text = text.with_context(|| self.file.display().to_string())?;
+        let text = output::read(&self.file)?;
         let mut tried = 0;
         let mut wrong = Vec::new();
         for (index, line) in text.lines().enumerate() {

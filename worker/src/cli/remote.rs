@@ -3,24 +3,27 @@
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
-use anyhow::Context as _;
 use fazai::Worker;
 use fazai::config::{Settings, default_socket};
 use fazai_protocol::Secret;
 use fazai_protocol::client::{Client, Endpoint};
 
-use super::Connect;
+use super::{Connect, output, variable};
 
 impl Connect {
     /// Whether the user named a place, so that nothing else will do.
     fn is_explicit(&self) -> bool {
-        self.socket.is_some() || self.tcp.is_some()
+        self.tcp.is_some() || self.named_socket().is_some()
+    }
+
+    fn named_socket(&self) -> Option<PathBuf> {
+        self.socket.clone().or_else(|| variable("FAZAI_SOCKET"))
     }
 
     fn endpoint(&self) -> Endpoint {
-        match (&self.tcp, &self.socket) {
+        match (&self.tcp, self.named_socket()) {
             (Some(address), _) => Endpoint::Tcp(address.clone()),
-            (None, Some(path)) => Endpoint::Unix(path.clone()),
+            (None, Some(path)) => Endpoint::Unix(path),
             (None, None) => Endpoint::Unix(v2_socket().unwrap_or_else(default_socket)),
         }
     }
@@ -34,8 +37,7 @@ impl Connect {
             Err(fault) => return Err(anyhow::Error::new(fault).context(endpoint.to_string())),
         };
         if let Some(path) = &self.token_file {
-            let token = std::fs::read_to_string(path);
-            let token = token.with_context(|| path.display().to_string())?;
+            let token = output::read(path)?;
             client.hello(Some(Secret(token.trim().to_owned()))).await?;
         }
         Ok(Some(client))
@@ -92,8 +94,6 @@ fn nobody_there(kind: ErrorKind) -> bool {
 /// The variables that older clients read.
 fn v2_socket() -> Option<PathBuf> {
     ["FAZAI_GEMMA_SOCKET", "FAZAI_GEMMA_SOCK"]
-        .iter()
-        .find_map(std::env::var_os)
-        .filter(|path| !path.is_empty())
-        .map(PathBuf::from)
+        .into_iter()
+        .find_map(variable)
 }

@@ -1,7 +1,7 @@
 //! `fazai runs`: the runs of plans that a worker keeps.
 
 use clap::{Args, Subcommand};
-use fazai_protocol::{Operation, RunsCall};
+use fazai_protocol::{Done, Operation, RunsCall};
 
 use super::{Worker, ask, output};
 
@@ -13,8 +13,8 @@ last step that began; no step is done twice.
 
 Examples:
   fazai runs list
-  fazai runs show 3f2a...
-  fazai runs resume 3f2a...")]
+  fazai runs show 3f2a9c01d4e5b678        the whole id, from the list
+  fazai runs resume 3f2a9c01d4e5b678")]
 pub(crate) enum Runs {
     /// List the runs and how they stand
     List(List),
@@ -108,5 +108,61 @@ pub(super) fn follow(worker: &Worker, run: Operation, json: bool) -> anyhow::Res
         screen.show(line)?;
         Ok(true)
     })?;
-    super::succeeded(done).map(drop)
+    reached_its_end(&super::succeeded(done)?)
+}
+
+/// Fails if this was a run whose steps did not come to a good end. One that failed and was followed
+/// by a better one counts for nothing.
+pub(super) fn reached_its_end(done: &Done) -> anyhow::Result<()> {
+    let Some(run) = done.data.as_ref().filter(|data| data["type"] == "run") else {
+        return Ok(());
+    };
+    let last = run["steps"].as_array().and_then(|steps| steps.last());
+    let what = last.map_or("", |step| step["what"].as_str().unwrap_or_default());
+    let stood = last.map_or("", |step| step["state"].as_str().unwrap_or_default());
+    let why = match (stood, run["stand"].as_str()) {
+        ("denied", _) => "the last step was not allowed",
+        ("failed", _) => "the last step failed",
+        ("unavailable", _) => "there is no such tool",
+        ("unknown" | "running", _) => "nobody knows whether the last step was done",
+        (_, Some("limited")) => "more was planned than the steps that a run may have; the last was",
+        _ => return Ok(()),
+    };
+    anyhow::bail!("{why}: {}", output::clean(what))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_run_is_judged_by_its_last_step() {
+        let run = |stand: &str, states: &[&str]| {
+            let steps = states
+                .iter()
+                .map(|state| json!({ "what": "ls", "state": state }));
+            let steps: Vec<_> = steps.collect();
+            let data = json!({ "type": "run", "stand": stand, "steps": steps });
+            let done = json!({
+                "action": "done", "action_id": "a", "input": "", "result": "",
+                "metadata": { "status": "done" }, "timestamp": "", "source": "local",
+                "model": null, "data": data,
+            });
+            let done: Done = serde_json::from_value(done).expect("a line");
+            reached_its_end(&done).map_err(|fault| fault.to_string())
+        };
+        assert_eq!(run("done", &["done"]), Ok(()));
+        assert_eq!(run("done", &["failed", "done"]), Ok(()));
+        assert_eq!(run("done", &[]), Ok(()));
+        let why = |stand, states: &[&str]| run(stand, states).expect_err("no good end");
+        assert_eq!(
+            why("done", &["done", "denied"]),
+            "the last step was not allowed: ls"
+        );
+        assert!(why("done", &["failed"]).contains("failed"));
+        assert!(why("stopped", &["unknown"]).contains("nobody knows"));
+        assert!(why("limited", &["done"]).contains("more was planned"));
+    }
 }

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use fazai_protocol::client::Client;
 use fazai_protocol::{
-    Approval, ApprovalDecision, ApproveParams, Call, Done, Line, Operation, ShellCall, ShellEvent,
-    ShellParams,
+    Approval, ApprovalDecision, ApproveParams, Call, Done, ErrorCode, Line, Operation, ShellCall,
+    ShellEvent, ShellParams, WireError,
 };
 use serde_json::Value;
 
@@ -17,7 +17,7 @@ use super::{Connect, Exit, Worker, output};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 What the policy allows by itself runs at once; what it asks about is shown first, if a terminal is
-there to ask on. Ends with the command's exit code.
+there to ask on. Ends with the command's exit code, and with 126 if it was denied.
 
 Examples:
   fazai shell df -h /
@@ -84,8 +84,22 @@ impl Shell {
     }
 }
 
+/// What a shell ends with that may not run a program.
+const DENIED: u8 = 126;
+
+fn is_denied(fault: &anyhow::Error) -> bool {
+    let error = fault.downcast_ref::<WireError>();
+    error.is_some_and(|error| error.code == ErrorCode::Denied)
+}
+
 fn finish(done: Done, dry_run: bool) -> anyhow::Result<()> {
-    let done = super::succeeded(done)?;
+    let done = match super::succeeded(done) {
+        Err(fault) if is_denied(&fault) => {
+            output::complain(&fault);
+            return Err(Exit(ExitCode::from(DENIED)).into());
+        }
+        done => done?,
+    };
     if dry_run {
         return output::answer(false, done);
     }
@@ -146,8 +160,8 @@ fn approve(id: &str, decision: ApprovalDecision, reason: Option<String>) -> Oper
 #[command(after_help = "\
 Examples:
   fazai approvals list
-  fazai approvals approve 3f2a...
-  fazai approvals deny 3f2a... --reason \"not on a Friday\"")]
+  fazai approvals approve ID        the whole one, from the list
+  fazai approvals deny ID --reason \"not on a Friday\"")]
 pub(crate) enum Approvals {
     /// List the questions that wait
     List(List),
@@ -196,7 +210,7 @@ impl Approvals {
 impl List {
     fn run(&self) -> anyhow::Result<()> {
         let done = self.connect.call(Operation::Approvals(Call::default()))?;
-        let text = done.result.unwrap_or_default();
+        let text = output::or_none(done.result);
         let mut data: Value = done.data.unwrap_or_default();
         output::print(self.json, &text, &data["approvals"].take())
     }

@@ -9,7 +9,7 @@ use fazai::config::{Settings, example};
 use fazai_protocol::{Call, Operation, reply_schema, request_schema};
 use serde_json::json;
 
-use super::{Arguments, Connect, SettingsFile, output};
+use super::{Arguments, Connect, SettingsFile, doctor, output};
 
 /// Show what a running worker is doing
 #[derive(Debug, Args)]
@@ -73,8 +73,8 @@ impl Config {
             return Ok(());
         }
         let settings: Settings = self.settings.load()?;
-        for note in &settings.notes {
-            writeln!(out, "note: {note}")?;
+        for note in settings.notes.iter().chain(&doctor::missing(&settings)) {
+            writeln!(out, "note: {}", output::clean(note))?;
         }
         let cloud = settings.cloud.settings().map_err(anyhow::Error::msg)?;
         if let [problem, ..] = cloud.problems().as_slice() {

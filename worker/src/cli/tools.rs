@@ -129,8 +129,7 @@ impl Named {
     fn run(&self) -> anyhow::Result<()> {
         let show = Operation::Tools(input(format!("show {}", self.name)));
         let about = self.worker.call(show)?.data.unwrap_or_default();
-        let text = serde_json::to_string_pretty(&about)?;
-        output::print(self.json, &text, &about)
+        output::print(self.json, &output::plain(&about), &about)
     }
 }
 
@@ -168,14 +167,9 @@ impl CallCommand {
         let done = super::succeeded(done)?;
         let data = done.data.unwrap_or_default();
         let answer = if self.dry_run { &data } else { &data["answer"] };
-        let text = match answer.as_object() {
-            Some(fields)
-                if !self.dry_run && done.result.as_deref() == Some(&answer.to_string()) =>
-            {
-                serde_json::to_string_pretty(fields)?
-            }
-            _ => done.result.unwrap_or_default(),
-        };
+        let result = done.result.unwrap_or_default();
+        let bare = answer.is_object() && !self.dry_run && result == answer.to_string();
+        let text = if bare { output::plain(answer) } else { result };
         output::print(self.json, &text, answer)
     }
 }

@@ -20,7 +20,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use tokio::sync::mpsc;
 
 use self::show::Show;
-use super::{ModelOptions, Worker};
+use super::{ModelOptions, Worker, output};
 
 /// Turn lines of sensors and logs into incidents, judge them, and say what would be done
 #[derive(Debug, Args)]
@@ -35,8 +35,8 @@ Examples:
   fazai watch --min-severity high
   cat eve.json | fazai watch --stdin --dry-run
   journalctl -o json -f | fazai watch --stdin --dry-run --no-model
-  fazai watch --file /var/log/auth.log --file /var/log/nginx/access.log --state /var/lib/fazai/watch --dry-run
-  fazai watch --unix /run/fazai/eve.sock --syslog-udp 127.0.0.1:5514 --dry-run | jq .severity
+  fazai watch --file /var/log/auth.log --state /var/lib/fazai/watch --dry-run
+  fazai watch --unix eve.sock --syslog-udp 127.0.0.1:5514 --dry-run | jq .severity
   socat -u EXEC:'snort-alerts' STDOUT | fazai watch --stdin --dry-run")]
 pub(crate) struct Arguments {
     /// Read lines from standard input until it ends
@@ -159,11 +159,10 @@ impl Arguments {
             }
             ended?;
             let stats = read.await??;
-            eprintln!(
-                "fazai: {} lines, {} of them unreadable, {} findings",
-                stats.lines, stats.unreadable, stats.findings
-            );
-            Ok(())
+            let (lines, unreadable, findings) = (stats.lines, stats.unreadable, stats.findings);
+            let text =
+                format!("{lines} lines, {unreadable} of them unreadable, {findings} findings");
+            Ok(output::warn(&text)?)
         })
     }
 
@@ -210,6 +209,12 @@ impl Arguments {
         let mut inputs: Vec<Box<dyn Input + Send>> = Vec::new();
         if self.stdin {
             inputs.push(Box::new(Stdin::default()));
+        }
+        for file in self.file.iter().filter(|file| !file.exists()) {
+            output::warn(&format!(
+                "{} is not there yet; it is read once it is",
+                file.display()
+            ))?;
         }
         for source in self.sources().open() {
             inputs.push(source?.input);

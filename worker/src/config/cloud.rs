@@ -11,6 +11,7 @@ use fazai_cloud::settings::Times;
 use fazai_cloud::{Key, KeySource, Label, ProviderSettings};
 
 use super::values::{number, on_off, parts, path};
+use crate::text_file;
 
 /// Whether requests may go to others, to whom, and for how much.
 #[derive(Debug, Clone, PartialEq)]
@@ -274,8 +275,7 @@ pub(super) fn names(text: &str) -> Vec<String> {
 
 /// Patterns from a file, one for each line.
 pub(super) fn patterns(path: &Path) -> Result<Vec<String>, String> {
-    let text =
-        std::fs::read_to_string(path).map_err(|fault| format!("a file is needed: {fault}"))?;
+    let text = text_file::read(path).map_err(|fault| format!("a file is needed: {fault}"))?;
     if text.len() > PATTERNS_BYTES_MAX {
         return Err("a file of 64 KiB at most is needed".to_owned());
     }

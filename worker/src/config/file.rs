@@ -2,17 +2,13 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use ini_core::{Item, Parser};
 
 use super::keys::{self, KEYS};
 use super::{Settings, v2};
-
-/// A settings file has no reason to be larger.
-const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Something wrong in a settings file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,17 +54,6 @@ impl Faults {
             }],
         }
     }
-}
-
-pub(super) fn read(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    File::open(path)?
-        .take(FILE_BYTES_MAX + 1)
-        .read_to_string(&mut text)?;
-    if text.len() as u64 > FILE_BYTES_MAX {
-        return Err(io::Error::other("it is larger than 1 MiB"));
-    }
-    Ok(text)
 }
 
 /// Applies the file's keys in their order.

@@ -1,7 +1,7 @@
 //! How values of keys are read, and shown in the same way.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use fazai_models::load::{BackendKind, GpuLayers};
@@ -11,6 +11,7 @@ use fazai_tools::READY_PROFILES;
 use tracing_subscriber::filter::EnvFilter;
 
 use super::{Cgroup, LogFormat, ModuleIsolation, ModuleTrust};
+use crate::text_file;
 
 /// A number within bounds.
 pub(super) fn number<T>(text: &str, least: T, most: T) -> Result<T, String>
@@ -95,7 +96,7 @@ pub(super) fn tcp(text: &str) -> Result<Option<String>, String> {
 }
 
 pub(super) fn token_file(path: &str) -> Result<Secret, String> {
-    let text = std::fs::read_to_string(path).map_err(|fault| fault.to_string())?;
+    let text = text_file::read(Path::new(path)).map_err(|fault| fault.to_string())?;
     match text.trim() {
         "" => Err("the file is empty".into()),
         token => Ok(Secret(token.to_owned())),

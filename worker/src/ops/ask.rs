@@ -49,7 +49,12 @@ async fn route(context: &Context, ask: Ask) -> Result<Done, WireError> {
     let begun = match way {
         Way::Ended(done) => return Ok(*done),
         Way::GoesOn(begun) => return Ok(here(context, &ask, &mut session, Some(begun)).await),
-        Way::Missed(_) => return Ok(here(context, &ask, &mut session, None).await),
+        Way::Missed(missed) => {
+            let why = missed.error.map(|error| error.message).unwrap_or_default();
+            let text = format!("nobody in the cloud answers: {why}; the local model does");
+            context.warn(ask.stream, text).await;
+            return Ok(here(context, &ask, &mut session, None).await);
+        }
         Way::Here => None,
     };
     let done = here(context, &ask, &mut session, begun).await;

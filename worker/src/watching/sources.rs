@@ -17,6 +17,8 @@ use fazai_watch::signature::Signatures;
 use fazai_watch::time::Clock;
 use fazai_watch::watch::{LINE_BYTES_MAX, SOURCES_MAX};
 
+use crate::text_file;
+
 /// Files and sockets.
 #[derive(Debug, Clone)]
 pub struct Sources {
@@ -240,6 +242,6 @@ fn table<T: Default, E: ToString>(
     let Some(path) = path else {
         return Ok(T::default());
     };
-    let text = fs::read_to_string(path).map_err(|why| fault(&path.display(), &why))?;
+    let text = text_file::read(path).map_err(|why| fault(&path.display(), &why))?;
     read(&text).map_err(|why| fault(&path.display(), &why))
 }

@@ -5,12 +5,12 @@ use std::io;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
-use tokio::time::sleep;
 
 use super::error::PullError;
 use super::hub::Remote;
 use super::part::Summing;
 use super::retries::Retries;
+use super::transfer::Progress;
 use super::{Pull, WantedFile, blocking};
 use crate::hex::hex;
 use crate::store::files::{Origin, Paths, SumFrom};
@@ -32,7 +32,7 @@ pub(crate) struct Task {
 impl Pull<'_> {
     /// Asks what each file is before the first is fetched, so that all are of one commit and
     /// what does not fit is known at once.
-    pub(crate) async fn plan(&self) -> Result<Vec<Task>, PullError> {
+    pub(crate) async fn plan(&self, progress: &mut Progress<'_>) -> Result<Vec<Task>, PullError> {
         let mut tasks: Vec<Task> = Vec::new();
         for wanted in &self.files {
             let paths = self.paths(&wanted.file);
@@ -50,7 +50,8 @@ impl Pull<'_> {
             };
             let begun = begun.filter(|begun| self.is_wanted(begun, &wanted.file));
             let commit = tasks.first().map(|task| task.origin.commit.clone());
-            let origin = self.describe(wanted, begun.as_ref(), commit).await?;
+            let origin = self.describe(wanted, begun.as_ref(), commit, progress);
+            let origin = origin.await?;
             tasks.push(blocking(move || look(paths, origin, begun.as_ref())).await??);
         }
         self.check_room(&tasks).await?;
@@ -86,6 +87,7 @@ impl Pull<'_> {
         wanted: &WantedFile,
         begun: Option<&Origin>,
         commit: Option<String>,
+        progress: &mut Progress<'_>,
     ) -> Result<Origin, PullError> {
         let file = wanted.file.as_str();
         let requested = self.reference.revision();
@@ -94,11 +96,11 @@ impl Pull<'_> {
         let pinned = pinned.filter(|pinned| commit.as_deref().is_none_or(|of| of == *pinned));
         let remote = match pinned {
             // A commit is gone when its branch was rewritten.
-            Some(pinned) => match self.ask(pinned, file).await {
-                Err(PullError::NotFound { .. }) => self.ask(fresh, file).await?,
+            Some(pinned) => match self.ask(pinned, file, progress).await {
+                Err(PullError::NotFound { .. }) => self.ask(fresh, file, progress).await?,
                 answer => answer?,
             },
-            None => self.ask(fresh, file).await?,
+            None => self.ask(fresh, file, progress).await?,
         };
         let (sha256, sum_from) = expected_sum(wanted, &remote)?;
         Ok(Origin {
@@ -113,13 +115,18 @@ impl Pull<'_> {
         })
     }
 
-    async fn ask(&self, revision: &str, file: &str) -> Result<Remote, PullError> {
+    async fn ask(
+        &self,
+        revision: &str,
+        file: &str,
+        progress: &mut Progress<'_>,
+    ) -> Result<Remote, PullError> {
         let mut retries = Retries::new(self.options, 0);
         loop {
             let reference = &self.reference;
             match self.hub.describe(reference, revision, file).await {
                 Ok(remote) => return Ok(remote),
-                Err(trouble) => sleep(retries.wait(trouble, 0)?).await,
+                Err(trouble) => progress.pause(file, retries.wait(trouble, 0)?).await,
             }
         }
     }

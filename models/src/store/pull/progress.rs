@@ -12,10 +12,21 @@ pub struct PullEvent {
     /// Bytes of the whole model that are on the disk (or, while checking, read again). Never
     /// falls within a step.
     pub done_bytes: u64,
-    /// Bytes of the whole model.
+    /// Bytes of the whole model; 0 until the hub has said it.
     pub total_bytes: u64,
     /// How fast it is, once that can be told.
     pub bytes_per_second: Option<u64>,
+    /// What did not work, and will be tried again.
+    pub retry: Option<PullRetry>,
+}
+
+/// A failure that is not the last word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PullRetry {
+    /// What went wrong.
+    pub why: String,
+    /// The pause before the next attempt.
+    pub wait: Duration,
 }
 
 /// What is done with a file.
@@ -45,14 +56,18 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    pub(crate) fn new(total_bytes: u64) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             file: String::new(),
             step: PullStep::Checking,
-            total_bytes,
+            total_bytes: 0,
             last: None,
             speed: None,
         }
+    }
+
+    pub(crate) fn expect(&mut self, total_bytes: u64) {
+        self.total_bytes = total_bytes;
     }
 
     /// Another step begins: its first event comes at once, and speed is measured anew.
@@ -77,13 +92,28 @@ impl Meter {
             self.measure(now.duration_since(then), done_bytes.saturating_sub(before));
         }
         self.last = Some((now, done_bytes));
-        Some(PullEvent {
+        Some(self.event(done_bytes))
+    }
+
+    /// A failure is told at once.
+    pub(crate) fn failed(&self, file: &str, retry: PullRetry) -> PullEvent {
+        let done_bytes = self.last.map_or(0, |(_, bytes)| bytes);
+        PullEvent {
+            file: file.to_owned(),
+            retry: Some(retry),
+            ..self.event(done_bytes)
+        }
+    }
+
+    fn event(&self, done_bytes: u64) -> PullEvent {
+        PullEvent {
             file: self.file.clone(),
             step: self.step,
             done_bytes,
             total_bytes: self.total_bytes,
             bytes_per_second: self.speed,
-        })
+            retry: None,
+        }
     }
 
     /// A moving average, so that the figure can be read while it changes.
@@ -107,7 +137,8 @@ mod tests {
 
     #[test]
     fn ten_events_a_second_and_the_last_one() {
-        let mut meter = Meter::new(10_000);
+        let mut meter = Meter::new();
+        meter.expect(10_000);
         meter.begin("x", PullStep::Fetching);
         let start = Instant::now();
         let events: Vec<_> = (0..=1_000u64)
@@ -122,7 +153,8 @@ mod tests {
 
     #[test]
     fn the_end_is_told_however_soon_it_comes() {
-        let mut meter = Meter::new(2);
+        let mut meter = Meter::new();
+        meter.expect(2);
         meter.begin("x", PullStep::Fetching);
         let now = Instant::now();
         assert!(meter.at(0, now).is_some());

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::error::PullError;
 use super::hub::{Retry, Trouble};
 use super::options::PullOptions;
+use super::progress::PullRetry;
 
 /// An attempt that brought this much was worth it: the count begins anew.
 const WORTHWHILE_BYTES: u64 = 1 << 20;
@@ -34,11 +35,11 @@ impl Retries {
         }
     }
 
-    /// How long to wait before the next attempt.
+    /// What went wrong, and how long to wait before the next attempt.
     ///
     /// # Errors
     /// The trouble, if there should be no other.
-    pub(crate) fn wait(&mut self, trouble: Trouble, bytes: u64) -> Result<Duration, PullError> {
+    pub(crate) fn wait(&mut self, trouble: Trouble, bytes: u64) -> Result<PullRetry, PullError> {
         if bytes.saturating_sub(self.bytes) >= WORTHWHILE_BYTES {
             self.failed = 0;
             self.bytes = bytes;
@@ -54,7 +55,12 @@ impl Retries {
         }
         self.failed += 1;
         tracing::debug!(reason = %trouble.error, ?wait, "a download is tried again");
-        Ok(wait)
+        let why = match trouble.error {
+            // Without what to do at the end: it is being done.
+            PullError::Network { why } => why,
+            fault => fault.to_string(),
+        };
+        Ok(PullRetry { why, wait })
     }
 }
 
@@ -83,7 +89,7 @@ mod tests {
         let mut retries = retries();
         let waits: Vec<_> = (0..4)
             .map(|_| retries.wait(Trouble::network("cut"), 100).ok())
-            .map(|wait| wait.map(|wait| wait.as_secs()))
+            .map(|retry| retry.map(|retry| retry.wait.as_secs()))
             .collect();
         assert_eq!(waits, [Some(8), Some(16), Some(30), None]);
     }
@@ -103,10 +109,8 @@ mod tests {
 
     #[test]
     fn a_hub_decides_when_to_be_asked_again_within_reason() {
-        assert_eq!(
-            retries().wait(after(7), 100).ok(),
-            Some(Duration::from_secs(7))
-        );
+        let retry = retries().wait(after(7), 100).expect("soon");
+        assert_eq!(retry.wait, Duration::from_secs(7));
         assert!(retries().wait(after(3600), 100).is_err());
     }
 }

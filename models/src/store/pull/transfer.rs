@@ -11,7 +11,7 @@ use super::error::PullError;
 use super::hub::Trouble;
 use super::part::{Overlap, Part};
 use super::plan::Task;
-use super::progress::{Meter, PullListener, PullStep};
+use super::progress::{Meter, PullListener, PullRetry, PullStep};
 use super::retries::Retries;
 use super::{Pull, blocking};
 use crate::gguf::{Gguf, Lists};
@@ -26,12 +26,23 @@ pub(crate) struct Progress<'a> {
 }
 
 impl<'a> Progress<'a> {
-    pub(crate) fn new(total_bytes: u64, listener: PullListener<'a>) -> Self {
+    pub(crate) fn new(listener: PullListener<'a>) -> Self {
         Self {
-            meter: Meter::new(total_bytes),
+            meter: Meter::new(),
             before: 0,
             listener,
         }
+    }
+
+    pub(crate) fn expect(&mut self, total_bytes: u64) {
+        self.meter.expect(total_bytes);
+    }
+
+    /// Tells of a failure, and waits until it is time for another attempt.
+    pub(crate) async fn pause(&mut self, file: &str, retry: PullRetry) {
+        let wait = retry.wait;
+        (self.listener)(&self.meter.failed(file, retry));
+        sleep(wait).await;
     }
 
     fn begin(&mut self, task: &Task, step: PullStep, bytes: u64) {
@@ -75,7 +86,8 @@ impl Pull<'_> {
             let trouble;
             (part, trouble) = self.stream(task, part, progress).await?;
             if let Some(trouble) = trouble {
-                sleep(retries.wait(trouble, part.bytes())?).await;
+                let retry = retries.wait(trouble, part.bytes())?;
+                progress.pause(&task.origin.file, retry).await;
             }
         }
         Ok(part)

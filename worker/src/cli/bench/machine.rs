@@ -1,5 +1,7 @@
 //! The machine on which something is measured, and whether this build uses all of it.
 
+use std::io;
+
 use fazai_models::cpu;
 use serde_json::Value;
 
@@ -27,10 +29,11 @@ impl Machine {
     }
 
     /// Says on standard error if they do not.
-    pub(super) fn warn(&self) {
-        if !self.comparable() {
-            eprintln!("fazai: {}", self.warning());
+    pub(super) fn warn(&self) -> io::Result<()> {
+        if self.comparable() {
+            return Ok(());
         }
+        output::warn(&self.warning())
     }
 
     pub(super) fn warning(&self) -> String {

@@ -116,8 +116,7 @@ const JOBS: [Job; 4] = [
 impl Quality {
     pub(super) fn run(&self) -> anyhow::Result<()> {
         let report = super::super::block_on(self.measure())?;
-        self.subject.print(&report);
-        Ok(())
+        self.subject.print(&report)
     }
 
     async fn measure(&self) -> anyhow::Result<Report> {

@@ -97,8 +97,8 @@ struct Sides {
 impl Serve {
     pub(super) fn run(&self) -> anyhow::Result<()> {
         let measured = super::super::block_on(self.measure())?;
-        self.subject.print(&measured.report());
-        measured.machine.warn();
+        self.subject.print(&measured.report())?;
+        measured.machine.warn()?;
         match measured.failures.len() {
             _ if measured.interrupted => Err(super::super::Interrupted.into()),
             0 => Ok(()),

@@ -35,8 +35,8 @@ const FILLER: &str = "The service stopped because its disk was full, and the log
 impl Speed {
     pub(super) fn run(&self) -> anyhow::Result<()> {
         let measured = super::super::block_on(self.measure())?;
-        self.subject.print(&measured.report());
-        measured.machine.warn();
+        self.subject.print(&measured.report())?;
+        measured.machine.warn()?;
         Ok(())
     }
 

@@ -44,8 +44,7 @@ impl Tune {
             "nothing to choose: a model below 32 MiB runs on one thread, and with candle or on a \
              GPU nothing is measured",
         )?;
-        self.subject.print(&report);
-        Ok(())
+        self.subject.print(&report)
     }
 }
 

@@ -1,7 +1,9 @@
 //! `fazai models pull`: a download with a progress bar.
 
 use clap::Args;
-use fazai_models::store::{PullError, PullEvent, PullListener, PullOptions, PullStep, catalog};
+use fazai_models::store::{
+    PullError, PullEvent, PullListener, PullOptions, PullRetry, PullStep, catalog,
+};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
@@ -82,10 +84,18 @@ impl Bar {
         let style = "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
         let style = ProgressStyle::with_template(style).expect("the template is good");
         bar.set_style(style);
+        bar.set_message("asking the hub");
+        bar.tick();
         Self(bar)
     }
 
     fn show(&self, event: &PullEvent) {
+        if let Some(PullRetry { why, wait }) = &event.retry {
+            let text = format!("{why}; trying again in {:.1} s", wait.as_secs_f32());
+            // Nobody who downloads minds that nobody reads this.
+            let _ = self.0.suspend(|| output::warn(&text));
+            return;
+        }
         let step = match event.step {
             PullStep::Checking => "checking",
             PullStep::Fetching => "fetching",

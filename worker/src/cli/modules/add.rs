@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 use fazai::config::ModuleTrust;
+use fazai::text_file;
 use fazai_modhost::{Entry, FILE_BYTES_MAX, Manifest, Trust, fingerprint, valid_name, verify};
 use rustix::fs::{FlockOperation, flock};
 use serde_json::json;
@@ -117,7 +118,7 @@ impl Add {
 
     /// The text of modules.toml with this module in it; the rest stays as it was written.
     fn listed(&self, list: &Path, name: &str, sha256: &str) -> anyhow::Result<String> {
-        let text = match fs::read_to_string(list) {
+        let text = match text_file::read(list) {
             Ok(text) => text,
             Err(fault) if fault.kind() == std::io::ErrorKind::NotFound => String::new(),
             Err(fault) => return Err(anyhow!("{}: {fault}", list.display())),

@@ -30,7 +30,7 @@ pub(super) fn follow(worker: &Worker, min: Level) -> anyhow::Result<()> {
             };
             match line {
                 Some(Line::Incident(incident)) => show(&incident)?,
-                Some(Line::Warning(warning)) => eprintln!("fazai: {}", warning.result),
+                Some(Line::Warning(warning)) => output::warn(&warning.result)?,
                 Some(Line::Done(done)) => {
                     return done.error.map_or(Ok(()), |error| Err(error.into()));
                 }

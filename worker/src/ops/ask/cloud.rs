@@ -3,6 +3,7 @@
 mod passed;
 mod stream;
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -139,7 +140,9 @@ async fn local(context: &Context, ask: &ValidAsk, failed: Option<&WireError>) ->
         ModelState::Ready(model) => ask.model.is_none() || model.name == *name,
         ModelState::Loading(..) => true,
     };
-    let absent = (!loaded.iter().any(is_there)).then(|| Against {
+    // Who started a worker for one question waits for it to load its model, and for nothing else.
+    let serves = context.worker.shared.serves.load(Ordering::Relaxed);
+    let absent = (serves && !loaded.iter().any(is_there)).then(|| Against {
         cause: Cause::NotLoaded,
         detail: format!("{name} is not loaded"),
         fatal: false,
