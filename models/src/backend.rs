@@ -122,8 +122,8 @@ pub trait Backend: Send {
     fn copy(&mut self, from: SeqId, to: SeqId, len: u32);
 
     /// What the sequence holds, as bytes for [`restore`](Self::restore) in a backend of the same
-    /// build and model. `None`: it can't be had.
-    fn save(&mut self, seq: SeqId) -> Option<Vec<u8>>;
+    /// build and model. `None`: it can't be had, or has more than `bytes_max`.
+    fn save(&mut self, seq: SeqId, bytes_max: usize) -> Option<Vec<u8>>;
 
     /// Puts back what was saved into an empty sequence. `false`: it is not usable, and the
     /// sequence is empty.

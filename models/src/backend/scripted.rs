@@ -246,9 +246,11 @@ impl Backend for Scripted {
         assert!(before.is_none_or(|cells| cells.is_empty()), "not empty");
     }
 
-    fn save(&mut self, seq: SeqId) -> Option<Vec<u8>> {
-        let tokens = self.sequences.get(&seq)?.iter();
-        Some(tokens.flat_map(|cell| cell.1.to_le_bytes()).collect())
+    fn save(&mut self, seq: SeqId, bytes_max: usize) -> Option<Vec<u8>> {
+        let cells = self.sequences.get(&seq)?;
+        let fits = cells.len() * size_of::<Token>() <= bytes_max;
+        let tokens = cells.iter();
+        fits.then(|| tokens.flat_map(|cell| cell.1.to_le_bytes()).collect())
     }
 
     fn restore(&mut self, seq: SeqId, state: &[u8]) -> bool {

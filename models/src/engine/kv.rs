@@ -208,10 +208,7 @@ impl KvCache {
     /// Moves what the sequence holds into this process's memory, if that is at most
     /// `bytes_max`; the sequence is then free.
     pub(super) fn move_out(&mut self, seq: SeqId, bytes_max: usize) -> Option<Vec<u8>> {
-        let state = self.backend.save(seq)?;
-        if state.len() > bytes_max {
-            return None;
-        }
+        let state = self.backend.save(seq, bytes_max)?;
         self.release(seq);
         Some(state)
     }
@@ -219,14 +216,14 @@ impl KvCache {
     /// A copy of the state of the sequence's first `len` tokens.
     pub(super) fn snapshot(&mut self, seq: SeqId, len: u32) -> Option<Vec<u8>> {
         if self.tree.len(seq) == len {
-            return self.backend.save(seq);
+            return self.backend.save(seq, usize::MAX);
         }
         if !self.capacity.rolls_back {
             return None;
         }
         let copy = self.fork(seq)?;
         self.truncate(copy, len);
-        let state = self.backend.save(copy);
+        let state = self.backend.save(copy, usize::MAX);
         self.release(copy);
         state
     }

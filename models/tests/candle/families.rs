@@ -517,7 +517,9 @@ fn check_refused(writer: &Writer, test: &str, expected: &str) {
     let file = writer.save(test);
     let source = ModelSource::File(file.path().to_owned());
     match load_with(BackendKind::Candle, &source) {
-        Err(LoadError::Backend(reason)) => assert!(reason.contains(expected), "{reason}"),
+        Err(fault @ (LoadError::Backend(_) | LoadError::File { .. })) => {
+            assert!(fault.to_string().contains(expected), "{fault}");
+        }
         Err(other) => panic!("{other:?}"),
         Ok(_) => panic!("{test} was loaded"),
     }

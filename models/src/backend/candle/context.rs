@@ -123,8 +123,9 @@ impl Backend for Context {
         self.sequences[to as usize] = copy;
     }
 
-    fn save(&mut self, seq: SeqId) -> Option<Vec<u8>> {
-        Some(self.sequences[seq as usize].to_bytes())
+    fn save(&mut self, seq: SeqId, bytes_max: usize) -> Option<Vec<u8>> {
+        let state = self.sequences[seq as usize].to_bytes();
+        Some(state).filter(|state| state.len() <= bytes_max)
     }
 
     fn restore(&mut self, seq: SeqId, state: &[u8]) -> bool {

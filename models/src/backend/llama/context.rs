@@ -371,12 +371,17 @@ impl Backend for Context {
         }
     }
 
-    fn save(&mut self, seq: SeqId) -> Option<Vec<u8>> {
+    fn save(&mut self, seq: SeqId, bytes_max: usize) -> Option<Vec<u8>> {
         let raw = self.raw.0.as_ptr();
         // SAFETY: the context is valid, and the buffer has the size that is told.
         unsafe {
-            let mut state = vec![0; sys::llama_state_seq_get_size(raw, seq.cast_signed())];
-            let (start, size) = (state.as_mut_ptr(), state.len());
+            let size = sys::llama_state_seq_get_size(raw, seq.cast_signed());
+            // Somebody may ask at every turn: what is too much is not copied.
+            if size > bytes_max {
+                return None;
+            }
+            let mut state = vec![0; size];
+            let start = state.as_mut_ptr();
             let written = sys::llama_state_seq_get_data(raw, start, size, seq.cast_signed());
             state.truncate(written);
             Some(state).filter(|state| !state.is_empty())
