@@ -30,7 +30,7 @@ mod tool;
 mod tools;
 mod work;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -48,8 +48,9 @@ use crate::acting::ActingFault;
 use crate::episodes::{Deeds, Draft, Recording};
 use crate::errors;
 use crate::live::User;
+use crate::lock::lock;
 use crate::memory::MemoryFault;
-use crate::outgoing::Outgoing;
+use crate::outgoing::{Outgoing, Room};
 use crate::quota::Permit;
 use crate::registry::ModelLease;
 use crate::watching::{Pipeline, WatchFault};
@@ -67,6 +68,8 @@ pub(crate) struct Context {
     pub(crate) action_id: ActionId,
     /// What is done for it, for the record.
     pub(crate) deeds: Deeds,
+    /// Room for its last line, if that may be long.
+    pub(crate) room: Arc<Mutex<Option<Room>>>,
 }
 
 /// A sign of life is sent after this much silence; old clients give up after 30 s.
@@ -330,6 +333,17 @@ impl Context {
             .quotas
             .enter(self.user, &self.worker.settings().limits);
         permit.map_err(|fault| errors::from_quota(&fault))
+    }
+
+    /// Waits until an answer of about so many bytes can wait for its client, before it is begun:
+    /// who reads nothing does not get one after another computed.
+    async fn room(&self, bytes: usize) -> Result<(), WireError> {
+        let room = tokio::select! {
+            room = self.outgoing.room(bytes) => room,
+            () = self.told_to_stop() => return Err(self.stop_error()),
+        };
+        *lock(&self.room) = room;
+        Ok(())
     }
 
     /// Runs work that takes long on a thread of its own, a few such at once: what waits can still
