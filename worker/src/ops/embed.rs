@@ -42,9 +42,10 @@ async fn embed(context: &Context, call: Call<EmbedParams>) -> Result<Done, WireE
     let answer = texts.len().saturating_mul(VECTOR_BYTES);
     context.room(answer).await?;
     let vocabulary = Arc::clone(&model.vocabulary);
-    let encoding = context.compute("embed", move || {
+    let encoding = context.compute("embed", None, move |stop| {
         let encode = |text: &String| with_begin_mark(vocabulary.encode(text, false), &vocabulary);
-        texts.iter().map(encode).collect::<Vec<_>>()
+        let wanted = texts.iter().take_while(|_| !stop.is_cancelled());
+        wanted.map(encode).collect::<Vec<_>>()
     });
     let inputs = encoding.await?;
     let tokens: usize = inputs.iter().map(Vec::len).sum();

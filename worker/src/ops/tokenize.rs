@@ -29,7 +29,7 @@ pub(super) async fn answer(context: &Context, call: Call<TokenizeParams>) -> Don
         return context.fail(error);
     }
     let vocabulary = Arc::clone(&model.vocabulary);
-    let encoding = context.compute("tokenize", move || {
+    let encoding = context.compute("tokenize", None, move |_| {
         let tokens = vocabulary.encode(&call.input, call.params.special);
         let pieces: Option<Vec<String>> = call.params.pieces.then(|| {
             let pieces = tokens.iter().map(|&token| vocabulary.piece_lossy(token));
