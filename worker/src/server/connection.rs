@@ -32,6 +32,9 @@ const READ_BYTES: usize = 4 << 10;
 /// read when some of them are answered.
 const LINES_HELD_MAX: usize = 2;
 
+/// Lines below this are read whatever is held, so that something long can be cancelled.
+const SHORT_LINE_BYTES: usize = 4 << 10;
+
 /// Serves a connection until the client has all its answers, or has left.
 pub(crate) async fn serve<S: Stream>(worker: Worker, stream: S, peer: Peer) {
     let (mut reading, writing) = stream.halves();
@@ -198,7 +201,10 @@ impl Connection {
 
     /// Waits until the unanswered requests leave room for another; none: there is no need any more.
     async fn hold(&self, bytes: usize, limits: &Limits) -> Option<OwnedSemaphorePermit> {
-        let bytes = u32::try_from(bytes.min(held_max(limits))).unwrap_or(u32::MAX);
+        let bytes = match bytes < SHORT_LINE_BYTES {
+            true => 0,
+            false => u32::try_from(bytes.min(held_max(limits))).unwrap_or(u32::MAX),
+        };
         tokio::select! {
             held = Arc::clone(&self.held).acquire_many_owned(bytes) => held.ok(),
             () = self.gone.cancelled() => None,
