@@ -1,5 +1,9 @@
 //! A line becomes a typed [`Request`], or an error that reaches the right request.
 
+use std::any::TypeId;
+use std::collections::HashMap;
+use std::sync::{PoisonError, RwLock};
+
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
@@ -49,6 +53,12 @@ pub const ACTIONS: &[&str] = &[
 
 /// Other spellings in the field, after [`fold`]ing.
 const ALIASES: &[(&str, &str)] = &[("commit", "commitKB")];
+
+/// What is shown of a name that is not known; a longer one is not compared with those that are.
+const NAME_BYTES_MAX: usize = 64;
+
+/// What is shown of a fault in a value.
+const FAULT_BYTES_MAX: usize = 1 << 10;
 
 /// Reads one request line.
 ///
@@ -188,7 +198,7 @@ fn canonical(action: &str) -> Result<&'static str, WireError> {
     if let Some((_, name)) = ALIASES.iter().find(|(alias, _)| *alias == folded) {
         return Ok(name);
     }
-    let message = format!("there is no action {:?}", head(action, 64));
+    let message = format!("there is no action {:?}", head(action, NAME_BYTES_MAX));
     Err(with_nearest(
         WireError::new(ErrorCode::UnknownAction, message),
         &folded,
@@ -198,11 +208,14 @@ fn canonical(action: &str) -> Result<&'static str, WireError> {
 
 fn fold(action: &str) -> String {
     let letters = action.chars().filter(|c| !matches!(c, '_' | '-'));
-    letters.take(64).flat_map(char::to_lowercase).collect()
+    letters
+        .take(NAME_BYTES_MAX)
+        .flat_map(char::to_lowercase)
+        .collect()
 }
 
 /// Reads the typed operation; a failure names the place inside the object.
-fn read<T: DeserializeOwned + schemars::JsonSchema>(
+fn read<T: DeserializeOwned + schemars::JsonSchema + 'static>(
     mut object: Map<String, Value>,
 ) -> Result<T, WireError> {
     match object.get_mut("params") {
@@ -223,14 +236,16 @@ fn read<T: DeserializeOwned + schemars::JsonSchema>(
         } else {
             ErrorCode::InvalidRequest
         };
-        WireError::new(code, format!("{path}: {}", fault.inner()))
+        let message = format!("{path}: {}", fault.inner());
+        // It may name what was sent.
+        WireError::new(code, head(&message, FAULT_BYTES_MAX))
     })
 }
 
 /// Refuses a name that `T`'s params do not have, and says which one is nearest.
 ///
 /// The types refuse it too; this is where the message becomes helpful.
-fn refuse_unknown_params<T: schemars::JsonSchema>(
+fn refuse_unknown_params<T: schemars::JsonSchema + 'static>(
     params: &Map<String, Value>,
 ) -> Result<(), WireError> {
     if params.is_empty() {
@@ -240,7 +255,7 @@ fn refuse_unknown_params<T: schemars::JsonSchema>(
     let Some(unknown) = params.keys().find(|name| !known.contains(name)) else {
         return Ok(());
     };
-    let message = format!("params has no {:?}", head(unknown, 64));
+    let message = format!("params has no {:?}", head(unknown, NAME_BYTES_MAX));
     let error = WireError::new(ErrorCode::InvalidParams, message);
     if known.is_empty() {
         return Err(error.with_hint("this action has no params"));
@@ -252,8 +267,26 @@ fn refuse_unknown_params<T: schemars::JsonSchema>(
     ))
 }
 
-/// The names that `T.params` accepts, read from its schema so that they are written once.
-fn param_names<T: schemars::JsonSchema>() -> Vec<String> {
+/// The names that `T.params` accepts; they are found out once.
+fn param_names<T: schemars::JsonSchema + 'static>() -> &'static [String] {
+    static KNOWN: RwLock<Option<HashMap<TypeId, &'static [String]>>> = RwLock::new(None);
+    let known = KNOWN.read().unwrap_or_else(PoisonError::into_inner);
+    if let Some(names) = known
+        .as_ref()
+        .and_then(|known| known.get(&TypeId::of::<T>()))
+    {
+        return names;
+    }
+    drop(known);
+    let mut known = KNOWN.write().unwrap_or_else(PoisonError::into_inner);
+    let known = known.get_or_insert_default();
+    known
+        .entry(TypeId::of::<T>())
+        .or_insert_with(|| Vec::leak(read_param_names::<T>()))
+}
+
+/// Reads them from the schema, so that they are written once.
+fn read_param_names<T: schemars::JsonSchema>() -> Vec<String> {
     let mut settings = schemars::generate::SchemaSettings::draft2020_12();
     settings.inline_subschemas = true;
     let schema = settings.into_generator().into_root_schema_for::<T>();
@@ -269,8 +302,9 @@ fn with_nearest<'a>(
     wrong: &str,
     known: impl Iterator<Item = &'a str> + Clone,
 ) -> WireError {
-    let nearest = known
-        .clone()
+    // Comparing takes as many steps as the product of the lengths.
+    let compared = known.clone().filter(|_| wrong.len() <= NAME_BYTES_MAX);
+    let nearest = compared
         .map(|name| {
             (
                 strsim::damerau_levenshtein(wrong, &name.to_lowercase()),

@@ -508,11 +508,18 @@ async fn an_agent_does_not_do_what_is_not_allowed() {
     let acting = Acting::start("restricted");
     let mut wire = acting.wire().await;
     let ask = json!({
-        "action": "ask", "action_id": "a", "input": "restart nginx",
+        "action": "ask", "action_id": "a", "input": "list open ports",
         "params": { "agent": true }, "stream": false,
     });
     let done = wire.call(&ask.to_string()).await;
     assert_eq!(done["data"]["steps"][0]["state"], "denied", "{done}");
+    // Nor does the built-in model plan changes: it may plan the opposite of what was asked.
+    let change = json!({
+        "action": "ask", "action_id": "b", "input": "install nginx",
+        "params": { "agent": true }, "stream": false,
+    });
+    let done = wire.call(&change.to_string()).await;
+    assert_eq!(done["error"]["code"], "plan_failed", "{done}");
     assert!(
         acting
             .entries()

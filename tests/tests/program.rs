@@ -922,3 +922,21 @@ fn bench_quality_runs_the_held_out_cases() {
     let told = lines(&fs::read_to_string(&wrong).unwrap()).len();
     assert_eq!(told as u64, 12 - right);
 }
+
+/// Only one worker can write a record.
+#[test]
+fn a_second_worker_of_the_same_record_says_so_at_its_start() {
+    let home = tempfile::tempdir().unwrap();
+    let audit = home.path().join("audit");
+    let settings = format!("[policy]\naudit_dir = {}\n", path(&audit));
+    let first = Served::with_settings(&settings);
+    let says = |served: &Served| {
+        served
+            .log()
+            .contains("another worker keeps its record here")
+    };
+    assert!(!says(&first), "{}", first.log());
+    let second = Served::with_settings(&settings);
+    assert!(says(&second), "{}", second.log());
+    assert!(second.log().contains(path(&audit)), "{}", second.log());
+}

@@ -11,7 +11,7 @@ use fazai_tests::{TestWorker, Wire, program, stdout};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// A model whose every plan has these commands.
+/// A model whose every plan has these commands, and that is large enough to plan changes.
 fn planner(commands: &[&str]) -> Script {
     let steps: Vec<Value> = commands
         .iter()
@@ -20,7 +20,10 @@ fn planner(commands: &[&str]) -> Script {
         })
         .collect();
     let plan = json!({ "steps": steps }).to_string();
-    Script::answering(move |_| plan.clone())
+    Script {
+        parameters: 1_000_000_000,
+        ..Script::answering(move |_| plan.clone())
+    }
 }
 
 /// A worker with a record and journals of its own, under the standard profile.
@@ -123,6 +126,40 @@ async fn a_missing_program_is_installed_if_that_is_allowed() {
         ])
     );
     worker.stop().await;
+}
+
+/// What a small model plans may be the opposite of what was asked.
+#[tokio::test]
+async fn a_small_model_plans_only_what_looks() {
+    for (commands, ends) in [
+        (["uptime", "nproc"], None),
+        (["uptime", "passwd -l root"], Some("plan_failed")),
+    ] {
+        let home = tempfile::tempdir().unwrap();
+        let small = Script {
+            parameters: 5_000_000,
+            ..planner(&commands)
+        };
+        let worker = worker(home.path(), small).await;
+        let mut wire = worker.connect().await;
+        let plan = json!({ "action": "plan", "action_id": "p", "input": "go" });
+        let agent = json!({
+            "action": "ask", "action_id": "a", "input": "go", "params": { "agent": true },
+        });
+        for request in [plan.to_string(), run("r"), agent.to_string()] {
+            let done = wire.call(&request).await;
+            assert_eq!(done["error"]["code"].as_str(), ends, "{done}");
+            if ends.is_some() {
+                let hint = done["error"]["hint"].as_str().unwrap();
+                assert!(hint.contains("larger"), "{done}");
+                assert!(
+                    done["data"]["steps"].as_array().is_none_or(Vec::is_empty),
+                    "{done}"
+                );
+            }
+        }
+        worker.stop().await;
+    }
 }
 
 /// A plan that begins with what just failed is none.

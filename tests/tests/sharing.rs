@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use fazai_models::backend::scripted::Script;
+use fazai_models::backend::scripted::{Fault, Script};
 use fazai_tests::{PATIENCE, TestWorker, echo, talker};
 use serde_json::{Value, json};
 
@@ -40,6 +40,48 @@ async fn choices_come_with_their_probabilities() {
     let done = wire.call(&long.to_string()).await;
     assert_eq!(done["error"]["code"], "context_overflow", "{done}");
     worker.stop().await;
+}
+
+/// Whether a user who may have 300 tokens in a minute is refused after one such request, which
+/// ends with `ending`.
+async fn check_charged(script: Script, ask: Value, ending: &str) -> Value {
+    let worker = TestWorker::with_settings(script, |settings| {
+        settings.limits.user_tokens_per_minute_max = 300;
+    })
+    .await;
+    let mut wire = worker.connect().await;
+    let first = wire.call(&ask.to_string()).await;
+    let ended = first["error"]["code"].as_str();
+    assert_eq!(
+        ended.or(first["finish_reason"].as_str()),
+        Some(ending),
+        "{first}"
+    );
+    let second = wire.call(&ask.to_string()).await;
+    assert_eq!(second["error"]["code"], "quota_exceeded", "{second}");
+    worker.stop().await;
+    first
+}
+
+#[tokio::test]
+async fn tokens_of_choices_and_of_requests_that_fail_are_charged() {
+    let choices = json!({
+        "action": "ask", "action_id": "1", "input": "what",
+        "params": { "choices": ["a".repeat(200), "b".repeat(200)] },
+    });
+    check_charged(echo(), choices, "stop").await;
+
+    let long = json!({
+        "action": "ask", "action_id": "1", "input": "x".repeat(400), "params": { "max_tokens": 9 },
+    });
+    // In the middle of the answer.
+    let failing = Script {
+        faults: [(4, Fault::Fail)].into(),
+        ..talker(100, Duration::ZERO)
+    };
+    let failed = check_charged(failing, long, "engine_failed").await;
+    let usage = &failed["usage"];
+    assert!(usage["prompt_tokens"].as_u64().unwrap() > 400, "{failed}");
 }
 
 #[tokio::test]

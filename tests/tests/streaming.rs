@@ -402,3 +402,70 @@ async fn eight_clients_of_which_one_never_reads() {
     }
     worker.stop().await;
 }
+
+/// What this process has in memory.
+fn resident_bytes() -> usize {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: usize = pages.split(' ').nth(1).unwrap().parse().unwrap();
+    pages * 4096
+}
+
+#[tokio::test]
+async fn who_reads_nothing_gets_few_answers_computed() {
+    let worker = TestWorker::start(echo()).await;
+    let mut fast = worker.connect().await;
+    // The model is loaded before anything is measured.
+    fast.call(r#"{"action":"tokenize","action_id":"1","input":"x"}"#)
+        .await;
+    let before = resident_bytes();
+    let text = "x".repeat(120_000);
+    let mut lazy = Vec::new();
+    for _ in 0..6 {
+        let mut wire = worker.connect().await;
+        let text = text.clone();
+        lazy.push(tokio::spawn(async move {
+            for id in 0..60 {
+                let request = json!({ "action": "tokenize", "action_id": id.to_string(), "input": text, "params": { "pieces": true } });
+                wire.send(&request.to_string()).await;
+            }
+            // It stays, and reads nothing.
+            std::future::pending::<()>().await;
+        }));
+    }
+    for _ in 0..30 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let done = fast
+            .call(r#"{"action":"tokenize","action_id":"1","input":"hi"}"#)
+            .await;
+        assert_eq!(done["data"]["count"], 2);
+    }
+    // 360 answers have more than a megabyte each.
+    let grown = resident_bytes().saturating_sub(before);
+    assert!(grown < 200 << 20, "{} MiB more", grown >> 20);
+    for task in lazy {
+        task.abort();
+    }
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn who_reads_gets_every_long_answer() {
+    let worker = TestWorker::start(echo()).await;
+    let mut wire = worker.connect().await;
+    let text = "x".repeat(120_000);
+    for round in 0..3 {
+        for id in 0..8 {
+            let request = json!({ "action": "tokenize", "action_id": format!("{round}-{id}"), "input": text, "params": { "pieces": true } });
+            wire.send(&request.to_string()).await;
+        }
+        // They come as they are ready.
+        for _ in 0..8 {
+            let mut done = wire.next().await.expect("an answer");
+            while done["action"] != "done" {
+                done = wire.next().await.expect("an answer");
+            }
+            assert_eq!(done["data"]["count"], 120_000, "{}", done["error"]);
+        }
+    }
+    worker.stop().await;
+}

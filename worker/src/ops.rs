@@ -30,8 +30,8 @@ mod tool;
 mod tools;
 mod work;
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use fazai_memory::{Memory, MemoryError};
@@ -48,8 +48,9 @@ use crate::acting::ActingFault;
 use crate::episodes::{Deeds, Draft, Recording};
 use crate::errors;
 use crate::live::User;
+use crate::lock::lock;
 use crate::memory::MemoryFault;
-use crate::outgoing::Outgoing;
+use crate::outgoing::{Outgoing, Room};
 use crate::quota::Permit;
 use crate::registry::ModelLease;
 use crate::watching::{Pipeline, WatchFault};
@@ -67,6 +68,8 @@ pub(crate) struct Context {
     pub(crate) action_id: ActionId,
     /// What is done for it, for the record.
     pub(crate) deeds: Deeds,
+    /// Room for its last line, if that may be long.
+    pub(crate) room: Arc<Mutex<Option<Room>>>,
 }
 
 /// A sign of life is sent after this much silence; old clients give up after 30 s.
@@ -332,22 +335,48 @@ impl Context {
         permit.map_err(|fault| errors::from_quota(&fault))
     }
 
-    /// Runs work that takes long on a thread of its own, a few such at once: what waits can still
-    /// be cancelled and holds nothing but its input.
+    /// Waits until an answer of about so many bytes can wait for its client, before it is begun:
+    /// who reads nothing does not get one after another computed.
+    async fn room(&self, bytes: usize) -> Result<(), WireError> {
+        let room = tokio::select! {
+            room = self.outgoing.room(bytes) => room,
+            () = self.told_to_stop() => return Err(self.stop_error()),
+        };
+        *lock(&self.room) = room;
+        Ok(())
+    }
+
+    /// Runs work that takes long on a thread of its own, a few such at once, and of each user half
+    /// of them. At cancel and deadline nobody waits for it any more, and it is told to stop.
     async fn compute<T: Send + 'static>(
         &self,
         what: &str,
-        work: impl FnOnce() -> T + Send + 'static,
+        deadline: Option<Duration>,
+        work: impl FnOnce(&CancellationToken) -> T + Send + 'static,
     ) -> Result<T, WireError> {
-        let place = tokio::select! {
-            place = Arc::clone(&self.worker.shared.computing).acquire_owned() => place,
-            () = self.told_to_stop() => return Err(self.stop_error()),
+        let stop = CancellationToken::new();
+        let _stops = stop.clone().drop_guard();
+        let computed = async {
+            let place = self.worker.shared.computing.wait(self.user).await;
+            let running = tokio::task::spawn_blocking(move || {
+                let _place = place;
+                work(&stop)
+            });
+            running.await.map_err(|_| panicked(what))
         };
-        let running = tokio::task::spawn_blocking(move || {
-            let _place = place;
-            work()
-        });
-        running.await.map_err(|_| panicked(what))
+        tokio::select! {
+            done = computed => done,
+            () = self.told_to_stop() => Err(self.stop_error()),
+            () = self.late(deadline) => Err(errors::deadline_passed(deadline)),
+        }
+    }
+
+    /// Until the request has taken so long; for ever if it may.
+    async fn late(&self, deadline: Option<Duration>) {
+        match deadline.and_then(|deadline| self.received.checked_add(deadline)) {
+            Some(end) => tokio::time::sleep_until(end.into()).await,
+            None => std::future::pending().await,
+        }
     }
 
     /// Does something with the gate on a thread that may wait for the disk.

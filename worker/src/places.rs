@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
 use crate::lock::lock;
 
 /// The places that are taken, by whose they are. One name has at most half of all, so that nobody
@@ -79,6 +81,49 @@ impl<K: Eq + Hash> Drop for Place<K> {
     }
 }
 
+/// Places that are waited for. Each name waits for its half first, so that who asks for much waits
+/// for itself.
+#[derive(Debug)]
+pub(crate) struct Turns<K> {
+    all: Arc<Semaphore>,
+    own: Mutex<HashMap<K, Arc<Semaphore>>>,
+    own_max: usize,
+}
+
+/// A place that was waited for, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    _own: Option<OwnedSemaphorePermit>,
+    _all: Option<OwnedSemaphorePermit>,
+}
+
+impl<K: Eq + Hash> Turns<K> {
+    pub(crate) fn new(most: usize) -> Self {
+        Self {
+            all: Arc::new(Semaphore::new(most)),
+            own: Mutex::default(),
+            own_max: most.div_ceil(2),
+        }
+    }
+
+    pub(crate) async fn wait(&self, name: K) -> Turn {
+        let own = {
+            let mut all = lock(&self.own);
+            // Of whom nobody has or wants a place.
+            all.retain(|_, own| Arc::strong_count(own) > 1);
+            let new = || Arc::new(Semaphore::new(self.own_max));
+            Arc::clone(all.entry(name).or_insert_with(new))
+        };
+        // They are never closed.
+        let own = own.acquire_owned().await.ok();
+        let all = Arc::clone(&self.all).acquire_owned().await.ok();
+        Turn {
+            _own: own,
+            _all: all,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,5 +143,24 @@ mod tests {
         assert_eq!(places.check(&"four", 4), Err(Full::All));
         drop(held);
         assert!(enter("one").is_ok());
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_much_keeps_nobody_waiting() {
+        use futures_util::FutureExt;
+
+        let turns = Turns::new(2);
+        let held = turns.wait("one").await;
+        let mut more: Vec<_> = (0..10).map(|_| Box::pin(turns.wait("one"))).collect();
+        assert!(more.iter_mut().all(|turn| turn.now_or_never().is_none()));
+        let other = turns.wait("two").now_or_never().expect("a place");
+        let third = turns.wait("three").now_or_never();
+        assert!(third.is_none(), "all are taken");
+        drop(held);
+        let next = more[0].as_mut().now_or_never();
+        assert!(next.is_some(), "its own turn");
+        drop((more, next, other));
+        assert!(turns.wait("four").now_or_never().is_some());
+        assert_eq!(lock(&turns.own).len(), 1);
     }
 }

@@ -20,7 +20,7 @@ use crate::errors;
 use crate::live::{LiveRequests, User};
 use crate::memory::Remembering;
 use crate::modules::Modules;
-use crate::places::Places;
+use crate::places::{Places, Turns};
 use crate::quota::Quotas;
 use crate::registry::{Loader, Registry};
 use crate::runs::Runs;
@@ -67,7 +67,7 @@ pub(crate) struct Shared {
     pub(crate) serves: AtomicBool,
     pub(crate) connections: Arc<Connections>,
     /// Places for long work beside the engines, such as tokenizing.
-    pub(crate) computing: Arc<Semaphore>,
+    pub(crate) computing: Turns<User>,
     /// Places for work on the modules' files.
     pub(crate) module_files: Semaphore,
     /// No new requests.
@@ -95,7 +95,7 @@ impl fmt::Debug for Worker {
     }
 }
 
-/// Texts that are tokenized at once.
+/// Texts that are tokenized at once; of one user half of them.
 const COMPUTING_MAX: usize = 2;
 
 /// Modules that are read, hashed or started at once, beside calls.
@@ -145,7 +145,7 @@ impl Worker {
             started: Instant::now(),
             serves: AtomicBool::new(false),
             connections,
-            computing: Arc::new(Semaphore::new(COMPUTING_MAX)),
+            computing: Turns::new(COMPUTING_MAX),
             module_files: Semaphore::new(MODULE_FILES_MAX),
             draining: CancellationToken::new(),
             killed: CancellationToken::new(),

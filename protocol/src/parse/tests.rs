@@ -254,3 +254,22 @@ fn every_documented_action_parses() {
         parse(&line).unwrap_or_else(|failure| panic!("{action}: {}", failure.error));
     }
 }
+
+#[test]
+fn a_long_name_that_is_not_known_costs_nothing_and_is_shown_cut() {
+    let name = "x".repeat(1 << 20);
+    let lines = [
+        format!(r#"{{"action_id":"1","action":"ask","params":{{"{name}":1}}}}"#),
+        format!(r#"{{"action_id":"1","action":"ask","messages":[{{"{name}":1}}]}}"#),
+        format!(r#"{{"action_id":"1","action":"{name}"}}"#),
+    ];
+    let begun = std::time::Instant::now();
+    for line in lines.iter().cycle().take(30) {
+        let failure = parse_request(line.as_bytes(), 128).expect_err("not known");
+        let told = failure.error.message.len() + failure.error.hint.map_or(0, |hint| hint.len());
+        assert!(told < 4 << 10, "{told} bytes");
+    }
+    // Ten comparisons of the first would take 7 s and more.
+    let took = begun.elapsed();
+    assert!(took.as_secs() < 5, "{took:?}");
+}

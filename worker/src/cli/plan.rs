@@ -10,10 +10,11 @@ use super::{Worker, output, runs};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 A running worker plans, if there is one; otherwise the model is loaded for this one request.
+The built-in model plans only what looks at the machine; changes need a larger one.
 
 Examples:
   fazai plan \"list open ports\"
-  fazai plan \"install nginx\" | jq -r '.steps[].command'
+  fazai plan \"show memory usage\" | jq -r '.steps[].command'
   fazai plan --run \"show the load\"")]
 pub(crate) struct Plan {
     /// What is to be done

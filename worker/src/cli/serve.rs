@@ -1,6 +1,8 @@
 //! `fazai serve`: the worker as a service.
 
-use std::path::PathBuf;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -8,6 +10,8 @@ use fazai::Worker;
 use fazai::config::Settings;
 use fazai::server::{self, Server};
 use fazai::telemetry::{self, LogHandle};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
@@ -75,6 +79,7 @@ impl Serve {
             warn!(%fault, "a command that kills its keeper can't be ended");
         }
         let server = Server::bind(&settings.server).await?;
+        let _claim = claim(&settings.policy.audit_dir);
         let worker = Worker::start(settings);
         // A configured model that can't be loaded should be known now and not at the first
         // question; the sockets answer meanwhile.
@@ -129,6 +134,31 @@ impl Serve {
         tokio::spawn(async move { watch(&worker).await });
         info!("settings read again");
     }
+}
+
+/// Says now if another worker has this directory too, and not at each command that is refused for it.
+/// What is returned is to be kept as long as the worker lives.
+fn claim(directory: &Path) -> Option<File> {
+    let file = DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .and_then(|()| {
+            let mut options = OpenOptions::new();
+            let options = options.write(true).create(true).truncate(false);
+            options.mode(0o600).open(directory.join("worker.lock"))
+        });
+    // That it can't be used at all is said by what needs it.
+    let file = file.ok()?;
+    if flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
+        warn!(
+            directory = %directory.display(),
+            "another worker keeps its record here, and only one of them can act; give this one \
+             directories of its own, beginning with audit_dir in [policy]"
+        );
+        return None;
+    }
+    Some(file)
 }
 
 /// Watches what the settings want watched by now.

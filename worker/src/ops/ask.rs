@@ -156,7 +156,12 @@ async fn elsewhere(
         context.warn(ask.stream, why).await;
     }
     match leaving.run(context, ask, session).await {
-        cloud::Ended::GoesOn { text, interrupted } => Ok(Way::GoesOn(Begun { text, interrupted })),
+        cloud::Ended::GoesOn { text, interrupted } => {
+            let tokens = |key: &str| interrupted["usage"][key].as_u64().unwrap_or(0);
+            let used = tokens("prompt_tokens").saturating_add(tokens("output_tokens"));
+            quota.charge(u32::try_from(used).unwrap_or(u32::MAX));
+            Ok(Way::GoesOn(Begun { text, interrupted }))
+        }
         cloud::Ended::Done(done) => {
             if let Some(usage) = &done.usage {
                 quota.charge(usage.prompt_tokens.saturating_add(usage.output_tokens));
@@ -229,9 +234,11 @@ async fn begin<'a>(
     let prompt_tokens = u32::try_from(prompt.tokens.len()).unwrap_or(u32::MAX);
     let room = model.info.context_tokens.saturating_sub(prompt_tokens);
     let choices = choices(&ask, &model, room)?;
-    let max_tokens = match choices.iter().map(Vec::len).sum() {
+    let choice_tokens: usize = choices.iter().map(Vec::len).sum();
+    let choice_tokens = u32::try_from(choice_tokens).unwrap_or(u32::MAX);
+    let max_tokens = match choice_tokens {
         0 => ask.max_tokens.min(room),
-        tokens => u32::try_from(tokens).unwrap_or(u32::MAX),
+        tokens => tokens,
     };
 
     let generate = Generate {
@@ -278,6 +285,7 @@ async fn begin<'a>(
         session,
         events,
         prompt_tokens,
+        choice_tokens,
         passages: passages.data(),
         cut_tokens: prompt.cut_tokens,
         so_far,

@@ -11,6 +11,9 @@ use serde_json::json;
 use super::Context;
 use crate::errors;
 
+/// A vector as text: that of a model of a usual size.
+const VECTOR_BYTES: usize = 32 << 10;
+
 pub(super) async fn answer(context: &Context, call: Call<EmbedParams>) -> Done {
     embed(context, call)
         .await
@@ -36,10 +39,13 @@ async fn embed(context: &Context, call: Call<EmbedParams>) -> Result<Done, WireE
         ));
     }
     let model = context.lease(call.model, true).await?;
+    let answer = texts.len().saturating_mul(VECTOR_BYTES);
+    context.room(answer).await?;
     let vocabulary = Arc::clone(&model.vocabulary);
-    let encoding = context.compute("embed", move || {
+    let encoding = context.compute("embed", None, move |stop| {
         let encode = |text: &String| with_begin_mark(vocabulary.encode(text, false), &vocabulary);
-        texts.iter().map(encode).collect::<Vec<_>>()
+        let wanted = texts.iter().take_while(|_| !stop.is_cancelled());
+        wanted.map(encode).collect::<Vec<_>>()
     });
     let inputs = encoding.await?;
     let tokens: usize = inputs.iter().map(Vec::len).sum();

@@ -1,16 +1,19 @@
 //! `plan`: what would be done, as steps that are judged by the policy. With `run` they are run as
 //! far as it allows: see `agent.rs`.
 
+use std::sync::LazyLock;
+
 use fazai_models::tasks::PLAN;
 use fazai_protocol::{Ask, AskParams, Done, ErrorCode, PlanCall, Source, Status, WireError};
 use fazai_toolbox::{About, ToolError};
-use fazai_tools::{Action, Decision, Risk, Verdict, rollback};
+use fazai_tools::{Action, Decision, Machine, Policy, Risk, Verdict, rollback};
 use serde_json::{Value, json};
 
 use super::pieces::pieces;
 use super::tool::{Asking, ToolHost};
 use super::{Context, agent, ask};
 use crate::Worker;
+use crate::acting;
 use crate::live::User;
 use crate::policy::PolicyFault;
 
@@ -26,8 +29,8 @@ pub(super) async fn answer(context: &Context, call: PlanCall) -> Done {
 
 /// A plan, whose steps nobody has run.
 pub(super) async fn make(context: &Context, call: PlanCall) -> Done {
-    let ask = match request(context, call).await {
-        Ok(ask) => ask,
+    let (ask, writer) = match request(context, call).await {
+        Ok(asked) => asked,
         Err(error) => return context.fail(error),
     };
     let done = ask::answer_here(context, ask).await;
@@ -36,7 +39,7 @@ pub(super) async fn make(context: &Context, call: PlanCall) -> Done {
         return done;
     }
     let text = done.result.as_deref().unwrap_or_default();
-    match judge(context, text).await {
+    match judge(context, text, writer).await {
         Ok(steps) => Done {
             data: Some(data(&steps, done.data)),
             ..done
@@ -59,17 +62,32 @@ fn data(steps: &[Value], asked: Option<Value>) -> Value {
     data
 }
 
+/// What kind of model writes a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Writer {
+    /// One that reads what is asked.
+    Reads,
+    /// The built-in one, or another that is as small: it may plan the opposite of what was asked.
+    Small,
+}
+
+/// What only looks: the ready profile for diagnosis allows it by itself, whatever profiles this
+/// machine has.
+static LOOKS: LazyLock<Policy> = LazyLock::new(|| Policy::ready("standard").with_disk(Machine));
+
 /// The question to the model, constrained to the shape of a plan.
-async fn request(context: &Context, call: PlanCall) -> Result<Ask, WireError> {
+async fn request(context: &Context, call: PlanCall) -> Result<(Ask, Writer), WireError> {
     let model = context.lease(call.model.clone(), call.stream).await?;
-    let reads = model.reads();
-    drop(model);
-    let shape = if reads {
-        Shape::with(&tools(context).await?)?
-    } else {
-        Shape::ready()?
+    let writer = match model.reads() {
+        true => Writer::Reads,
+        false => Writer::Small,
     };
-    Ok(Ask {
+    drop(model);
+    let shape = match writer {
+        Writer::Reads => Shape::with(&tools(context).await?)?,
+        Writer::Small => Shape::ready()?,
+    };
+    let ask = Ask {
         model: call.model,
         stream: call.stream,
         params: AskParams {
@@ -84,7 +102,8 @@ async fn request(context: &Context, call: PlanCall) -> Result<Ask, WireError> {
             ..AskParams::default()
         },
         ..Ask::new(call.input)
-    })
+    };
+    Ok((ask, writer))
 }
 
 /// What a model is told of plans.
@@ -169,8 +188,9 @@ async fn tools(context: &Context) -> Result<Vec<About>, WireError> {
     listed.await.map_err(|_| super::panicked("the toolbox"))
 }
 
-/// The steps as the model wrote them, each with what the policy says about it.
-async fn judge(context: &Context, text: &str) -> Result<Vec<Value>, WireError> {
+/// The steps as the model wrote them, each with what the policy says about it. A small model's
+/// are refused if one of them does more than look.
+async fn judge(context: &Context, text: &str, writer: Writer) -> Result<Vec<Value>, WireError> {
     let plan: Value = serde_json::from_str(text).map_err(|_| {
         WireError::new(ErrorCode::PlanFailed, "the model wrote no whole plan")
             .with_hint("ask for less at once, or use a larger model")
@@ -183,17 +203,29 @@ async fn judge(context: &Context, text: &str) -> Result<Vec<Value>, WireError> {
     let judged = context.act(move || {
         let judge = |step| judge_step(&worker, user, &host, step);
         let judged = steps.into_iter().map(judge);
-        Ok(judged.collect::<Result<Vec<Value>, PolicyFault>>()?)
+        Ok(judged.collect::<Result<Vec<(Value, bool)>, PolicyFault>>()?)
     });
-    judged.await
+    let (steps, looks): (Vec<Value>, Vec<bool>) = judged.await?.into_iter().unzip();
+    if writer == Writer::Small && looks.contains(&false) {
+        let message = "a step of the plan does more than look at the machine";
+        let hint = "the built-in model plans only what looks at the machine; for changes a larger \
+                    model is needed: see `fazai models`";
+        return Err(WireError {
+            retryable: false,
+            ..WireError::new(ErrorCode::PlanFailed, message).with_hint(hint)
+        });
+    }
+    Ok(steps)
 }
 
+/// The step with what the policy says, and whether it only looks. What can't be called does
+/// nothing.
 fn judge_step(
     worker: &Worker,
     user: User,
     host: &ToolHost,
     mut step: Value,
-) -> Result<Value, PolicyFault> {
+) -> Result<(Value, bool), PolicyFault> {
     let acting = &worker.shared.acting;
     let wants = match step["command"].as_str() {
         Some(command) => {
@@ -208,10 +240,11 @@ fn judge_step(
             Err(fault) => {
                 step["available"] = json!(false);
                 step["problem"] = json!(fault.to_string());
-                return Ok(step);
+                return Ok((step, true));
             }
         },
     };
+    let looks = wants.iter().all(|action| only_looks(user, action));
     let decisions = wants
         .iter()
         .map(|action| acting.decide(user, action))
@@ -224,7 +257,13 @@ fn judge_step(
         step["requiresConfirmation"] = json!(decision.verdict == Verdict::Ask);
         step["decision"] = json!(decision);
     }
-    Ok(step)
+    Ok((step, looks))
+}
+
+fn only_looks(user: User, action: &Action) -> bool {
+    let now = jiff::Zoned::now().datetime();
+    let decision = LOOKS.decide(&acting::caller(user), action, now);
+    decision.verdict == Verdict::Allow
 }
 
 /// What a step that calls a tool would ask the policy for.
@@ -238,4 +277,34 @@ fn tool_wants(host: &ToolHost, step: &Value) -> Result<Vec<Action>, ToolError> {
 fn worse(written: &Value, decision: &Decision) -> Risk {
     let written: Option<Risk> = serde_json::from_value(written.clone()).ok();
     written.map_or(decision.risk, |risk| risk.max(decision.risk))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_changes_something_does_not_only_look() {
+        let looks = |command: &str| only_looks(User::Uid(0), &Action::shell(command, "/"));
+        for command in [
+            "df -h",
+            "ss -tlnp",
+            "systemctl status nginx",
+            "free -h | head -2",
+        ] {
+            assert!(looks(command), "{command}");
+        }
+        let changes = [
+            "apt-get install -y apache",
+            "apt-get remove -y nginx",
+            "systemctl restart nginx",
+            "df -h; rm -rf /tmp/x",
+            "echo 1 > /proc/sys/vm/drop_caches",
+            "no-such-program",
+            "df -h | sh",
+        ];
+        for command in changes {
+            assert!(!looks(command), "{command}");
+        }
+    }
 }

@@ -7,6 +7,12 @@ use serde_json::json;
 
 use super::Context;
 
+/// The longest that a byte of text becomes: a token of its own, its number and a comma.
+const TOKEN_BYTES: usize = 8;
+
+/// And its piece, escaped.
+const PIECE_BYTES: usize = 9;
+
 pub(super) async fn answer(context: &Context, call: Call<TokenizeParams>) -> Done {
     let most = context.worker.settings().limits.tokenize_bytes_max;
     if call.input.len() > most {
@@ -18,8 +24,12 @@ pub(super) async fn answer(context: &Context, call: Call<TokenizeParams>) -> Don
         Ok(model) => model,
         Err(error) => return context.fail(error),
     };
+    let longest = TOKEN_BYTES + if call.params.pieces { PIECE_BYTES } else { 0 };
+    if let Err(error) = context.room(call.input.len().saturating_mul(longest)).await {
+        return context.fail(error);
+    }
     let vocabulary = Arc::clone(&model.vocabulary);
-    let encoding = context.compute("tokenize", move || {
+    let encoding = context.compute("tokenize", None, move |_| {
         let tokens = vocabulary.encode(&call.input, call.params.special);
         let pieces: Option<Vec<String>> = call.params.pieces.then(|| {
             let pieces = tokens.iter().map(|&token| vocabulary.piece_lossy(token));

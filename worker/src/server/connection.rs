@@ -11,6 +11,7 @@ use fazai_protocol::{
 };
 use futures_util::FutureExt;
 use tokio::io::AsyncReadExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -27,6 +28,13 @@ const LEFT_CHECK: Duration = Duration::from_millis(20);
 /// Room for what one read may bring.
 const READ_BYTES: usize = 4 << 10;
 
+/// Requests that are unanswered may hold this much of what was sent, in the longest lines; more is
+/// read when some of them are answered.
+const LINES_HELD_MAX: usize = 2;
+
+/// Lines below this are read whatever is held, so that something long can be cancelled.
+const SHORT_LINE_BYTES: usize = 4 << 10;
+
 /// Serves a connection until the client has all its answers, or has left.
 pub(crate) async fn serve<S: Stream>(worker: Worker, stream: S, peer: Peer) {
     let (mut reading, writing) = stream.halves();
@@ -42,6 +50,7 @@ pub(crate) async fn serve<S: Stream>(worker: Worker, stream: S, peer: Peer) {
         outgoing,
         gone: gone.clone(),
         in_flight: InFlight::default(),
+        held: Arc::new(Semaphore::new(held_max(&settings.limits))),
         requests: TaskTracker::new(),
     };
     connection.read_lines(&mut reading, &settings.limits).await;
@@ -80,7 +89,14 @@ struct Connection {
     /// The client has left.
     gone: CancellationToken,
     in_flight: InFlight,
+    /// Bytes of requests that may be begun still.
+    held: Arc<Semaphore>,
     requests: TaskTracker,
+}
+
+fn held_max(limits: &Limits) -> usize {
+    let most = limits.line_bytes_max.saturating_mul(LINES_HELD_MAX);
+    most.min(Semaphore::MAX_PERMITS)
 }
 
 /// The unanswered requests of one connection.
@@ -166,13 +182,33 @@ impl Connection {
 
     async fn take(&mut self, frame: Frame, limits: &Limits) {
         let received = Instant::now();
-        let parsed = match frame {
-            Frame::Line(line) => parse_request(&line, limits.action_id_bytes_max),
-            Frame::TooLong { head } => Err(too_long(&head, limits)),
+        let (parsed, bytes) = match frame {
+            Frame::Line(line) => {
+                let parsed = parse_request(&line, limits.action_id_bytes_max);
+                (parsed, line.len())
+            }
+            Frame::TooLong { head } => (Err(too_long(&head, limits)), 0),
         };
         match parsed {
-            Ok(request) => self.begin(request, received, limits).await,
+            Ok(request) => {
+                if let Some(held) = self.hold(bytes, limits).await {
+                    self.begin(request, held, received, limits).await;
+                }
+            }
             Err(failure) => self.refuse(failure.action_id, failure.error).await,
+        }
+    }
+
+    /// Waits until the unanswered requests leave room for another; none: there is no need any more.
+    async fn hold(&self, bytes: usize, limits: &Limits) -> Option<OwnedSemaphorePermit> {
+        let bytes = match bytes < SHORT_LINE_BYTES {
+            true => 0,
+            false => u32::try_from(bytes.min(held_max(limits))).unwrap_or(u32::MAX),
+        };
+        tokio::select! {
+            held = Arc::clone(&self.held).acquire_many_owned(bytes) => held.ok(),
+            () = self.gone.cancelled() => None,
+            () = self.worker.shared.killed.cancelled() => None,
         }
     }
 
@@ -181,7 +217,13 @@ impl Connection {
         self.outgoing.send(Line::Done(Box::new(done))).await;
     }
 
-    async fn begin(&mut self, request: Request, received: Instant, limits: &Limits) {
+    async fn begin(
+        &mut self,
+        request: Request,
+        held: OwnedSemaphorePermit,
+        received: Instant,
+        limits: &Limits,
+    ) {
         let Request {
             action_id,
             operation,
@@ -207,6 +249,7 @@ impl Connection {
             stopped: stopped.clone(),
             action_id,
             deeds,
+            room: Arc::default(),
         };
         let in_flight = self.in_flight.clone();
         self.requests.spawn(async move {
@@ -214,10 +257,17 @@ impl Connection {
             let live = context.worker.shared.live.enter(context.user, id, stopped);
             let answer = AssertUnwindSafe(ops::answer(&context, operation)).catch_unwind();
             let done = answer.await.unwrap_or_else(|_| context.fail(panicked()));
-            // A client may use the id again as soon as it has read the last line.
             drop(live);
+            let room = lock(&context.room).take();
+            let ready = context.outgoing.ready(Line::Done(Box::new(done)), room);
+            let ready = ready.await;
+            // Until it can be sent it is unanswered, so that a client that reads nothing has no
+            // more of them; as soon as it has read it, it may use the id again.
             in_flight.leave(id);
-            context.outgoing.send(Line::Done(Box::new(done))).await;
+            drop(held);
+            if let Some(ready) = ready {
+                ready.send();
+            }
         });
     }
 

@@ -29,6 +29,8 @@ pub(super) struct Started<'a> {
     pub(super) session: &'a mut Option<Lease>,
     pub(super) events: EventStream,
     pub(super) prompt_tokens: u32,
+    /// Tokens of the choices, which are read behind the prompt.
+    pub(super) choice_tokens: u32,
     /// What was put behind the question.
     pub(super) passages: Option<Value>,
     pub(super) cut_tokens: u32,
@@ -47,7 +49,11 @@ pub(super) struct Streaming<'a> {
     /// Kept for the last line of an answer that is not streamed.
     logprobs: Vec<TokenLogprob>,
     progress: LastProgress,
+    /// Whether it had a slot, so that something was computed.
+    started: bool,
     cached_tokens: u32,
+    /// How much of the answer was there before.
+    before_bytes: usize,
     first_token: Option<Instant>,
     told: Instant,
 }
@@ -74,12 +80,15 @@ impl LastProgress {
 
 impl<'a> Streaming<'a> {
     pub(super) fn new(mut begun: Started<'a>) -> Self {
+        let answer = std::mem::take(&mut begun.so_far);
         Self {
-            answer: std::mem::take(&mut begun.so_far),
+            before_bytes: answer.len(),
+            answer,
             begun,
             thinking: String::new(),
             logprobs: Vec::new(),
             progress: LastProgress::phase(Phase::Queued),
+            started: false,
             cached_tokens: 0,
             first_token: None,
             told: Instant::now(),
@@ -181,6 +190,7 @@ impl<'a> Streaming<'a> {
                 ..LastProgress::phase(Phase::Queued)
             },
             Event::Started { cached_tokens, .. } => {
+                self.started = true;
                 self.cached_tokens = cached_tokens;
                 LastProgress {
                     done: Some(cached_tokens),
@@ -233,8 +243,6 @@ impl<'a> Streaming<'a> {
             EngineReason::Cancelled => FinishReason::Cancelled,
         };
         let usage = self.usage(context, outcome);
-        let computed = usage.prompt_tokens.saturating_sub(usage.cached_tokens);
-        self.begun.quota.charge(computed + usage.output_tokens);
         if reason == FinishReason::Deadline && outcome.output_tokens == 0 {
             let message = "the deadline passed before the first token";
             let error = WireError::new(ErrorCode::DeadlineExceeded, message);
@@ -244,6 +252,7 @@ impl<'a> Streaming<'a> {
                 ..self.failed(context, error)
             };
         }
+        self.charge(&usage);
         let status = match reason {
             FinishReason::Stop | FinishReason::Length => Status::Done,
             _ => Status::Stopped,
@@ -333,8 +342,42 @@ impl<'a> Streaming<'a> {
         }
     }
 
+    /// What the user has to pay for, however it ended.
+    fn charge(&self, usage: &Usage) {
+        let prompt = usage.prompt_tokens.saturating_sub(usage.cached_tokens);
+        let read = match self.started || usage.output_tokens > 0 {
+            true => prompt.saturating_add(self.begun.choice_tokens),
+            // It waited all the time.
+            false => 0,
+        };
+        let computed = read.saturating_add(usage.output_tokens);
+        self.begun.quota.charge(computed);
+    }
+
+    /// What it cost until now, of a job of which the engine says no more.
+    fn so_far(&self) -> Outcome {
+        let vocabulary = &self.begun.model.vocabulary;
+        let tokens = |text: &str| {
+            let count = vocabulary.encode(text, false).len();
+            u32::try_from(count).unwrap_or(u32::MAX)
+        };
+        let thinking = tokens(&self.thinking);
+        Outcome {
+            reason: EngineReason::Cancelled,
+            cached_tokens: self.cached_tokens,
+            output_tokens: thinking.saturating_add(tokens(&self.answer[self.before_bytes..])),
+            thinking_tokens: thinking,
+            queue_ms: 0.0,
+            prefill_ms: 0.0,
+            decode_ms: 0.0,
+        }
+    }
+
     fn failed(self, context: &Context, error: WireError) -> Done {
+        let usage = self.usage(context, &self.so_far());
+        self.charge(&usage);
         Done {
+            usage: self.started.then_some(usage),
             result: (!self.answer.is_empty()).then_some(self.answer),
             model: Some(self.begun.model.title.clone()),
             finish_reason: Some(FinishReason::Error),
