@@ -168,7 +168,9 @@ impl CallCommand {
         let data = done.data.unwrap_or_default();
         let answer = if self.dry_run { &data } else { &data["answer"] };
         let result = done.result.unwrap_or_default();
-        let bare = answer.is_object() && !self.dry_run && result == answer.to_string();
+        // As text: what a tool says of its answer may be JSON of something else.
+        let written = answer.to_string();
+        let bare = answer.is_object() && !self.dry_run && result == written;
         let text = if bare { output::plain(answer) } else { result };
         output::print(self.json, &text, answer)
     }
