@@ -20,6 +20,9 @@ const LONG_WAITING_MAX: usize = 4;
 /// that are long and had their room before they were begun. A longer line waits alone.
 const BYTES_WAITING_MAX: usize = 1 << 20;
 
+/// A line that tells of progress is shorter.
+const SHORT_BYTES: usize = 4 << 10;
+
 /// What the writer keeps between lines.
 const KEPT_BYTES_MAX: usize = 64 << 10;
 
@@ -125,7 +128,7 @@ impl Outgoing {
 
     /// Whether a short line can be sent without waiting.
     pub(crate) fn has_room(&self) -> bool {
-        self.lines.capacity() > 0 && self.rooms.lines.available_permits() >= KEPT_BYTES_MAX
+        self.lines.capacity() > 0 && self.rooms.lines.available_permits() >= SHORT_BYTES
     }
 }
 
