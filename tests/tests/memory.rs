@@ -473,18 +473,21 @@ async fn a_text_is_added_without_a_file() {
     worker.stop().await;
 }
 
+/// A file of settings by which everything stays below this directory.
+fn settings_in(home: &Path) -> PathBuf {
+    let config = home.join("fazai.conf");
+    let home = home.display();
+    let text = format!(
+        "[policy]\naudit_dir = {home}/audit\nfile = {home}/policy.toml\n[memory]\ndir = {home}/memory\n"
+    );
+    fs::write(&config, text).unwrap();
+    config
+}
+
 #[test]
 fn each_of_several_files_is_added_or_fails_by_itself() {
     let home = tempfile::tempdir().unwrap();
-    let config = home.path().join("fazai.conf");
-    fs::write(
-        &config,
-        format!(
-            "[policy]\naudit_dir = {0}/audit\nfile = {0}/policy.toml\n[memory]\ndir = {0}/memory\n",
-            home.path().display()
-        ),
-    )
-    .unwrap();
+    let config = settings_in(home.path());
     let (good, bad) = (home.path().join("good.md"), home.path().join("bad"));
     fs::write(&good, "The capybara swims.").unwrap();
     fs::write(&bad, b"\0\0").unwrap();
@@ -509,15 +512,7 @@ fn man_pages_answer_a_question() {
         return;
     }
     let home = tempfile::tempdir().unwrap();
-    let config = home.path().join("fazai.conf");
-    fs::write(
-        &config,
-        format!(
-            "[policy]\naudit_dir = {0}/audit\nfile = {0}/policy.toml\n[memory]\ndir = {0}/memory\n",
-            home.path().display()
-        ),
-    )
-    .unwrap();
+    let config = settings_in(home.path());
     let added = stdout(fazai(&[
         "kb",
         "add",
