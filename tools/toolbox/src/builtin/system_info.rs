@@ -53,7 +53,11 @@ fn facts() -> procfs::ProcResult<Value> {
             "count": processors.num_cores(),
             "model": processors.model_name(0),
         },
-        "load": { "1_min": load.one, "5_min": load.five, "15_min": load.fifteen },
+        "load": {
+            "1_min": hundredths(load.one),
+            "5_min": hundredths(load.five),
+            "15_min": hundredths(load.fifteen),
+        },
         "memory": {
             "total_bytes": memory.mem_total,
             "available_bytes": available,
@@ -65,6 +69,11 @@ fn facts() -> procfs::ProcResult<Value> {
         },
         "processes": { "running": kernel.procs_running, "blocked": kernel.procs_blocked, "threads": load.max },
     }))
+}
+
+/// As exact as the kernel says it, which a number of 32 bits is not as one of 64.
+fn hundredths(number: f32) -> f64 {
+    (f64::from(number) * 100.0).round() / 100.0
 }
 
 /// As the distribution calls itself.
@@ -84,4 +93,13 @@ pub(super) fn percent(part: u64, whole: u64) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "a tenth of a percent is enough")]
     let share = part as f64 / whole as f64;
     (share * 1000.0).round() / 10.0
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_load_is_as_the_kernel_says_it() {
+        assert_eq!(super::hundredths(0.34).to_string(), "0.34");
+        assert_eq!(super::hundredths(12.5).to_string(), "12.5");
+    }
 }
