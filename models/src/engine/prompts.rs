@@ -1,7 +1,6 @@
 //! Named prompts: read from the store before their first job, written after it.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -18,8 +17,8 @@ pub(super) struct Prompts {
     store: Option<PromptStore>,
     /// Names with the tokens for which they were read or written by this engine, the latest last.
     known: Mutex<VecDeque<Kept>>,
-    /// How many are being written.
-    writing: Arc<AtomicUsize>,
+    /// Each thread that writes one holds it, too.
+    writing: Arc<()>,
 }
 
 /// A name and the tokens that are kept under it.
@@ -99,8 +98,7 @@ impl Engine {
             return;
         };
         let tokens = slot.held()[..keep.tokens as usize].to_vec();
-        let writing = Arc::clone(&self.prompts.writing);
-        if writing.load(Ordering::SeqCst) >= WRITING_MAX {
+        if Arc::strong_count(&self.prompts.writing) > WRITING_MAX {
             return;
         }
         if !self.prompts.meet((keep.name.clone(), tokens.clone())) {
@@ -110,17 +108,15 @@ impl Engine {
             return;
         };
         // Nobody waits for the disk.
-        writing.fetch_add(1, Ordering::SeqCst);
-        let written = Arc::clone(&writing);
+        let writing = Arc::clone(&self.prompts.writing);
         let writer = thread::Builder::new().name("prompt store".to_owned());
         let spawned = writer.spawn(move || {
+            let _writing = writing;
             if let Err(fault) = store.save(&keep.name, &tokens, &state) {
                 warn!(name = keep.name, %fault, "a prompt can't be kept");
             }
-            written.fetch_sub(1, Ordering::SeqCst);
         });
         if let Err(fault) = spawned {
-            writing.fetch_sub(1, Ordering::SeqCst);
             warn!(%fault, "no thread to keep a prompt with");
         }
     }

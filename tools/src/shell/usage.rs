@@ -1,9 +1,10 @@
 //! The words of a command, told apart as its program tells them apart: options with their values,
 //! clusters of letters, shortened names, and what is left.
 //!
-//! `table.rs` has a row for each program that is about files and text, `admin.rs` for the others. A row says all options that the program has, so that one
-//! which is not there makes the command one that can't be understood. `cp --ar`, `cp -rp` and
-//! `tar -cf/tmp/x` are resolved here and nowhere else.
+//! `table.rs` has a row for each program that is about files and text, `admin.rs` for the others. A
+//! row says all options that the program has, so that one which is not there makes the command one
+//! that can't be understood. `cp --ar`, `cp -rp` and `tar -cf/tmp/x` are resolved here and nowhere
+//! else.
 
 mod admin;
 mod table;
@@ -54,8 +55,8 @@ enum Values {
 }
 
 /// One option of a row, as `NAME=LETTERS` or `-LETTERS` with marks behind it: `:` and `::` as in
-/// getopt, `;` for two values, `,` for a list of them; then `<`, `>`, `/` and `!` for the [`Role`]; `*` where directories
-/// are gone through.
+/// getopt, `;` for two values, `,` for a list of them; then `<`, `>`, `/` and `!` for the [`Role`];
+/// `*` where directories are gone through.
 #[derive(Debug, Clone, Copy)]
 struct Spec {
     name: &'static str,
@@ -424,14 +425,7 @@ fn part(arg: &Word, known: &str) -> Word {
 
 impl Spec {
     fn new(token: &'static str) -> Self {
-        let marks_at = match token.strip_prefix('-') {
-            Some(letters) => {
-                1 + letters
-                    .find([':', ';', ',', '!', '*'])
-                    .unwrap_or(letters.len())
-            }
-            None => token.find([':', ';', ',', '!', '*']).unwrap_or(token.len()),
-        };
+        let marks_at = token.find([':', ';', ',', '!', '*']).unwrap_or(token.len());
         let (head, marks) = token.split_at(marks_at);
         let (name, letters) = match head.strip_prefix('-') {
             Some(letters) => ("", letters),

@@ -425,10 +425,6 @@ impl Walk {
                     }
                     parts.words.push(self.word(word)?);
                 }
-                Item::Word(word) if named && braces::expand(&word.value).is_some() => {
-                    let words = self.expanded(word)?;
-                    parts.words.extend(words);
-                }
                 item => self.item(item, &mut parts)?,
             }
         }
@@ -446,8 +442,7 @@ impl Walk {
                     self.variable(&name);
                     self.set_names.push(name);
                 }
-                let word = self.word(word)?;
-                parts.words.push(word);
+                parts.words.extend(self.expanded(word)?);
                 Ok(())
             }
             Item::AssignmentWord(assignment, _) => self.assignment(assignment),

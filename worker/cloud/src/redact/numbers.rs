@@ -6,17 +6,17 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use super::find::patterns;
+
 /// Digits at once, or in the groups that are printed on cards.
-static CARD: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(
+static CARD: LazyLock<Vec<Regex>> = LazyLock::new(|| {
+    patterns(&[
         r"\d{13,19}|\d{4}(?: \d{4}){3}(?: \d{3})?|\d{4}(?:-\d{4}){3}(?:-\d{3})?|\d{4} \d{6} \d{4,5}|\d{4}-\d{6}-\d{4,5}",
-    )
-    .ok()
+    ])
 });
 /// Whether it is one says its check.
-static IBAN: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b").ok()
-});
+static IBAN: LazyLock<Vec<Regex>> =
+    LazyLock::new(|| patterns(&[r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b"]));
 /// No account has a shorter or a longer one.
 const IBAN_LENGTH: std::ops::RangeInclusive<usize> = 15..=34;
 

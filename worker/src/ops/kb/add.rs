@@ -153,23 +153,27 @@ pub(super) async fn permits(
     let write = memory::write(Collection::Knowledge);
     let read = admit(context, None, read, stream).await;
     Ok([
-        read.map_err(|error| how_to_read(error, path))?,
+        read.map_err(|error| instead(error, how_to_read(path)))?,
         admit(context, None, write, stream).await?,
     ])
 }
 
-/// What else can be done where the policy does not let the worker read a path.
-fn how_to_read(error: WireError, path: &Path) -> WireError {
-    if error.code != ErrorCode::Denied {
-        return error;
+/// The hint of what else can be done, where the policy does not allow it.
+pub(super) fn instead(error: WireError, hint: String) -> WireError {
+    match error.code {
+        ErrorCode::Denied => error.with_hint(hint),
+        _ => error,
     }
+}
+
+fn how_to_read(path: &Path) -> String {
     let (path, name) = (path.display(), path.file_name().unwrap_or_default());
-    error.with_hint(format!(
+    format!(
         "a file is added without that by `fazai kb add --name {} - < {path}`; to let the worker read \
          there, {}",
         name.display(),
         rule_for("read_file", &path.to_string())
-    ))
+    )
 }
 
 /// What to write into the policy.

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use super::super::Context;
 use super::super::admit::admit;
 use super::absolute;
-use super::add::rule_for;
+use super::add::{instead, rule_for};
 use crate::episodes::EpisodeFault;
 use crate::errors;
 use crate::memory::{self, MemoryFault};
@@ -220,14 +220,6 @@ pub(super) async fn import(context: &Context, path: &str) -> Result<Done, WireEr
     });
     let records = records.await.map_err(|error| instead(error, hint))?;
     Ok(context.done_with(format!("{records} records"), json!({ "records": records })))
-}
-
-/// The hint of what else can be done, where the policy does not allow it.
-fn instead(error: WireError, hint: String) -> WireError {
-    match error.code {
-        ErrorCode::Denied => error.with_hint(hint),
-        _ => error,
-    }
 }
 
 fn export_hint(path: &Path) -> String {
